@@ -1,0 +1,190 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package backendapi is the wire format of the backend API (docs/api/openapi.yaml): the types of runtime events, their
+// ids and the canonical bytes they are sent as. Exporter and reference backend both use it, so that there is one spelling.
+//
+// Absent means unknown: no nulls, no empty strings, no zero times. Times are RFC 3339 in UTC with up to nanoseconds.
+package backendapi
+
+import "time"
+
+// SchemaVersion names the event schema that Envelope carries.
+const SchemaVersion = "zastava.runtime.event@v1.0"
+
+// Default limits of a batch (docs/api/openapi.yaml).
+const (
+	MaxEventsPerBatch = 256
+	MaxBatchBytes     = 1 << 20 // uncompressed JSON
+)
+
+// Header names of the API. The tenant header is configurable; this is its default.
+const (
+	HeaderTenant         = "X-StellaOps-Tenant"
+	HeaderIdempotencyKey = "Idempotency-Key"
+	EventsPath           = "/api/v1/runtime/events"
+)
+
+// Kind is the backend's word for what happened.
+type Kind string
+
+// The kinds.
+const (
+	KindCreate       Kind = "CONTAINER_CREATE"
+	KindStart        Kind = "CONTAINER_START"
+	KindRestart      Kind = "CONTAINER_RESTART"
+	KindStop         Kind = "CONTAINER_STOP"
+	KindPause        Kind = "CONTAINER_PAUSE"
+	KindUnpause      Kind = "CONTAINER_UNPAUSE"
+	KindRemove       Kind = "CONTAINER_REMOVE"
+	KindOOM          Kind = "CONTAINER_OOM"
+	KindHealth       Kind = "CONTAINER_HEALTH"
+	KindCrashLoop    Kind = "CRASH_LOOP"
+	KindCrashLoopEnd Kind = "CRASH_LOOP_END"
+	KindObserverGap  Kind = "OBSERVER_GAP"
+)
+
+// Batch is the body of POST EventsPath.
+type Batch struct {
+	BatchID string     `json:"batchId"`
+	Events  []Envelope `json:"events"`
+}
+
+// Envelope carries one event and the schema it follows.
+type Envelope struct {
+	SchemaVersion string `json:"schemaVersion"`
+	Event         Event  `json:"event"`
+}
+
+// Event is one runtime event. EventID, When, Kind, Tenant, Node, Runtime.Engine, Observation.Source and — except for
+// KindObserverGap — Workload.ContainerID are required.
+type Event struct {
+	EventID     string            `json:"eventId"`
+	Revision    uint32            `json:"revision"`
+	When        time.Time         `json:"when"`
+	Kind        Kind              `json:"kind"`
+	Tenant      string            `json:"tenant"`
+	Project     string            `json:"project,omitempty"`
+	Node        string            `json:"node"`
+	Runtime     Runtime           `json:"runtime"`
+	Workload    *Workload         `json:"workload,omitempty"`
+	Run         *Run              `json:"run,omitempty"`
+	Previous    *Previous         `json:"previous,omitempty"`
+	CrashLoop   *CrashLoop        `json:"crashLoop,omitempty"`
+	Gap         *Gap              `json:"gap,omitempty"`
+	Process     *Process          `json:"process,omitempty"`
+	LoadedLibs  []LoadedLib       `json:"loadedLibs,omitempty"`
+	Observation Observation       `json:"observation"`
+	Evidence    []Evidence        `json:"evidence,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Runtime is the container runtime that the event comes from.
+type Runtime struct {
+	Engine  string `json:"engine"`
+	Version string `json:"version,omitempty"`
+}
+
+// Workload is the container and its place. ContainerID is "<engine>://<id>".
+type Workload struct {
+	Platform    string            `json:"platform,omitempty"` // kubernetes, or absent
+	Namespace   string            `json:"namespace,omitempty"`
+	Pod         string            `json:"pod,omitempty"`
+	PodUID      string            `json:"podUid,omitempty"`
+	Container   string            `json:"container,omitempty"`
+	ContainerID string            `json:"containerId"`
+	ImageRef    string            `json:"imageRef,omitempty"`
+	ImageDigest string            `json:"imageDigest,omitempty"`
+	ImageID     string            `json:"imageId,omitempty"`
+	Owner       *Owner            `json:"owner,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+}
+
+// Owner is the Kubernetes object that made the pod, where some processor of the pipeline told it.
+type Owner struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Run is the life of the main process that the event belongs to. ExitCode is absent while it lives and where nobody
+// knows it.
+type Run struct {
+	StartedAt    *time.Time `json:"startedAt,omitempty"`
+	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
+	RestartCount *uint32    `json:"restartCount,omitempty"`
+	ExitCode     *uint32    `json:"exitCode,omitempty"`
+	Signal       string     `json:"signal,omitempty"` // SIGKILL …, where the exit code tells one
+	Reason       string     `json:"reason,omitempty"`
+	OOMKilled    bool       `json:"oomKilled,omitempty"`
+}
+
+// Previous is the run before a restart.
+type Previous struct {
+	ContainerID string     `json:"containerId,omitempty"`
+	ExitCode    *uint32    `json:"exitCode,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	FinishedAt  *time.Time `json:"finishedAt,omitempty"`
+}
+
+// CrashLoop sums up the repeated failures of KindCrashLoop and KindCrashLoopEnd.
+type CrashLoop struct {
+	Count         uint32  `json:"count"`
+	WindowSeconds float64 `json:"windowSeconds"`
+	ExitCode      *uint32 `json:"exitCode,omitempty"` // the most frequent one
+	Reason        string  `json:"reason,omitempty"`
+}
+
+// Gap is the stretch of time of KindObserverGap in which the observer could not see a runtime.
+type Gap struct {
+	Runtime string    `json:"runtime,omitempty"` // its configured name
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	Cause   string    `json:"cause"`
+	Folded  uint64    `json:"folded,omitempty"`
+}
+
+// Process is the main process of the container.
+type Process struct {
+	PID        uint32   `json:"pid,omitempty"`
+	Entrypoint []string `json:"entrypoint,omitempty"` // redacted
+	Executable string   `json:"executable,omitempty"`
+	BuildID    string   `json:"buildId,omitempty"`
+}
+
+// LoadedLib is a file that a process of the container has mapped executable.
+type LoadedLib struct {
+	Path    string `json:"path"`
+	SHA256  string `json:"sha256,omitempty"`
+	BuildID string `json:"buildId,omitempty"`
+	Size    uint64 `json:"size,omitempty"`
+}
+
+// Observation says how the event is known.
+type Observation struct {
+	Source        string     `json:"source"`              // stream, list, checkpoint, inventory
+	Precision     string     `json:"precision,omitempty"` // exact, window
+	WindowStart   *time.Time `json:"windowStart,omitempty"`
+	MissedRuns    *uint32    `json:"missedRuns,omitempty"` // absent when MissedUnknown
+	MissedUnknown bool       `json:"missedUnknown,omitempty"`
+	ObservedAt    *time.Time `json:"observedAt,omitempty"`
+}
+
+// Evidence is one signal that supports the event, for example {"cri.container.status", "OOMKilled"}.
+type Evidence struct {
+	Signal string `json:"signal"`
+	Value  string `json:"value"`
+}
+
+// IngestResponse is the body of a 202 answer. Accepted + Duplicates + len(Rejected) is the size of the batch.
+type IngestResponse struct {
+	Accepted   int        `json:"accepted"`
+	Duplicates int        `json:"duplicates"`
+	Rejected   []Rejected `json:"rejected,omitempty"`
+}
+
+// Rejected is an event that the backend will never accept.
+type Rejected struct {
+	EventID string `json:"eventId"`
+	Code    string `json:"code"`
+	Detail  string `json:"detail,omitempty"`
+}
