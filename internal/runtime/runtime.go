@@ -22,6 +22,10 @@ var ErrNotFound = errors.New("container not found")
 // ErrNoStream: this runtime has no stream of notices, or has it switched off. Look again later; do not reconnect at once.
 var ErrNoStream = errors.New("the runtime offers no event stream")
 
+// ErrNotSupported: something answers at the endpoint, but not with the API that was asked for, for example a containerd
+// whose CRI plugin is disabled, as on a plain Docker host.
+var ErrNotSupported = errors.New("the endpoint does not offer this API")
+
 // Info is who a runtime says it is.
 type Info struct {
 	Engine     string // containerd, cri-o, docker, podman, or the name that the runtime gives, in lower case
@@ -53,6 +57,20 @@ type Runtime interface {
 	Inspect(ctx context.Context, c *container.Container) (container.Snapshot, error)
 	// Close ends all connections. Calls under way fail.
 	Close() error
+}
+
+// Finder is a Runtime that can summarise one container without listing all of them: for a notice about a container that
+// no list has shown yet.
+type Finder interface {
+	// Find gives the summary that List would give now. ErrNotFound: no container has this id (a sandbox may).
+	Find(ctx context.Context, id string) (Summary, error)
+}
+
+// PIDReader is a Runtime that can tell the main process of a container. It may cost the runtime more than an inspect, so
+// it is asked once a run at most.
+type PIDReader interface {
+	// PID gives the process id in the host's namespace; 0 when there is none now or the runtime does not tell it.
+	PID(ctx context.Context, id string) (uint32, error)
 }
 
 // NoticeKind is what a notice says happened.
