@@ -1,0 +1,208 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tracker
+
+import (
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+)
+
+// maxEnds bounds the failed ends remembered of one identity. More are counted, not kept.
+const maxEnds = 8
+
+// Loop is how often a restarting identity failed lately. It is not changed after it was handed out.
+type Loop struct {
+	Ends   []End  // the latest failed ends within the window, oldest first, at most maxEnds or the threshold
+	Count  uint32 // failed ends since the crash loop began; 0 = there is none
+	Active bool   // a crash loop was reported and has not ended
+}
+
+// End is one failed end.
+type End struct {
+	At       time.Time
+	ExitCode uint32
+	Reason   string
+}
+
+// lineage follows one restarting identity over its containers: a restart under CRI is a new container.
+type lineage struct {
+	containers map[string]struct{}
+	newest     string              // the container of the highest attempt
+	attempt    uint32              // its attempt
+	ran        bool                // some run of the identity is known, even if its start failed
+	lastRun    uint32              // the highest attempt of which a run is known
+	previous   *container.Previous // how the latest run ended; nil while none has ended
+	loop       *Loop
+}
+
+func (t *Tracker) lineage(c *container.Container) *lineage {
+	return t.lineages[c.Identity()] // nil when the identity is new; the methods that read take a nil receiver
+}
+
+func (t *Tracker) lineageOf(c *container.Container) *lineage {
+	id := c.Identity()
+	ln := t.lineages[id]
+	if ln == nil {
+		ln = &lineage{containers: map[string]struct{}{}}
+		t.lineages[id] = ln
+	}
+	return ln
+}
+
+func (t *Tracker) loopOf(c *container.Container) *Loop {
+	if ln := t.lineage(c); ln != nil {
+		return ln.loop
+	}
+	return nil
+}
+
+// forget drops a removed container from its lineage. The lineage goes with its last container, unless it failed lately:
+// the next container of that identity may fail as well. Tick drops those that did not come back.
+func (t *Tracker) forget(k *Known, c *Change) {
+	identity := k.Container.Identity()
+	ln := t.lineages[identity]
+	if ln == nil {
+		return
+	}
+	for i := range c.Transitions {
+		if tr := &c.Transitions[i]; tr.Kind == container.KindStopped && ln.newest == c.ID {
+			ln.previous = previousOf(c.ID, tr.Run)
+		}
+	}
+	delete(ln.containers, c.ID)
+	if len(ln.containers) == 0 && ln.loop == nil {
+		delete(t.lineages, identity)
+	}
+}
+
+// before tells how the run before the first run of a container ended, and how many runs in between were never seen.
+func (ln *lineage) before(s *container.Snapshot) (*container.Previous, missed) {
+	attempt := s.Container.Attempt
+	switch {
+	case attempt == 0: // one id has many runs, and a counter tells how many there were
+		return nil, missed{runs: s.RestartCount}
+	case ln == nil || !ln.ran:
+		return nil, missed{unknown: true}
+	case attempt > ln.lastRun+1:
+		return ln.previous, missed{runs: attempt - ln.lastRun - 1}
+	default:
+		return ln.previous, missed{}
+	}
+}
+
+func (ln *lineage) apply(id string, k *Known) {
+	ln.containers[id] = struct{}{}
+	attempt := k.Container.Attempt
+	if k.State != container.StateCreated && k.State != container.StateUnknown {
+		ln.ran, ln.lastRun = true, max(ln.lastRun, attempt)
+	}
+	if ln.newest != "" && ln.newest != id && attempt < ln.attempt {
+		return // news of an older attempt says nothing of the latest run
+	}
+	ln.newest, ln.attempt = id, attempt
+	if k.State == container.StateExited {
+		ln.previous = previousOf(id, k.Run)
+	}
+	ln.loop = k.Loop
+}
+
+// crashLoop counts a failed end and reports the loop that it makes.
+func (st *step) crashLoop() {
+	o := st.t.opts
+	run := &st.next.Run
+	loop := st.next.Loop
+	if o.CrashLoopThreshold <= 0 || !run.Failed() {
+		return
+	}
+	at := run.FinishedAt
+	if at.IsZero() {
+		at = st.look.At
+	}
+	if st.look.At.Sub(at) > o.CrashLoopWindow {
+		return // history, not a loop that goes on
+	}
+	next := loop.add(End{At: at, ExitCode: run.ExitCode, Reason: run.Reason}, o)
+	if !next.Active && len(next.Ends) >= o.CrashLoopThreshold {
+		next.Active, next.Count = true, uint32(len(next.Ends)) //nolint:gosec // bounded by maxEnds or the threshold
+		st.emit(container.KindCrashLoop, container.Transition{When: at, State: container.StateExited, CrashLoop: next.summary(o)}, st.exactAt(at))
+	}
+	st.next.Loop = next
+}
+
+// Tick reports the crash loops that ended: their latest run has outlived the window. It costs what failed lately.
+func (t *Tracker) Tick(l Look) []Change {
+	var changes []Change
+	for identity, ln := range t.lineages {
+		if ln.loop == nil {
+			continue
+		}
+		if len(ln.containers) == 0 && l.At.Sub(ln.loop.latest()) > t.opts.CrashLoopWindow {
+			delete(t.lineages, identity)
+			continue
+		}
+		if !ln.loop.Active {
+			continue
+		}
+		k := t.known[ln.newest]
+		if k == nil || k.State != container.StateRunning || k.Run.StartedAt.IsZero() {
+			continue
+		}
+		end := k.Run.StartedAt.Add(t.opts.CrashLoopWindow)
+		if l.At.Before(end) {
+			continue
+		}
+		st := step{t: t, look: l, next: *k}
+		st.next.Loop = nil
+		st.emit(container.KindCrashLoopEnded, container.Transition{When: end, State: k.State, CrashLoop: ln.loop.summary(t.opts)}, st.exactAt(end))
+		changes = append(changes, st.change(k))
+	}
+	return changes
+}
+
+func (lp *Loop) latest() time.Time {
+	if len(lp.Ends) == 0 {
+		return time.Time{}
+	}
+	return lp.Ends[len(lp.Ends)-1].At
+}
+
+// add gives the loop with one more failed end.
+func (lp *Loop) add(e End, o Options) *Loop {
+	next := &Loop{}
+	if lp != nil {
+		next.Active, next.Count = lp.Active, lp.Count
+		for _, was := range lp.Ends {
+			if e.At.Sub(was.At) <= o.CrashLoopWindow {
+				next.Ends = append(next.Ends, was)
+			}
+		}
+	}
+	next.Ends = append(next.Ends, e)
+	if most := max(maxEnds, o.CrashLoopThreshold); len(next.Ends) > most {
+		next.Ends = next.Ends[len(next.Ends)-most:]
+	}
+	if next.Active {
+		next.Count++
+	}
+	return next
+}
+
+// summary names the most frequent end; of equally frequent ones, the latest.
+func (lp *Loop) summary(o Options) *container.CrashLoop {
+	type way struct {
+		code   uint32
+		reason string
+	}
+	count := map[way]int{}
+	var top way
+	for i := len(lp.Ends) - 1; i >= 0; i-- {
+		w := way{lp.Ends[i].ExitCode, lp.Ends[i].Reason}
+		count[w]++
+		if count[w] > count[top] || i == len(lp.Ends)-1 {
+			top = w
+		}
+	}
+	return &container.CrashLoop{Count: lp.Count, Window: o.CrashLoopWindow, ExitCode: top.code, Reason: top.reason}
+}
