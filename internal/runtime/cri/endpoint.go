@@ -1,0 +1,114 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+const (
+	// maxMessage bounds one answer. The kubelet uses 16 MiB, which a unary list reaches near 11,000 containers (KEP-5825).
+	maxMessage = 64 << 20
+	// The connection is retried at the kubelet's pace (cri-client): soon, and at most every 3 s.
+	minBackoff     = 100 * time.Millisecond
+	maxBackoff     = 3 * time.Second
+	connectTimeout = 5 * time.Second
+)
+
+// endpoint is where a runtime listens.
+type endpoint struct {
+	scheme  string // unix or npipe
+	address string // a file path, or \\.\pipe\name
+}
+
+// String gives the endpoint as a URL.
+func (e endpoint) String() string {
+	if e.scheme == "npipe" {
+		return "npipe://" + filepath.ToSlash(strings.ReplaceAll(e.address, `\`, "/"))
+	}
+	return e.scheme + "://" + e.address
+}
+
+// parseEndpoint reads unix:///path, a bare absolute path, npipe:////./pipe/name, npipe://\\.\pipe\name or \\.\pipe\name.
+func parseEndpoint(s string) (endpoint, error) {
+	const want = "write unix:///run/containerd/containerd.sock, or npipe:////./pipe/containerd-containerd on Windows"
+	scheme, rest, found := strings.Cut(s, "://")
+	switch {
+	case s == "":
+		return endpoint{}, errors.New("endpoint: is empty; " + want)
+	case found && scheme == "npipe", !found && strings.HasPrefix(s, `\\.\pipe\`):
+		if !found {
+			rest = s
+		}
+		address := strings.ReplaceAll(rest, "/", `\`)
+		if name, ok := strings.CutPrefix(address, `\\.\pipe\`); !ok || name == "" {
+			return endpoint{}, fmt.Errorf("endpoint: %q names no pipe; %s", s, want)
+		}
+		if !pipesSupported {
+			return endpoint{}, fmt.Errorf("endpoint: %q is a Windows named pipe and this is not Windows; %s", s, want)
+		}
+		return endpoint{scheme: "npipe", address: address}, nil
+	case found && scheme != "unix":
+		return endpoint{}, fmt.Errorf("endpoint: the scheme %q is not known to CRI; %s", scheme, want)
+	case !found:
+		rest = s
+	}
+	if !filepath.IsAbs(rest) && !strings.HasPrefix(rest, "/") {
+		return endpoint{}, fmt.Errorf("endpoint: %q is not an absolute path; %s", s, want)
+	}
+	return endpoint{scheme: "unix", address: rest}, nil
+}
+
+// dialRecord remembers how dialling went: gRPC keeps only the text of a dial error, and the remedy depends on its kind.
+type dialRecord struct {
+	made atomic.Uint64 // connections made
+	last atomic.Pointer[error]
+}
+
+// dial makes a connection that connects when it is first used and, whenever it broke, again by path: the socket file of a
+// restarted runtime is a new one.
+func (e endpoint) dial(record *dialRecord) (*grpc.ClientConn, error) {
+	dialer := func(ctx context.Context, address string) (net.Conn, error) {
+		var conn net.Conn
+		var err error
+		if e.scheme == "npipe" {
+			conn, err = dialPipe(ctx, e.address)
+		} else {
+			conn, err = (&net.Dialer{}).DialContext(ctx, "unix", e.address)
+		}
+		if record != nil {
+			if err == nil {
+				record.made.Add(1)
+			}
+			record.last.Store(&err)
+		}
+		return conn, err
+	}
+	conn, err := grpc.NewClient("passthrough:///"+e.String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithAuthority("localhost"),
+		grpc.WithContextDialer(dialer),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: minBackoff, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
+			MinConnectTimeout: connectTimeout,
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("prepare the connection to %s: %w", e, err)
+	}
+	return conn, nil
+}
