@@ -85,9 +85,12 @@ type Runtime struct {
 	Version string `json:"version,omitempty"`
 }
 
+// PlatformKubernetes is Workload.Platform of a container that belongs to a pod.
+const PlatformKubernetes = "kubernetes"
+
 // Workload is the container and its place. ContainerID is "<engine>://<id>".
 type Workload struct {
-	Platform    string            `json:"platform,omitempty"` // kubernetes, or absent
+	Platform    string            `json:"platform,omitempty"` // PlatformKubernetes, or absent
 	Namespace   string            `json:"namespace,omitempty"`
 	Pod         string            `json:"pod,omitempty"`
 	PodUID      string            `json:"podUid,omitempty"`

@@ -1,0 +1,168 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/zastava-otel/zastava/internal/container"
+)
+
+const shortIDLen = 12 // as the runtimes' own command lines shorten ids
+
+// body is one line that a person can read.
+func body(t *container.Transition) string {
+	b := make([]byte, 0, 160)
+	b = append(b, "container "...)
+	b = appendPlace(b, t.Container)
+	switch t.Kind {
+	case container.KindCreated:
+		b = append(b, " created"...)
+	case container.KindStarted:
+		if t.Provenance.Source == container.SourceInventory {
+			b = append(b, " was already running when observation began"...)
+			if !t.Run.StartedAt.IsZero() {
+				b = append(b, ", started "...)
+				b = t.Run.StartedAt.UTC().AppendFormat(b, time.RFC3339)
+			}
+		} else {
+			b = append(b, " started"...)
+		}
+	case container.KindRestarted:
+		b = append(b, " restarted"...)
+		if p := t.Previous; p != nil {
+			b = append(b, ", previous run: "...)
+			b = appendExit(b, p.ExitCode, p.ExitKnown, p.Reason, false)
+		}
+		if n := t.Provenance.MissedRuns; n > 0 {
+			b = append(b, ", "...)
+			b = strconv.AppendUint(b, uint64(n), 10)
+			b = append(b, " runs in between not seen"...)
+		}
+	case container.KindStopped:
+		if t.Run.StartedAt.IsZero() {
+			b = append(b, " did not start: "...)
+		} else {
+			b = append(b, " stopped: "...)
+		}
+		b = appendExit(b, t.Run.ExitCode, t.Run.ExitKnown, t.Run.Reason, t.Run.OOMKilled)
+		b = appendRan(b, &t.Run)
+	case container.KindPaused:
+		b = append(b, " paused"...)
+	case container.KindUnpaused:
+		b = append(b, " unpaused"...)
+	case container.KindRemoved:
+		b = append(b, " removed"...)
+	case container.KindOOM:
+		b = append(b, " ran out of memory: a process inside was killed, the container lives on"...)
+	case container.KindHealthChanged:
+		b = append(b, " changed its health"...)
+	case container.KindCrashLoop:
+		b = append(b, " keeps failing"...)
+		if c := t.CrashLoop; c != nil {
+			b = append(b, ": "...)
+			b = strconv.AppendUint(b, uint64(c.Count), 10)
+			b = append(b, " times within "...)
+			b = append(b, c.Window.String()...)
+			b = append(b, ", mostly "...)
+			b = appendExit(b, c.ExitCode, true, c.Reason, false)
+		}
+	case container.KindCrashLoopEnded:
+		b = append(b, " recovered from its crash loop"...)
+	default:
+		b = append(b, ' ')
+		b = append(b, t.Kind.String()...)
+	}
+	return string(b)
+}
+
+// appendPlace names a container the way people speak of it: by name and pod, or by name, or by its shortened id.
+func appendPlace(b []byte, c *container.Container) []byte {
+	if c.Name == "" {
+		return append(b, c.ID[:min(len(c.ID), shortIDLen)]...)
+	}
+	b = append(b, c.Name...)
+	if c.Pod.Name == "" {
+		return b
+	}
+	b = append(b, " in "...)
+	if c.Pod.Namespace != "" {
+		b = append(b, c.Pod.Namespace...)
+		b = append(b, '/')
+	}
+	return append(b, c.Pod.Name...)
+}
+
+func appendExit(b []byte, code uint32, known bool, reason string, oomKilled bool) []byte {
+	if known {
+		b = append(b, "exit "...)
+		b = strconv.AppendUint(b, uint64(code), 10)
+	} else {
+		b = append(b, "exit unknown"...)
+	}
+	if reason != "" {
+		b = append(b, ", "...)
+		b = append(b, reason...)
+	}
+	if oomKilled && reason != "OOMKilled" {
+		b = append(b, ", OOM-killed"...)
+	}
+	return b
+}
+
+func appendRan(b []byte, r *container.Run) []byte {
+	if r.StartedAt.IsZero() || r.FinishedAt.IsZero() || r.FinishedAt.Before(r.StartedAt) {
+		return b
+	}
+	ran := r.FinishedAt.Sub(r.StartedAt)
+	if ran >= time.Second {
+		ran = ran.Round(time.Second)
+	} else {
+		ran = ran.Round(time.Millisecond)
+	}
+	b = append(b, ", ran "...)
+	return append(b, ran.String()...)
+}
+
+func gapBody(g *container.Gap) string {
+	b := make([]byte, 0, 160)
+	b = append(b, "observer could not see "...)
+	b = append(b, g.Engine...)
+	if g.Runtime != "" && g.Runtime != g.Engine {
+		b = append(b, " ("...)
+		b = append(b, g.Runtime...)
+		b = append(b, ')')
+	}
+	if !g.From.IsZero() && g.To.After(g.From) {
+		b = append(b, " for "...)
+		b = append(b, g.To.Sub(g.From).Round(time.Millisecond).String()...)
+	}
+	b = append(b, ": "...)
+	b = append(b, g.Cause...)
+	if g.Folded > 0 {
+		b = append(b, ", "...)
+		b = strconv.AppendUint(b, g.Folded, 10)
+		b = append(b, " transitions folded into later ones"...)
+	}
+	return string(b)
+}
+
+// severity: what ended badly warns, what memory or repetition killed is an error, the rest informs.
+func severity(t *container.Transition) plog.SeverityNumber {
+	switch t.Kind {
+	case container.KindOOM, container.KindCrashLoop:
+		return plog.SeverityNumberError
+	case container.KindStopped:
+		if t.Run.OOMKilled {
+			return plog.SeverityNumberError
+		}
+		if t.Run.Failed() {
+			return plog.SeverityNumberWarn
+		}
+	}
+	return plog.SeverityNumberInfo
+}

@@ -1,0 +1,341 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+// ErrForeign: the record is not of this schema. It has no event name of ours, or no zastava.event.id.
+var ErrForeign = errors.New("not a Zastava event record")
+
+// InvalidError is a record of this schema that lacks what an event cannot be without.
+type InvalidError struct {
+	EventID   string
+	Attribute string // the attribute or record field at fault
+	Problem   string
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("event %s: %s %s", e.EventID, e.Attribute, e.Problem)
+}
+
+// Decoder knows what the exporter's configuration adds to every event.
+type Decoder struct {
+	Tenant  string
+	Project string
+	// Node is used where a record's resource has neither k8s.node.name nor host.name. "" = such a record is invalid.
+	Node string
+	// Annotations are put on every event. They win over annotations of the container.
+	Annotations map[string]string
+}
+
+// Origin is the decoded resource of records: the container they are about, and where it runs. It is read only, and so is
+// what the events made from it share with it.
+type Origin struct {
+	dec         *Decoder
+	node        string
+	runtime     backendapi.Runtime
+	configured  string // name of the observed runtime
+	workload    backendapi.Workload
+	restarts    uint32
+	restartsSet bool
+	annotations map[string]string
+}
+
+// Origin decodes the resource that a ResourceLogs' records share.
+func (d *Decoder) Origin(res pcommon.Resource) *Origin {
+	o := &Origin{dec: d}
+	w := &o.workload
+	var hostName, nodeName, id, containerName, k8sContainerName, imageName, imageTag, repoDigest string
+	var owner owners
+	var labels, podLabels, annotations map[string]string
+	for key, v := range res.Attributes().All() {
+		switch key {
+		case AttrHostName:
+			hostName = text(v)
+		case AttrK8sNodeName:
+			nodeName = text(v)
+		case AttrContainerID:
+			id = text(v)
+		case AttrContainerName:
+			containerName = text(v)
+		case AttrK8sContainerName:
+			k8sContainerName = text(v)
+		case AttrRuntimeName:
+			o.runtime.Engine = text(v)
+		case AttrRuntimeVersion:
+			o.runtime.Version = text(v)
+		case AttrRuntimeConfigured:
+			o.configured = text(v)
+		case AttrImageName:
+			imageName = text(v)
+		case AttrImageTags:
+			imageTag = first(v)
+		case AttrImageReference:
+			w.ImageRef = text(v)
+		case AttrImageID:
+			w.ImageID = text(v)
+		case AttrImageRepoDigests:
+			repoDigest = first(v)
+		case AttrManifestDigest:
+			w.ImageDigest = text(v)
+		case AttrPodName:
+			w.Pod = text(v)
+		case AttrPodUID:
+			w.PodUID = text(v)
+		case AttrNamespaceName:
+			w.Namespace = text(v)
+		case AttrK8sRestartCount:
+			o.restarts, o.restartsSet = u32(v)
+		default:
+			switch {
+			case strings.HasPrefix(key, AttrContainerLabelPrefix):
+				put(&labels, key[len(AttrContainerLabelPrefix):], text(v))
+			case strings.HasPrefix(key, AttrAnnotationPrefix):
+				put(&annotations, key[len(AttrAnnotationPrefix):], text(v))
+			case strings.HasPrefix(key, "k8s."):
+				switch {
+				case strings.HasPrefix(key, attrPodLabelPrefix):
+					put(&podLabels, key[len(attrPodLabelPrefix):], text(v))
+				case strings.HasPrefix(key, attrPodLabelOldPrefix):
+					put(&podLabels, key[len(attrPodLabelOldPrefix):], text(v))
+				default:
+					owner.take(key, v)
+				}
+			}
+		}
+	}
+	o.node = firstOf(nodeName, hostName, d.Node)
+	if id != "" {
+		w.ContainerID = containerURI(o.runtime.Engine, id)
+	}
+	w.Container = firstOf(k8sContainerName, containerName)
+	if w.ImageRef == "" && imageName != "" {
+		w.ImageRef = joinReference(imageName, imageTag)
+	}
+	if w.ImageDigest == "" {
+		w.ImageDigest = digestOf(repoDigest)
+	}
+	if w.Pod != "" || w.PodUID != "" {
+		w.Platform = backendapi.PlatformKubernetes
+	}
+	w.Owner = owner.best()
+	w.Labels = labels
+	if podLabels != nil {
+		maps.Copy(podLabels, labels) // the container's own labels are closer to the truth
+		w.Labels = podLabels
+	}
+	o.annotations = d.Annotations
+	if annotations != nil {
+		maps.Copy(annotations, d.Annotations)
+		o.annotations = annotations
+	}
+	return o
+}
+
+// parts is what an event points to, in one allocation.
+type parts struct {
+	run                                         backendapi.Run
+	previous                                    backendapi.Previous
+	crashLoop                                   backendapi.CrashLoop
+	gap                                         backendapi.Gap
+	process                                     backendapi.Process
+	started, finished, prevFinished             time.Time
+	windowStart, observedAt                     time.Time
+	restarts, exit, prevExit, loopExit, missing uint32
+}
+
+// Event decodes one record of the origin. Errors: ErrForeign, *InvalidError.
+func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
+	var ev backendapi.Event
+	kind, known := kindByName[eventName(lr)]
+	if !known {
+		return ev, ErrForeign
+	}
+	p := &parts{}
+	run, prev, loop, gap := &p.run, &p.previous, &p.crashLoop, &p.gap
+	var previousID string
+	var missedKnown bool
+	for key, v := range lr.Attributes().All() {
+		switch key {
+		case AttrEventID:
+			ev.EventID = text(v)
+		case AttrEventRevision:
+			ev.Revision, _ = u32(v)
+		case AttrRestartCount:
+			run.RestartCount = u32Into(v, &p.restarts)
+		case AttrRunStartedAt:
+			run.StartedAt = timeInto(v, &p.started)
+		case AttrRunFinishedAt:
+			run.FinishedAt = timeInto(v, &p.finished)
+		case AttrExitCode:
+			run.ExitCode = u32Into(v, &p.exit)
+		case AttrExitSignal:
+			run.Signal = text(v)
+		case AttrExitReason:
+			run.Reason = text(v)
+		case AttrOOMKilled:
+			run.OOMKilled = truth(v)
+		case AttrProcessPID:
+			p.process.PID, _ = u32(v)
+		case AttrPreviousID:
+			previousID = text(v)
+		case AttrPreviousExitCode:
+			prev.ExitCode = u32Into(v, &p.prevExit)
+		case AttrPreviousReason:
+			prev.Reason = text(v)
+		case AttrPreviousFinishedAt:
+			prev.FinishedAt = timeInto(v, &p.prevFinished)
+		case AttrCrashLoopCount:
+			loop.Count, _ = u32(v)
+		case AttrCrashLoopWindow:
+			loop.WindowSeconds = seconds(v)
+		case AttrCrashLoopExitCode:
+			loop.ExitCode = u32Into(v, &p.loopExit)
+		case AttrCrashLoopReason:
+			loop.Reason = text(v)
+		case AttrSource:
+			ev.Observation.Source = text(v)
+		case AttrPrecision:
+			ev.Observation.Precision = text(v)
+		case AttrWindowStart:
+			ev.Observation.WindowStart = timeInto(v, &p.windowStart)
+		case AttrMissedRuns:
+			p.missing, missedKnown = u32(v)
+		case AttrMissedUnknown:
+			ev.Observation.MissedUnknown = truth(v)
+		case AttrGapFrom:
+			gap.From, _ = instant(v)
+		case AttrGapTo:
+			gap.To, _ = instant(v)
+		case AttrGapCause:
+			gap.Cause = text(v)
+		case AttrGapFolded:
+			gap.Folded, _ = u64(v)
+		}
+	}
+	if ev.EventID == "" {
+		return ev, ErrForeign
+	}
+	ev.Kind = kind
+	ev.Tenant, ev.Project = o.dec.Tenant, o.dec.Project
+	ev.Node, ev.Runtime = o.node, o.runtime
+	ev.Annotations = o.annotations
+	o.observation(&ev, lr, p, missedKnown)
+	if kind == backendapi.KindObserverGap {
+		gap.Runtime = o.configured
+		if gap.To.IsZero() {
+			gap.To = ev.When
+		}
+		ev.Gap = gap
+	} else {
+		if o.workload.ContainerID != "" {
+			ev.Workload = &o.workload
+		}
+		if run.RestartCount == nil && o.restartsSet {
+			p.restarts = o.restarts
+			run.RestartCount = &p.restarts
+		}
+		if *run != (backendapi.Run{}) {
+			ev.Run = run
+		}
+		if previousID != "" {
+			prev.ContainerID = containerURI(o.runtime.Engine, previousID)
+		}
+		if *prev != (backendapi.Previous{}) {
+			ev.Previous = prev
+		}
+		if loop.Count != 0 {
+			ev.CrashLoop = loop
+		}
+		if p.process.PID != 0 {
+			ev.Process = &p.process
+		}
+	}
+	return ev, missing(&ev)
+}
+
+// observation fills in when and how. A record without a time of its own happened at or before it was observed.
+func (o *Origin) observation(ev *backendapi.Event, lr plog.LogRecord, p *parts, missedKnown bool) {
+	if ts := lr.ObservedTimestamp(); ts != 0 {
+		p.observedAt = ts.AsTime()
+		ev.Observation.ObservedAt = &p.observedAt
+	}
+	if ts := lr.Timestamp(); ts != 0 {
+		ev.When = ts.AsTime()
+	} else if ev.Observation.ObservedAt != nil {
+		ev.When = p.observedAt
+		ev.Observation.Precision = precisionWindow
+	}
+	if missedKnown && !ev.Observation.MissedUnknown {
+		ev.Observation.MissedRuns = &p.missing
+	}
+}
+
+// missing names the first thing that ev cannot be without and does not have.
+func missing(ev *backendapi.Event) error {
+	var attribute string
+	switch {
+	case ev.When.IsZero():
+		attribute = "timestamp"
+	case ev.Node == "":
+		return &InvalidError{ev.EventID, AttrK8sNodeName, "and " + AttrHostName + " are both absent; set the exporter's node"}
+	case ev.Runtime.Engine == "":
+		attribute = AttrRuntimeName
+	case ev.Workload == nil && ev.Kind != backendapi.KindObserverGap:
+		attribute = AttrContainerID
+	case ev.Observation.Source == "":
+		attribute = AttrSource
+	default:
+		return nil
+	}
+	return &InvalidError{ev.EventID, attribute, "is absent; a processor of the pipeline may have removed it"}
+}
+
+func eventName(lr plog.LogRecord) string {
+	if name := lr.EventName(); name != "" {
+		return name
+	}
+	if v, ok := lr.Attributes().Get(attrEventName); ok {
+		return text(v)
+	}
+	return ""
+}
+
+// containerURI gives "<engine>://<id>", and leaves an id that has a scheme already.
+func containerURI(engine, id string) string {
+	if engine == "" || strings.Contains(id, "://") {
+		return id
+	}
+	return engine + "://" + id
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func put(m *map[string]string, key, value string) {
+	if key == "" {
+		return
+	}
+	if *m == nil {
+		*m = make(map[string]string)
+	}
+	(*m)[key] = value
+}

@@ -1,0 +1,143 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/zastava-otel/zastava/internal/container"
+)
+
+// The readers below take a value for what it says, whichever type a processor or a hop left it in, and take a value that
+// says nothing usable for absent.
+
+var precisionWindow = container.PrecisionWindow.String()
+
+func text(v pcommon.Value) string {
+	switch v.Type() {
+	case pcommon.ValueTypeStr:
+		return v.Str()
+	case pcommon.ValueTypeInt, pcommon.ValueTypeDouble, pcommon.ValueTypeBool:
+		return v.AsString()
+	default:
+		return ""
+	}
+}
+
+// first gives the first element of a list, or a single value as it is.
+func first(v pcommon.Value) string {
+	if v.Type() != pcommon.ValueTypeSlice {
+		return text(v)
+	}
+	if v.Slice().Len() == 0 {
+		return ""
+	}
+	return text(v.Slice().At(0))
+}
+
+func integer(v pcommon.Value) (int64, bool) {
+	switch v.Type() {
+	case pcommon.ValueTypeInt:
+		return v.Int(), true
+	case pcommon.ValueTypeDouble:
+		f := v.Double()
+		// 2^53 is the last float64 up to which every integer is exact.
+		if f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+			return 0, false
+		}
+		return int64(f), true
+	case pcommon.ValueTypeStr:
+		n, err := strconv.ParseInt(v.Str(), 10, 64)
+		return n, err == nil
+	default:
+		return 0, false
+	}
+}
+
+// u32 reads an unsigned 32-bit number; the signed spelling of the same bits (-1 for 4294967295) counts as well.
+func u32(v pcommon.Value) (uint32, bool) {
+	n, ok := integer(v)
+	if !ok || n < math.MinInt32 || n > math.MaxUint32 {
+		return 0, false
+	}
+	return uint32(n), true
+}
+
+func u64(v pcommon.Value) (uint64, bool) {
+	n, ok := integer(v)
+	if !ok || n < 0 {
+		return 0, false
+	}
+	return uint64(n), true
+}
+
+func u32Into(v pcommon.Value, dst *uint32) *uint32 {
+	n, ok := u32(v)
+	if !ok {
+		return nil
+	}
+	*dst = n
+	return dst
+}
+
+func truth(v pcommon.Value) bool {
+	switch v.Type() {
+	case pcommon.ValueTypeBool:
+		return v.Bool()
+	case pcommon.ValueTypeStr:
+		b, err := strconv.ParseBool(v.Str())
+		return err == nil && b
+	default:
+		return false
+	}
+}
+
+func seconds(v pcommon.Value) float64 {
+	var f float64
+	switch v.Type() {
+	case pcommon.ValueTypeDouble:
+		f = v.Double()
+	case pcommon.ValueTypeInt:
+		f = float64(v.Int())
+	case pcommon.ValueTypeStr:
+		f, _ = strconv.ParseFloat(v.Str(), 64)
+	}
+	if f < 0 || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return f
+}
+
+// instant reads RFC 3339, or a number of nanoseconds since 1970.
+func instant(v pcommon.Value) (time.Time, bool) {
+	switch v.Type() {
+	case pcommon.ValueTypeStr:
+		at, err := time.Parse(time.RFC3339Nano, v.Str())
+		at = at.UTC()
+		if err != nil || at.IsZero() || at.Year() < 1 || at.Year() > 9999 { // RFC 3339 has four digits for the year
+			return time.Time{}, false
+		}
+		return at, true
+	case pcommon.ValueTypeInt:
+		if v.Int() <= 0 {
+			return time.Time{}, false
+		}
+		return time.Unix(0, v.Int()).UTC(), true
+	default:
+		return time.Time{}, false
+	}
+}
+
+func timeInto(v pcommon.Value, dst *time.Time) *time.Time {
+	at, ok := instant(v)
+	if !ok {
+		return nil
+	}
+	*dst = at
+	return dst
+}
