@@ -1,0 +1,246 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package testruntime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// removalLimit bounds the orderly removal of pods in Wipe; what is left after
+// it is killed.
+const removalLimit = 60 * time.Second
+
+// Wipe removes every pod through CRI when the daemon answers, ends the daemon
+// and then does what WipeDir does. The Containerd is of no use afterwards;
+// wiping it again does nothing.
+func (c *Containerd) Wipe(ctx context.Context) error {
+	c.mu.Lock()
+	wiped := c.wiped
+	c.wiped = true
+	c.mu.Unlock()
+	if wiped {
+		return nil
+	}
+	var failed []error
+	failed = append(failed, c.Thaw(), thawCgroup(cgroupRoot(c.dir)))
+	if c.running() != nil {
+		// Only the orderly way: what it leaves, the rest of Wipe removes.
+		_ = c.removePods(ctx)
+	}
+	stopping, cancel := context.WithTimeout(ctx, 10*time.Second)
+	err := c.Stop(stopping)
+	cancel()
+	if err != nil {
+		failed = append(failed, c.Kill())
+	}
+	failed = append(failed, c.conn.Close(), WipeDir(ctx, c.dir))
+	return errors.Join(failed...)
+}
+
+func (c *Containerd) removePods(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, removalLimit)
+	defer cancel()
+	client := cri.NewRuntimeServiceClient(c.conn)
+	list, err := client.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+	if err != nil {
+		return err
+	}
+	pods := make(chan string)
+	var workers sync.WaitGroup
+	for range 4 {
+		workers.Go(func() {
+			for id := range pods {
+				_, _ = client.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: id})
+				_, _ = client.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: id})
+			}
+		})
+	}
+	for _, pod := range list.GetItems() {
+		pods <- pod.GetId()
+	}
+	close(pods)
+	workers.Wait()
+	return nil
+}
+
+// WipeDir removes what a containerd in dir left, whether this process or an
+// earlier one started it: the daemon, its containers and shims, mounts below
+// dir, the pods' cgroups on all hierarchies, the shims' sockets, and dir. It
+// touches nothing else: processes are told by the dir's own cgroup and by the
+// dir's paths in their command lines. It is an error when anything is left.
+func WipeDir(ctx context.Context, dir string) error {
+	dir = filepath.Clean(dir)
+	if dir == "/" || !filepath.IsAbs(dir) {
+		return fmt.Errorf("wipe %q: not an absolute directory of its own", dir)
+	}
+	var failed []error
+	sockets := shimSockets(dir)
+	failed = append(failed, thawCgroup(cgroupRoot(dir)), killAll(ctx, dir), unmountBelow(dir))
+	failed = append(failed, removeCgroup(cgroupRoot(dir)))
+	for _, socket := range sockets {
+		if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+			failed = append(failed, err)
+		}
+	}
+	failed = append(failed, os.RemoveAll(dir))
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("wipe %s: %w", dir, err)
+	}
+	left, err := Leftovers(dir)
+	if err != nil {
+		return fmt.Errorf("wipe %s: %w", dir, err)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("wipe %s: still there: %s", dir, strings.Join(left, "; "))
+	}
+	return nil
+}
+
+// reapLimit bounds the wait for init to reap what was killed. Where the first
+// process of a container is no init, zombies stay; nobody can help that.
+const reapLimit = 2 * time.Second
+
+// killAll kills the processes of dir until none is left: the daemon first,
+// then the containers, and the shims last so that they can reap.
+func killAll(ctx context.Context, dir string) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var killed []int
+	for {
+		procs, err := processesOf(dir)
+		if err != nil {
+			return err
+		}
+		if len(procs) == 0 {
+			break
+		}
+		first := slices.MinFunc(procs, func(a, b process) int { return int(a.role) - int(b.role) }).role
+		for _, p := range procs {
+			if p.role == first {
+				_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may be gone by now
+				killed = append(killed, p.pid)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-limit.Done():
+			return fmt.Errorf("kill %d processes, the first %s: %w", len(procs), procs[0], context.Cause(limit))
+		}
+	}
+	reaped := time.After(reapLimit)
+	for slices.ContainsFunc(killed, func(pid int) bool { return syscall.Kill(pid, 0) == nil }) {
+		select {
+		case <-tick.C:
+		case <-reaped:
+			return nil
+		}
+	}
+	return nil
+}
+
+// unmountBelow unmounts everything at or below dir, the deepest first.
+func unmountBelow(dir string) error {
+	mounts, err := readMounts()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, m := range slices.Backward(mounts) { // in the order of mounting: the last one is on top
+		if !within(m.point, dir) {
+			continue
+		}
+		err := unix.Unmount(m.point, 0)
+		if errors.Is(err, unix.EBUSY) {
+			err = unix.Unmount(m.point, unix.MNT_DETACH)
+		}
+		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: no longer a mount
+			failed = append(failed, &os.PathError{Op: "umount", Path: m.point, Err: err})
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// shimSockets are the sockets of the shims in dir's bundles. Shims listen
+// under /run/containerd/s whatever the daemon's state directory is, so they
+// would outlive dir.
+func shimSockets(dir string) []string {
+	bundles, _ := filepath.Glob(filepath.Join(dir, "state", "io.containerd.runtime.v2.task", "*", "*")) // the pattern is well-formed
+	var sockets []string
+	for _, bundle := range bundles {
+		address := ""
+		if content, err := os.ReadFile(filepath.Join(bundle, "bootstrap.json")); err == nil { // 1.7 and 2.x
+			var bootstrap struct {
+				Address string `json:"address"`
+			}
+			if json.Unmarshal(content, &bootstrap) == nil {
+				address = bootstrap.Address
+			}
+		} else if content, err := os.ReadFile(filepath.Join(bundle, "address")); err == nil { // 1.6
+			address = strings.TrimSpace(string(content))
+		}
+		socket := strings.TrimPrefix(address, "unix://")
+		if within(socket, "/run/containerd/s") && !slices.Contains(sockets, socket) {
+			sockets = append(sockets, socket)
+		}
+	}
+	return sockets
+}
+
+// Leftovers lists what still exists of a containerd in dir: processes, mounts,
+// cgroups, shim sockets and the directory, one line each. Namespaces need no
+// line of their own: pods use the host's network, and the others live and die
+// with their processes and mounts.
+func Leftovers(dir string) ([]string, error) {
+	dir = filepath.Clean(dir)
+	var left []string
+	procs, err := processesOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range procs {
+		left = append(left, "process "+p.String())
+	}
+	mounts, err := readMounts()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range mounts {
+		if within(m.point, dir) {
+			left = append(left, "mount "+m.point)
+		}
+	}
+	cgroups, err := cgroupDirs(cgroupRoot(dir))
+	if err != nil {
+		return nil, err
+	}
+	for _, cgroup := range cgroups {
+		left = append(left, "cgroup "+cgroup)
+	}
+	for _, socket := range shimSockets(dir) {
+		if _, err := os.Lstat(socket); err == nil {
+			left = append(left, "socket "+socket)
+		}
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		left = append(left, "directory "+dir)
+	}
+	return left, nil
+}
