@@ -97,9 +97,12 @@ func restartCount(annotations map[string]string, attempt uint32) uint32 {
 
 // Times before 10^18 ns (September 2001) and from the year 2200 on are no times of a container: 0 and -6795364578871345152
 // (Go's zero time through UnixNano) mean unset, small numbers are a clock that was never set or another unit.
-const earliest = 1_000_000_000_000_000_000
+const (
+	earliest   = 1_000_000_000_000_000_000
+	latestYear = 2200
+)
 
-var latest = time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+var latest = time.Date(latestYear, time.January, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 
 // saneNanos gives ns, or 0 when it is no time of a container.
 func saneNanos(ns int64) int64 {
@@ -115,4 +118,12 @@ func saneTime(ns int64) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, ns).UTC()
+}
+
+// SaneTime gives t, or the zero time when t is no time of a container: the rule that CRI's times go by.
+func SaneTime(t time.Time) time.Time {
+	if t.Unix() < earliest/int64(time.Second) || t.Year() >= latestYear {
+		return time.Time{}
+	}
+	return t
 }
