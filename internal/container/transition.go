@@ -147,6 +147,7 @@ type Gap struct {
 // The causes of a gap.
 const (
 	CauseListFailed      = "list_failed"      // the runtime did not answer for longer than a run can live
+	CauseObserverDown    = "observer_down"    // the observer itself was not running
 	CauseMailboxOverflow = "mailbox_overflow" // notices came faster than they could be taken
 	CauseOutboxFull      = "outbox_full"      // the pipeline refused for so long that state was folded
 	CauseRemovedUnseen   = "removed_unseen"   // a container was removed that was never seen to stop

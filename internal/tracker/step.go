@@ -150,7 +150,7 @@ func laterRun(k *Known, s *container.Snapshot) bool {
 func (st *step) within() {
 	st.pauseOrResume()
 	if st.snap.OOM && st.next.OOMs == 0 {
-		st.emit(container.KindOOM, container.Transition{When: st.look.At, State: st.next.State, Ordinal: st.next.OOMs}, st.window())
+		st.happened(container.KindOOM, container.Transition{State: st.next.State, Ordinal: st.next.OOMs})
 		st.next.OOMs++
 	}
 }
@@ -218,7 +218,7 @@ func (st *step) pauseOrResume() {
 	switch {
 	case paused && st.next.State == container.StateRunning:
 		st.next.State = container.StatePaused
-		st.emit(container.KindPaused, container.Transition{When: st.look.At, State: container.StatePaused, Ordinal: st.next.Pauses}, st.window())
+		st.happened(container.KindPaused, container.Transition{State: container.StatePaused, Ordinal: st.next.Pauses})
 		st.next.Pauses++
 	case !paused && st.next.State == container.StatePaused && !st.look.PauseBlind:
 		st.next.State = container.StateRunning
@@ -226,7 +226,7 @@ func (st *step) pauseOrResume() {
 		if ordinal > 0 {
 			ordinal--
 		}
-		st.emit(container.KindUnpaused, container.Transition{When: st.look.At, State: container.StateRunning, Ordinal: ordinal}, st.window())
+		st.happened(container.KindUnpaused, container.Transition{State: container.StateRunning, Ordinal: ordinal})
 	}
 }
 
@@ -291,6 +291,12 @@ func (st *step) window() container.Provenance {
 		Source: st.look.Source, Precision: container.PrecisionWindow, ObservedAt: st.look.At,
 		WindowStart: latest(st.look.Since, st.next.Run.StartedAt, st.next.Container.CreatedAt),
 	}
+}
+
+// happened reports something whose time only a notice tells.
+func (st *step) happened(kind container.Kind, tr container.Transition) {
+	tr.When = st.look.Happened
+	st.emit(kind, tr, st.exactAt(tr.When))
 }
 
 func (st *step) emit(kind container.Kind, tr container.Transition, p container.Provenance) {

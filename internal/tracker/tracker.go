@@ -43,6 +43,9 @@ type Look struct {
 	At     time.Time        // now
 	Since  time.Time        // the last moment before At at which a look at this container was taken; zero = never
 	Source container.Source // SourceInventory: the first look with nothing remembered
+	// Happened is when what this look shows happened, where a notice told it exactly (pause, resume, OOM kill, removal);
+	// zero: some time between Since and At. Starts and ends carry their own times in the run.
+	Happened time.Time
 	// PauseBlind: this look cannot tell paused from running (CRI shows both as running).
 	PauseBlind bool
 }
@@ -133,7 +136,7 @@ func (t *Tracker) Absent(id string, l Look) Change {
 		// Nobody saw the end; on a runtime that starts one id again, nobody can tell how many runs there were either.
 		st.stop(container.Run{StartedAt: k.Run.StartedAt, PID: k.Run.PID}, missed{unknown: true})
 	}
-	st.emit(container.KindRemoved, container.Transition{When: l.At, State: container.StateUnknown}, st.window())
+	st.happened(container.KindRemoved, container.Transition{State: container.StateUnknown})
 	return Change{ID: id, Transitions: st.out}
 }
 

@@ -1,0 +1,255 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+const (
+	statusLag     = time.Millisecond // first pause before asking again for a status that lags behind a notice; it doubles
+	statusLooks   = 9                // looks at a lagging status: half a second in all; the next list is later anyway
+	maxRetryDelay = time.Minute      // between tries to inspect a container that does not answer
+)
+
+// described is what the description of new containers gave.
+type described struct {
+	seats      []*seat
+	containers []*container.Container // nil where errs is not
+	errs       []error
+}
+
+// inspected is what an inspect gave.
+type inspected struct {
+	seat *seat
+	lane string
+	snap container.Snapshot
+	at   time.Time
+	err  error
+}
+
+// look has containers described where they are new, and then inspected.
+func (l *loop) look(ctx context.Context, seats []*seat) {
+	var fresh []*seat
+	for _, e := range seats {
+		e.busy, e.dirty = true, false
+		if e.behind.IsZero() {
+			e.behind = l.lastList
+		}
+		if e.container == nil {
+			fresh = append(fresh, e)
+		} else {
+			l.enqueue(ctx, e)
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	d := described{seats: fresh}
+	summaries := make([]runtime.Summary, len(fresh))
+	for i, e := range fresh {
+		summaries[i] = e.summary
+	}
+	l.work.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+		defer cancel()
+		for i := range summaries {
+			c, err := l.describeOne(ctx, summaries[i], d.seats[i].id)
+			d.containers, d.errs = append(d.containers, c), append(d.errs, err)
+		}
+		l.describe <- d
+	})
+}
+
+// describeOne describes a container from its list item, or looks it up where only a notice told its id.
+func (l *loop) describeOne(ctx context.Context, s runtime.Summary, id string) (*container.Container, error) {
+	if s.ID == "" {
+		f, ok := l.rt.(runtime.Finder)
+		if !ok {
+			return nil, errors.New("the runtime can only list")
+		}
+		var err error
+		if s, err = f.Find(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return l.rt.Describe(ctx, s)
+}
+
+func (l *loop) takeDescribed(ctx context.Context, d described) {
+	for i, e := range d.seats {
+		c, err := d.containers[i], d.errs[i]
+		if l.entries[e.id] != e {
+			continue // it was removed meanwhile
+		}
+		if err == nil {
+			c.Engine, c.Runtime, c.Version = l.info.Engine, l.opts.Name, l.info.Version
+			if l.opts.Filter.Allows(c) {
+				e.container = c
+				l.enqueue(ctx, e)
+				continue
+			}
+			err = errExcluded
+		}
+		e.busy = false
+		e.summary.Item = nil
+		switch {
+		case errors.Is(err, errExcluded):
+			e.excluded, e.behind = true, time.Time{}
+		case errors.Is(err, runtime.ErrNotFound) && e.summary.ID == "":
+			if !l.await(e) {
+				e.foreign, e.behind = true, time.Time{}
+			}
+		default:
+			l.failed(e, err)
+		}
+	}
+}
+
+// enqueue puts an inspect into the lane of the container's identity. Lanes go on side by side, InspectsAtOnce of them.
+func (l *loop) enqueue(ctx context.Context, e *seat) {
+	lane := e.container.Identity()
+	l.lanes[lane] = append(l.lanes[lane], e)
+	if len(l.lanes[lane]) == 1 {
+		l.ready = append(l.ready, e)
+		l.dispatch(ctx)
+	}
+}
+
+func (l *loop) dispatch(ctx context.Context) {
+	for l.inFlight < l.opts.InspectsAtOnce && len(l.ready) > 0 {
+		e := l.ready[0]
+		l.ready = l.ready[1:]
+		l.inFlight++
+		c := e.container
+		l.work.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+			defer cancel()
+			r := inspected{seat: e, lane: c.Identity(), at: time.Now()}
+			r.snap, r.err = l.rt.Inspect(ctx, c)
+			l.inspects <- r
+		})
+	}
+}
+
+func (l *loop) takeInspected(ctx context.Context, r inspected) {
+	l.inFlight--
+	if lane := l.lanes[r.lane][1:]; len(lane) > 0 {
+		l.lanes[r.lane] = lane
+		l.ready = append(l.ready, lane[0])
+	} else {
+		delete(l.lanes, r.lane)
+	}
+	l.dispatch(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	e := r.seat
+	e.busy = false
+	if l.entries[e.id] != e {
+		return // it was removed meanwhile
+	}
+	switch {
+	case errors.Is(r.err, runtime.ErrNotFound):
+		l.vanished(e, r)
+	case r.err != nil:
+		l.failed(e, r.err)
+	default:
+		e.failures, e.retryAt = 0, time.Time{}
+		l.apply(e, &r.snap, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e), PauseBlind: r.snap.State != container.StatePaused})
+	}
+	e.summary.Item = nil
+	if e.dirty && !e.busy && e.retryAt.IsZero() && e.behind.IsZero() {
+		l.look(ctx, []*seat{e})
+	}
+}
+
+func (l *loop) sourceOf(e *seat) container.Source {
+	if e.inventory {
+		return container.SourceInventory
+	}
+	return e.source
+}
+
+// apply compares a look at a container and takes what it shows.
+func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
+	if snap.Container != e.container {
+		e.container = snap.Container
+	}
+	e.seenAt = look.At
+	if l.overlayExit(e, snap) {
+		look.Source = container.SourceStream
+	}
+	switch {
+	case snap.State != container.StateCreated:
+		e.started = false
+	case e.started:
+		l.await(e)
+	}
+	c := l.tracker.Observe(snap, look)
+	if !l.take(&c) {
+		l.owe(e)
+		return
+	}
+	e.inventory, e.behind = false, time.Time{}
+	e.state, e.mark = snap.State, e.summary.Mark
+	if k := l.tracker.Known(e.id); k != nil && k.State == container.StatePaused && snap.State == container.StateRunning {
+		e.state = container.StatePaused
+	}
+	for i := range c.Transitions {
+		if tr := &c.Transitions[i]; tr.Kind == container.KindStopped && !tr.Run.OOMKilled && tr.Revision == 0 {
+			l.recheckAfter(e.id, l.opts.RecheckAfterStop) // an OOM kill may be known only later
+			break
+		}
+	}
+}
+
+// await has a container looked at again soon, because the runtime's own bookkeeping comes a little after its events. It
+// tells whether there is still hope.
+func (l *loop) await(e *seat) bool {
+	if e.awaiting >= statusLooks {
+		e.awaiting = 0
+		return false
+	}
+	l.recheckAfter(e.id, statusLag<<e.awaiting)
+	e.awaiting++
+	return true
+}
+
+// vanished is a container that the list showed and the runtime does not know any more.
+func (l *loop) vanished(e *seat, r inspected) {
+	now := time.Now()
+	if l.tracker.Known(e.id) == nil && !e.inventory {
+		// It is known that it was there, and in which state; when it ran and how it ended, nobody can say.
+		snap := &container.Snapshot{Container: e.container, State: container.StateCreated}
+		if s := e.summary.State; s == container.StateRunning || s == container.StatePaused {
+			snap.State = container.StateRunning
+		}
+		c := l.tracker.Observe(snap, tracker.Look{At: r.at, Since: e.behind, Source: l.sourceOf(e)})
+		if !l.take(&c) {
+			l.owe(e)
+			return
+		}
+	}
+	l.gone(e, tracker.Look{At: now, Since: e.behind, Source: l.sourceOf(e)})
+}
+
+// failed is a container that could not be looked at. The next list tries again, ever more seldom while it does not answer.
+func (l *loop) failed(e *seat, err error) {
+	l.tel.InspectFailed()
+	l.owe(e)
+	e.failures++
+	delay := min(l.opts.PollInterval<<min(e.failures-1, 10), maxRetryDelay)
+	e.retryAt = time.Now().Add(delay)
+	if e.failures == 1 {
+		l.log.Warn("a container could not be looked at; trying again", "runtime", l.opts.Name, "container", e.id, "error", err)
+	}
+	l.recheckAfter(e.id, delay)
+}

@@ -1,0 +1,444 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+const (
+	streamRetry    = 10 * time.Minute // how long a runtime without a stream is left alone
+	clockTolerance = 2 * time.Second  // a wall clock that moved more than this against the monotonic one has jumped
+	unseenPeriods  = 3                // lists that may fail in a row before something may have been missed
+)
+
+// loop owns all state of one observed runtime. Only run's goroutine touches it; the others talk to it over channels.
+type loop struct {
+	*Observer
+	rt      runtime.Runtime
+	info    runtime.Info
+	tracker *tracker.Tracker
+	entries map[string]*seat
+	lanes   map[string][]*seat // inspects that wait or run, by identity: attempts of one container in order
+	mailbox *mailbox
+
+	lists    chan listed
+	describe chan described
+	inspects chan inspected
+	streams  chan streamState
+	work     sync.WaitGroup
+
+	listing    bool
+	again      bool // a list was asked for while one was under way
+	generation uint32
+	spare      []runtime.Summary // the buffer that the next list fills
+	lastList   time.Time         // when the last good list began; after a restart, when the checkpoint was last alive
+	first      bool              // no good list yet
+	source     container.Source  // of what the first good list shows
+	lastSight  time.Time         // when a list or a healthy stream last showed the runtime
+	lastBeat   time.Time         // when the checkpoint was last told of a sight
+	blind      bool              // neither list nor stream shows the runtime
+	pace       pace
+	inFlight   int
+	ready      []*seat // inspects that wait for one of InspectsAtOnce
+	streaming  bool
+	folded     int
+	foldedFrom time.Time
+
+	tick     *time.Timer
+	recheck  *time.Timer
+	rechecks recheckQueue
+}
+
+// seat is what the loop keeps of one container besides what the tracker remembers.
+type seat struct {
+	id         string
+	container  *container.Container // nil until described
+	generation uint32               // of the newest list that showed it
+	state      container.State      // as the newest taken look showed it
+	mark       uint64               // as the newest inspected list item had it
+	excluded   bool                 // by the filter
+	foreign    bool                 // told by a notice and unknown to CRI: a sandbox, or not a container yet
+	started    bool                 // a notice told a start that the runtime's status did not show yet
+	awaiting   int                  // looks that showed a status which still lags behind a notice
+	inventory  bool                 // found by the first list and not taken yet
+	busy       bool                 // described or inspected right now
+	dirty      bool                 // to be looked at (again)
+	source     container.Source     // of what made it dirty
+	seenAt     time.Time            // when something last showed that it exists
+	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
+	exit       *runtime.Notice      // an end that a notice told and the runtime's status does not show yet
+	failures   int                  // inspects in a row that failed
+	retryAt    time.Time
+	summary    runtime.Summary // of the newest list that showed a change; its item is dropped when taken
+}
+
+type listed struct {
+	began     time.Time
+	took      time.Duration
+	summaries []runtime.Summary
+	err       error
+}
+
+func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tracker, seen time.Time) *loop {
+	l := &loop{
+		Observer: o, rt: rt, info: info, tracker: tr,
+		entries: map[string]*seat{}, lanes: map[string][]*seat{},
+		lists: make(chan listed), describe: make(chan described), inspects: make(chan inspected), streams: make(chan streamState),
+		first: true, source: container.SourceInventory, lastList: seen, lastSight: seen, pace: newBackoff(o.opts.Backoff),
+		tick: time.NewTimer(0), recheck: time.NewTimer(time.Hour),
+	}
+	l.mailbox = newMailbox(o.opts.MailboxCapacity, o.tel.MailboxOverflowed)
+	if !seen.IsZero() {
+		l.source = container.SourceCheckpoint
+	}
+	for id, k := range tr.All {
+		l.entries[id] = &seat{id: id, container: k.Container, state: k.State}
+	}
+	return l
+}
+
+// run observes until ctx ends and all its goroutines have.
+func (l *loop) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer l.drain(cancel)
+	defer l.tick.Stop()
+	defer l.recheck.Stop()
+
+	if w, ok := l.rt.(runtime.Watcher); ok {
+		l.tick.Reset(l.opts.Timeout) // subscribe before listing, but list even if the subscription hangs
+		l.work.Go(func() { l.watch(ctx, w) })
+	}
+	wall := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.tick.C:
+			now := time.Now()
+			if jumped(wall, now) {
+				l.log.Warn("the clock jumped; listing", "runtime", l.opts.Name)
+			}
+			wall = now
+			l.list(ctx)
+		case r := <-l.lists:
+			l.takeList(ctx, r)
+		case d := <-l.describe:
+			l.takeDescribed(ctx, d)
+		case r := <-l.inspects:
+			l.takeInspected(ctx, r)
+		case s := <-l.streams:
+			l.takeStream(ctx, s)
+		case <-l.mailbox.wake:
+			l.takeNotices(ctx)
+		case <-l.recheck.C:
+			l.takeRechecks(ctx)
+		case <-l.outbox.room:
+			l.list(ctx)
+		}
+		l.Observer.tracked.Store(int64(l.tracker.Len()))
+	}
+}
+
+// drain waits for the goroutines, taking and dropping what they still have to say.
+func (l *loop) drain(cancel context.CancelFunc) {
+	cancel()
+	done := make(chan struct{})
+	go func() {
+		l.work.Wait()
+		close(done)
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		case <-l.lists:
+		case <-l.describe:
+		case <-l.inspects:
+		case <-l.streams:
+		}
+	}
+}
+
+// jumped tells that the wall clock and the monotonic clock disagree about the time between two moments.
+func jumped(was, now time.Time) bool {
+	monotonic := now.Sub(was)
+	wall := now.Round(0).Sub(was.Round(0))
+	d := wall - monotonic
+	return d > clockTolerance || d < -clockTolerance
+}
+
+func (l *loop) period() time.Duration {
+	if l.streaming {
+		return l.opts.ResyncInterval
+	}
+	return l.opts.PollInterval
+}
+
+// list begins a list, or asks for one more after the one under way.
+func (l *loop) list(ctx context.Context) {
+	if l.listing {
+		l.again = true
+		return
+	}
+	l.listing = true
+	buffer := l.spare[:0]
+	l.work.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+		defer cancel()
+		r := listed{began: time.Now()}
+		r.summaries, r.err = l.rt.List(ctx, buffer)
+		r.took = time.Since(r.began)
+		l.lists <- r
+	})
+}
+
+// takeList compares a list with what is known.
+func (l *loop) takeList(ctx context.Context, r listed) {
+	l.listing = false
+	if ctx.Err() != nil {
+		return
+	}
+	l.tel.Listed(r.took, r.err)
+	if r.err != nil {
+		l.lostSight(r)
+		return
+	}
+	l.regainedSight(ctx, r)
+	l.generation++
+	changed := l.compare(r)
+	l.absent(r)
+	l.look(ctx, changed)
+	for _, c := range l.tracker.Tick(tracker.Look{At: time.Now(), Since: r.began, Source: container.SourceList}) {
+		l.take(&c)
+	}
+	l.lastList, l.lastSight = r.began, r.began
+	l.beat(r.began)
+	l.lastGood.Store(time.Now().UnixNano())
+	l.first = false
+	l.source = container.SourceList
+	clear(r.summaries) // the items are large and not needed any more
+	l.spare = r.summaries
+	l.schedule(ctx, l.period())
+}
+
+// schedule sets the next list, which is at once when one was asked for meanwhile.
+func (l *loop) schedule(ctx context.Context, wait time.Duration) {
+	if l.again {
+		l.again = false
+		l.list(ctx)
+		return
+	}
+	l.tick.Reset(wait)
+}
+
+// beat tells the checkpoint that the runtime is seen, although nothing changed: once a ResyncInterval.
+func (l *loop) beat(at time.Time) {
+	if l.checkpoint != nil && at.Sub(l.lastBeat) >= l.opts.ResyncInterval && l.outbox.offer(entry{seen: at}) {
+		l.lastBeat = at
+	}
+}
+
+func (l *loop) lostSight(r listed) {
+	l.blind = true
+	l.report(fmt.Errorf("list the containers of runtime %q: %w", l.opts.Name, r.err))
+	l.again = false
+	l.tick.Reset(l.pace.next())
+}
+
+// regainedSight is a good list. After a while without one, who the runtime is is asked again, since it may have been
+// upgraded, and a gap is told when it was long enough to miss something.
+func (l *loop) regainedSight(ctx context.Context, r listed) {
+	l.report(nil)
+	away := r.began.Sub(l.lastSight)
+	long := !l.lastSight.IsZero() && away > unseenPeriods*l.opts.PollInterval
+	if l.first && long {
+		l.gap(container.CauseObserverDown, l.lastSight, r.began, 0)
+	}
+	if !l.blind {
+		return
+	}
+	l.blind = false
+	l.pace.reset()
+	if l.first {
+		return
+	}
+	l.tel.Reconnected()
+	l.log.Info("the runtime answers again", "runtime", l.opts.Name, "after", away.Round(time.Millisecond))
+	l.work.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+		defer cancel()
+		if info, err := l.rt.Info(ctx); err == nil {
+			l.streams <- streamState{info: &info}
+		}
+	})
+	if long {
+		l.gap(container.CauseListFailed, l.lastSight, r.began, 0)
+	}
+}
+
+func (l *loop) gap(cause string, from, to time.Time, folded int) {
+	l.tel.Gap(cause)
+	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, From: from, To: to, Cause: cause, Folded: uint64(max(folded, 0))}
+	if !l.outbox.offer(entry{gap: &g}) {
+		l.log.Warn("something may have been missed", "runtime", l.opts.Name, "cause", cause, "from", from, "to", to)
+	}
+}
+
+// compare gives the containers that the list shows changed, oldest first, so that a restart follows what it restarts.
+func (l *loop) compare(r listed) []*seat {
+	var changed []*seat
+	now := time.Now()
+	for i := range r.summaries {
+		s := &r.summaries[i]
+		if s.ID == "" {
+			continue
+		}
+		e := l.entries[s.ID]
+		if e == nil {
+			e = &seat{id: s.ID, inventory: l.first && l.source == container.SourceInventory, dirty: true}
+			l.entries[s.ID] = e
+		}
+		if e.generation == l.generation {
+			continue // the runtime lists it twice
+		}
+		e.generation = l.generation
+		if e.foreign {
+			e.foreign, e.dirty = false, true // it is a container after all
+		}
+		if e.excluded || (!e.dirty && sameState(e.state, s.State) && e.mark == s.Mark) {
+			continue
+		}
+		e.dirty, e.source, e.summary = true, container.SourceList, *s
+		if l.first && l.source == container.SourceCheckpoint {
+			e.source = container.SourceCheckpoint
+		}
+		if e.busy || now.Before(e.retryAt) {
+			continue
+		}
+		changed = append(changed, e)
+	}
+	slices.SortFunc(changed, func(a, b *seat) int {
+		switch {
+		case a.summary.CreatedAt != b.summary.CreatedAt:
+			if a.summary.CreatedAt < b.summary.CreatedAt {
+				return -1
+			}
+			return 1
+		default:
+			return int(a.summary.Attempt) - int(b.summary.Attempt)
+		}
+	})
+	return changed
+}
+
+// sameState tells that a list that cannot tell paused from running shows what is known.
+func sameState(known, listed container.State) bool {
+	return known == listed || (known == container.StatePaused && listed == container.StateRunning)
+}
+
+// absent concludes from a list what it does not show.
+func (l *loop) absent(r listed) {
+	if len(l.entries) == l.shown() {
+		return
+	}
+	for _, e := range l.entries {
+		if e.generation == l.generation || e.busy || !e.seenAt.Before(r.began) {
+			continue // shown, or being looked at, or seen by something newer than the list
+		}
+		l.gone(e, tracker.Look{At: time.Now(), Since: l.since(e), Source: l.source})
+	}
+}
+
+// shown counts the entries that the newest list showed.
+func (l *loop) shown() int {
+	n := 0
+	for _, e := range l.entries {
+		if e.generation == l.generation {
+			n++
+		}
+	}
+	return n
+}
+
+// gone takes the absence of a container.
+func (l *loop) gone(e *seat, look tracker.Look) {
+	known := l.tracker.Known(e.id)
+	if known == nil {
+		if !e.excluded && !e.foreign && !e.inventory && !e.behind.IsZero() {
+			l.fold(e.behind) // it came and went while nothing could be handed on
+		}
+		delete(l.entries, e.id)
+		return
+	}
+	unseen := known.State == container.StateRunning || known.State == container.StatePaused ||
+		(known.State == container.StateCreated && e.summary.State == container.StateExited) // the list showed an end that nobody can tell now
+	c := l.tracker.Absent(e.id, look)
+	if !l.take(&c) {
+		l.owe(e)
+		return
+	}
+	delete(l.entries, e.id)
+	if unseen {
+		l.gap(container.CauseRemovedUnseen, look.Since, look.At, 0)
+	}
+}
+
+// since is the last moment at which a look at the container was taken.
+func (l *loop) since(e *seat) time.Time {
+	if !e.behind.IsZero() {
+		return e.behind
+	}
+	return l.lastList
+}
+
+// owe remembers that a look at the container was not taken.
+func (l *loop) owe(e *seat) {
+	e.dirty = true
+	if e.behind.IsZero() {
+		e.behind = l.lastList
+	}
+}
+
+// take hands a change on, or tells that there is no room for it now.
+func (l *loop) take(c *tracker.Change) bool {
+	if c.Empty() {
+		return true
+	}
+	if !l.outbox.offer(entry{change: *c, seen: l.lastList}) {
+		return false
+	}
+	l.tracker.Apply(c)
+	l.unfold()
+	return true
+}
+
+func (l *loop) fold(from time.Time) {
+	l.folded++
+	l.tel.Folded(1)
+	if l.foldedFrom.IsZero() || from.Before(l.foldedFrom) {
+		l.foldedFrom = from
+	}
+}
+
+// unfold tells what was folded, once things go on.
+func (l *loop) unfold() {
+	if l.folded == 0 {
+		return
+	}
+	n, from := l.folded, l.foldedFrom
+	l.folded, l.foldedFrom = 0, time.Time{}
+	l.gap(container.CauseOutboxFull, from, time.Now(), n)
+}
+
+var errExcluded = errors.New("excluded")

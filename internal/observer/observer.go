@@ -1,0 +1,308 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package observer watches one container runtime: one loop that lists, takes notices, inspects what changed, compares
+// through the tracker and hands the transitions on.
+//
+//	stream ─► mailbox ─┐
+//	list ──────────────┼─► loop (owns all state) ─► outbox ─► sink, then checkpoint
+//	inspects ◄─────────┘
+//
+// What it promises:
+//   - The list is the truth. A notice only makes it fresher; whatever a stream loses, the next list finds.
+//   - It never stalls the runtime: the goroutine that reads the stream writes to a bounded mailbox and does nothing else,
+//     every call has a deadline, and one container that does not answer delays only itself.
+//   - State advances only with what the outbox took, and the checkpoint only with what the sink accepted. When the outbox
+//     is full, nothing is thrown away: the next comparison yields what is still true, and what was folded is counted.
+//
+// It never writes to a runtime and knows no telemetry format.
+package observer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// Options of an Observer.
+type Options struct {
+	Name             string        // the configured name of the runtime
+	PollInterval     time.Duration // between lists while no stream is healthy
+	ResyncInterval   time.Duration // between lists while a stream is healthy
+	Timeout          time.Duration // of each call to the runtime
+	Backoff          BackoffOptions
+	Tracker          tracker.Options
+	Filter           *Filter // nil: everything
+	OutboxCapacity   int     // transitions that wait for the sink; 0 = 4096
+	MailboxCapacity  int     // containers with notices that wait for the loop; 0 = 4096
+	InspectsAtOnce   int     // 0 = 8
+	DrainTimeout     time.Duration
+	RecheckAfterStop time.Duration // when a stop's reason is looked at once more; 0 = 1 s
+}
+
+// BackoffOptions is how long to wait for a runtime that does not answer, doubling from Initial to Max, with jitter.
+type BackoffOptions struct {
+	Initial time.Duration
+	Max     time.Duration
+}
+
+// Item is what the sink gets: the transitions of one container in order, or a gap.
+type Item struct {
+	Transitions []container.Transition
+	Gap         *container.Gap
+}
+
+// Sink takes what was observed. Deliver returns nil once the items are accepted or dropped for good (and counted), and an
+// error only when ctx ended before that.
+type Sink interface {
+	Deliver(ctx context.Context, items []Item) error
+}
+
+// Checkpoint remembers across restarts what the sink accepted.
+type Checkpoint interface {
+	// Load gives what was saved last; a zero Remembered when there is nothing.
+	Load(ctx context.Context) (Remembered, error)
+	// Save writes changes in one batch, and when the runtime was last seen well.
+	Save(ctx context.Context, changes []tracker.Change, seen time.Time) error
+}
+
+// Remembered is what a checkpoint holds.
+type Remembered struct {
+	Containers map[string]*tracker.Known
+	Seen       time.Time // when the runtime was last seen well; zero: there is no checkpoint
+	BootID     string    // of the host, when it was saved
+}
+
+// Host tells when the host was booted, so that a reboot between two runs of the observer is noticed.
+type Host struct {
+	BootID   string // empty: not known, no reboot is ever concluded
+	BootTime time.Time
+}
+
+// Telemetry counts what the observer does. Its methods must not block and may be called from several goroutines.
+type Telemetry interface {
+	Listed(d time.Duration, err error)
+	InspectFailed()
+	Transitions(kind container.Kind, n int)
+	Reconnected()
+	MailboxOverflowed()
+	Folded(n int)
+	Gap(cause string)
+	CheckpointFailed()
+}
+
+// Log is what the observer says, in state changes and faults. The fields are key, value, key, value.
+type Log interface {
+	Info(msg string, fields ...any)
+	Warn(msg string, fields ...any)
+}
+
+// Stats is what gauges read.
+type Stats struct {
+	Tracked      int       // containers remembered
+	Outbox       int       // transitions that wait for the sink
+	LastGoodList time.Time // zero: none yet
+	Streaming    bool
+}
+
+// Open connects to the runtime and asks it who it is.
+type Open func(ctx context.Context) (runtime.Runtime, runtime.Info, error)
+
+// Observer watches one runtime.
+type Observer struct {
+	opts       Options
+	open       Open
+	sink       Sink
+	checkpoint Checkpoint // nil: nothing is remembered across restarts
+	host       Host
+	tel        Telemetry
+	log        Log
+	health     func(error) // called by the loop's goroutine only
+
+	outbox *outbox
+	told   string // what health was told last
+
+	tracked   atomic.Int64
+	lastGood  atomic.Int64 // unix ns
+	streaming atomic.Bool
+}
+
+// New makes an observer. health is called with nil when the runtime answers (again) and with an error when it stops to:
+// on changes only.
+func New(opts Options, open Open, sink Sink, cp Checkpoint, host Host, tel Telemetry, log Log, health func(error)) *Observer {
+	if opts.OutboxCapacity <= 0 {
+		opts.OutboxCapacity = 4096
+	}
+	if opts.MailboxCapacity <= 0 {
+		opts.MailboxCapacity = 4096
+	}
+	if opts.InspectsAtOnce <= 0 {
+		opts.InspectsAtOnce = 8
+	}
+	if opts.RecheckAfterStop <= 0 {
+		opts.RecheckAfterStop = time.Second
+	}
+	if opts.DrainTimeout <= 0 {
+		opts.DrainTimeout = 5 * time.Second
+	}
+	return &Observer{
+		opts: opts, open: open, sink: sink, checkpoint: cp, host: host, tel: tel, log: log, health: health,
+		outbox: newOutbox(opts.OutboxCapacity),
+	}
+}
+
+// Stats tells how things stand.
+func (o *Observer) Stats() Stats {
+	s := Stats{Tracked: int(o.tracked.Load()), Outbox: o.outbox.len(), Streaming: o.streaming.Load()}
+	if ns := o.lastGood.Load(); ns != 0 {
+		s.LastGoodList = time.Unix(0, ns)
+	}
+	return s
+}
+
+// Run observes until ctx ends, then gives what waits in the outbox DrainTimeout to be accepted, and returns when every
+// goroutine of it has ended.
+func (o *Observer) Run(ctx context.Context) {
+	deliver, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { o.send(deliver) })
+
+	o.observe(ctx)
+
+	o.outbox.close()
+	timer := time.AfterFunc(o.opts.DrainTimeout, stop)
+	wg.Wait()
+	timer.Stop()
+}
+
+// observe connects, and observes for as long as ctx lasts. A runtime that is not there yet is tried for ever.
+func (o *Observer) observe(ctx context.Context) {
+	tr := tracker.New(o.opts.Tracker)
+	remembered := o.remember(ctx, tr)
+	wait := newBackoff(o.opts.Backoff)
+	for ctx.Err() == nil {
+		rt, info, err := o.connect(ctx)
+		if err != nil {
+			o.report(fmt.Errorf("connect to runtime %q: %w", o.opts.Name, err))
+			if !sleep(ctx, wait.next()) {
+				return
+			}
+			continue
+		}
+		l := newLoop(o, rt, info, tr, remembered)
+		l.run(ctx)
+		if err := rt.Close(); err != nil {
+			o.log.Warn("closing the connection to the runtime failed", "runtime", o.opts.Name, "error", err)
+		}
+		return
+	}
+}
+
+func (o *Observer) connect(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.opts.Timeout)
+	defer cancel()
+	return o.open(ctx)
+}
+
+// remember restores the tracker from the checkpoint and tells when the runtime was last seen; zero: never.
+func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time {
+	if o.checkpoint == nil {
+		return time.Time{}
+	}
+	r, err := o.checkpoint.Load(ctx)
+	if err != nil {
+		o.tel.CheckpointFailed()
+		o.log.Warn("the checkpoint cannot be read; starting with an inventory", "runtime", o.opts.Name, "error", err)
+	}
+	for id, k := range r.Containers {
+		tr.Restore(id, k)
+	}
+	if r.Seen.IsZero() {
+		return r.Seen
+	}
+	o.log.Info("restored the checkpoint", "runtime", o.opts.Name, "containers", len(r.Containers), "seen", r.Seen)
+	if r.BootID != "" && o.host.BootID != "" && r.BootID != o.host.BootID {
+		look := tracker.Look{At: time.Now(), Since: r.Seen, Source: container.SourceCheckpoint}
+		for _, c := range tr.Rebooted(o.host.BootTime, look) {
+			if o.outbox.offer(entry{change: c}) {
+				tr.Apply(&c)
+			}
+		}
+	}
+	return r.Seen
+}
+
+// report tells the health when it changes.
+func (o *Observer) report(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != o.told {
+		o.told = text
+		o.health(err)
+	}
+}
+
+// send delivers what the outbox holds until it is closed and empty, or ctx ends.
+func (o *Observer) send(ctx context.Context) {
+	for {
+		batch := o.outbox.take()
+		if len(batch) == 0 {
+			return
+		}
+		if err := o.deliver(ctx, batch); err != nil {
+			if !errors.Is(err, context.Canceled) {
+				o.log.Warn("delivery ended", "runtime", o.opts.Name, "error", err)
+			}
+			o.outbox.abandon()
+			return
+		}
+		o.outbox.done(batch)
+	}
+}
+
+func (o *Observer) deliver(ctx context.Context, batch []entry) error {
+	items := make([]Item, 0, len(batch))
+	changes := make([]tracker.Change, 0, len(batch))
+	var seen time.Time
+	for i := range batch {
+		e := &batch[i]
+		if len(e.change.Transitions) > 0 || e.gap != nil {
+			items = append(items, Item{Transitions: e.change.Transitions, Gap: e.gap})
+		}
+		if e.change.ID != "" {
+			changes = append(changes, e.change)
+		}
+		if e.seen.After(seen) {
+			seen = e.seen
+		}
+	}
+	if len(items) > 0 {
+		if err := o.sink.Deliver(ctx, items); err != nil {
+			return err
+		}
+	}
+	for i := range items {
+		for j := range items[i].Transitions {
+			o.tel.Transitions(items[i].Transitions[j].Kind, 1)
+		}
+	}
+	if o.checkpoint == nil || (len(changes) == 0 && seen.IsZero()) {
+		return nil
+	}
+	if err := o.checkpoint.Save(ctx, changes, seen); err != nil {
+		o.tel.CheckpointFailed()
+		o.log.Warn("the checkpoint was not written; after a restart these changes are reported again with the same ids",
+			"runtime", o.opts.Name, "changes", len(changes), "error", err)
+	}
+	return nil
+}

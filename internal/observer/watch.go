@@ -1,0 +1,169 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// streamState is news of the stream, or of who the runtime is.
+type streamState struct {
+	up   bool
+	info *runtime.Info
+}
+
+// watch keeps the subscription up. It only reads the stream, into the mailbox, and says when the stream comes and goes.
+func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
+	wait := newBackoff(l.opts.Backoff)
+	for ctx.Err() == nil {
+		up := false
+		began := time.Now()
+		err := w.Watch(ctx, func() {
+			up = true
+			l.streams <- streamState{up: true}
+		}, l.mailbox.post)
+		if ctx.Err() != nil {
+			return
+		}
+		l.streams <- streamState{}
+		delay := wait.next()
+		switch {
+		case errors.Is(err, runtime.ErrNoStream):
+			delay = streamRetry
+			l.log.Info("the runtime has no event stream; its list is polled", "runtime", l.opts.Name, "look_again_in", delay)
+		default:
+			if up && time.Since(began) > l.opts.Backoff.Max {
+				wait.reset()
+				delay = wait.next()
+			}
+			l.log.Warn("the event stream ended; polling until it is back", "runtime", l.opts.Name, "retry_in", delay, "error", err)
+		}
+		if !sleep(ctx, delay) {
+			return
+		}
+		l.tel.Reconnected()
+	}
+}
+
+// takeStream notes that the stream came or went; either way, only a list tells what was missed.
+func (l *loop) takeStream(ctx context.Context, s streamState) {
+	if s.info != nil {
+		l.info = *s.info
+		return
+	}
+	if l.streaming && !s.up {
+		l.lastSight = time.Now()
+	}
+	l.streaming = s.up
+	l.Observer.streaming.Store(s.up)
+	l.list(ctx)
+}
+
+// takeNotices applies what the stream told.
+func (l *loop) takeNotices(ctx context.Context) {
+	notices, overflowed := l.mailbox.empty()
+	if overflowed {
+		l.log.Warn("notices came faster than they could be taken; listing", "runtime", l.opts.Name)
+		l.gap(container.CauseMailboxOverflow, l.lastList, time.Now(), 0)
+		l.list(ctx)
+	}
+	for i := range notices {
+		l.takeNotice(ctx, &notices[i])
+	}
+}
+
+func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
+	e := l.entries[n.ID]
+	if e == nil {
+		if n.Kind == runtime.NoticeDeleted {
+			return // it was known to nobody: a sandbox, or removed before the first look
+		}
+		e = &seat{id: n.ID}
+		l.entries[n.ID] = e
+	}
+	now := time.Now()
+	e.seenAt, e.foreign, e.awaiting = now, false, 0
+	e.started = e.started || n.Kind == runtime.NoticeStarted || n.Kind == runtime.NoticeExited
+	if e.excluded {
+		return
+	}
+	look := tracker.Look{At: now, Since: l.since(e), Source: container.SourceStream, Happened: n.At}
+	k := l.tracker.Known(n.ID)
+	running := k != nil && (k.State == container.StateRunning || k.State == container.StatePaused) && !k.Run.StartedAt.IsZero()
+	switch {
+	case n.Snapshot != nil && e.container != nil && !e.busy:
+		snap := *n.Snapshot
+		snap.Container = e.container
+		look.PauseBlind = true
+		l.apply(e, &snap, look)
+		return
+	case n.Kind == runtime.NoticeDeleted:
+		e.seenAt = time.Time{}
+		if !e.busy {
+			l.gone(e, look)
+			return
+		}
+	case n.Kind == runtime.NoticeExited:
+		exit := *n
+		e.exit = &exit
+		if running && !e.busy {
+			l.apply(e, &container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}, look)
+			return
+		}
+	case running && (n.Kind == runtime.NoticePaused || n.Kind == runtime.NoticeResumed):
+		snap := &container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}
+		if n.Kind == runtime.NoticePaused {
+			snap.State = container.StatePaused
+		}
+		l.apply(e, snap, look)
+		return
+	case n.Kind == runtime.NoticeOOM:
+		// Whose kill it was shows a moment later: the container's own end, or a process inside while it lives on.
+		l.recheckAfter(n.ID, l.opts.RecheckAfterStop)
+		return
+	}
+	e.dirty, e.source = true, container.SourceStream
+	if !e.busy {
+		l.look(ctx, []*seat{e})
+	}
+}
+
+// overlayExit completes a status that does not show an end yet which a notice has told: the runtime's own bookkeeping
+// comes later than its event. It tells that it did.
+func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
+	n := e.exit
+	if n == nil {
+		return false
+	}
+	switch snap.State {
+	case container.StateRunning, container.StatePaused:
+		if snap.Run.StartedAt.IsZero() || n.At.Before(snap.Run.StartedAt) {
+			e.exit = nil // the end of an earlier run
+			return false
+		}
+		snap.State = container.StateExited
+		snap.Run.FinishedAt, snap.Run.ExitCode, snap.Run.ExitKnown, snap.Run.Reason = n.At, n.ExitCode, true, exitReason(n.ExitCode)
+		e.exit = nil
+		return true
+	case container.StateCreated, container.StateUnknown:
+		return false // not even its start shows yet
+	default:
+		e.exit = nil
+		return false
+	}
+}
+
+// exitReason is the word that CRI runtimes use for an end of which nothing but the code is known.
+func exitReason(code uint32) string {
+	if code == 0 {
+		return "Completed"
+	}
+	return "Error"
+}
