@@ -5,6 +5,8 @@
 // ids and the canonical bytes they are sent as. Exporter and reference backend both use it, so that there is one spelling.
 //
 // Absent means unknown: no nulls, no empty strings, no zero times. Times are RFC 3339 in UTC with up to nanoseconds.
+//
+// The fields of every type are in the order of RFC 8785, so that encoding/json writes them in the canonical order too.
 package backendapi
 
 import "time"
@@ -16,6 +18,16 @@ const SchemaVersion = "zastava.runtime.event@v1.0"
 const (
 	MaxEventsPerBatch = 256
 	MaxBatchBytes     = 1 << 20 // uncompressed JSON
+)
+
+// Limits of an event's fields, in Unicode code points as JSON Schema counts (docs/api/openapi.yaml).
+const (
+	MaxEngine   = 64
+	MaxTenant   = 128
+	MaxName     = 512  // node, namespace, pod, digests, keys of labels and annotations …
+	MaxText     = 4096 // image references, reasons, paths, values of labels, annotations and evidence
+	MaxArgument = 65536
+	MaxPairs    = 256 // entries of labels, and of annotations
 )
 
 // Header names of the API. The tenant header is configurable; this is its default.
@@ -52,31 +64,31 @@ type Batch struct {
 
 // Envelope carries one event and the schema it follows.
 type Envelope struct {
-	SchemaVersion string `json:"schemaVersion"`
 	Event         Event  `json:"event"`
+	SchemaVersion string `json:"schemaVersion"`
 }
 
 // Event is one runtime event. EventID, When, Kind, Tenant, Node, Runtime.Engine, Observation.Source and — except for
 // KindObserverGap — Workload.ContainerID are required.
 type Event struct {
-	EventID     string            `json:"eventId"`
-	Revision    uint32            `json:"revision"`
-	When        time.Time         `json:"when"`
-	Kind        Kind              `json:"kind"`
-	Tenant      string            `json:"tenant"`
-	Project     string            `json:"project,omitempty"`
-	Node        string            `json:"node"`
-	Runtime     Runtime           `json:"runtime"`
-	Workload    *Workload         `json:"workload,omitempty"`
-	Run         *Run              `json:"run,omitempty"`
-	Previous    *Previous         `json:"previous,omitempty"`
-	CrashLoop   *CrashLoop        `json:"crashLoop,omitempty"`
-	Gap         *Gap              `json:"gap,omitempty"`
-	Process     *Process          `json:"process,omitempty"`
-	LoadedLibs  []LoadedLib       `json:"loadedLibs,omitempty"`
-	Observation Observation       `json:"observation"`
-	Evidence    []Evidence        `json:"evidence,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	CrashLoop   *CrashLoop        `json:"crashLoop,omitempty"`
+	EventID     string            `json:"eventId"`
+	Evidence    []Evidence        `json:"evidence,omitempty"`
+	Gap         *Gap              `json:"gap,omitempty"`
+	Kind        Kind              `json:"kind"`
+	LoadedLibs  []LoadedLib       `json:"loadedLibs,omitempty"`
+	Node        string            `json:"node"`
+	Observation Observation       `json:"observation"`
+	Previous    *Previous         `json:"previous,omitempty"`
+	Process     *Process          `json:"process,omitempty"`
+	Project     string            `json:"project,omitempty"`
+	Revision    uint32            `json:"revision"`
+	Run         *Run              `json:"run,omitempty"`
+	Runtime     Runtime           `json:"runtime"`
+	Tenant      string            `json:"tenant"`
+	When        time.Time         `json:"when"`
+	Workload    *Workload         `json:"workload,omitempty"`
 }
 
 // Runtime is the container runtime that the event comes from.
@@ -90,17 +102,17 @@ const PlatformKubernetes = "kubernetes"
 
 // Workload is the container and its place. ContainerID is "<engine>://<id>".
 type Workload struct {
-	Platform    string            `json:"platform,omitempty"` // PlatformKubernetes, or absent
-	Namespace   string            `json:"namespace,omitempty"`
-	Pod         string            `json:"pod,omitempty"`
-	PodUID      string            `json:"podUid,omitempty"`
 	Container   string            `json:"container,omitempty"`
 	ContainerID string            `json:"containerId"`
-	ImageRef    string            `json:"imageRef,omitempty"`
 	ImageDigest string            `json:"imageDigest,omitempty"`
 	ImageID     string            `json:"imageId,omitempty"`
-	Owner       *Owner            `json:"owner,omitempty"`
+	ImageRef    string            `json:"imageRef,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
+	Namespace   string            `json:"namespace,omitempty"`
+	Owner       *Owner            `json:"owner,omitempty"`
+	Platform    string            `json:"platform,omitempty"` // PlatformKubernetes, or absent
+	Pod         string            `json:"pod,omitempty"`
+	PodUID      string            `json:"podUid,omitempty"`
 }
 
 // Owner is the Kubernetes object that made the pod, where some processor of the pipeline told it.
@@ -112,64 +124,64 @@ type Owner struct {
 // Run is the life of the main process that the event belongs to. ExitCode is absent while it lives and where nobody
 // knows it.
 type Run struct {
-	StartedAt    *time.Time `json:"startedAt,omitempty"`
-	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
-	RestartCount *uint32    `json:"restartCount,omitempty"`
 	ExitCode     *uint32    `json:"exitCode,omitempty"`
-	Signal       string     `json:"signal,omitempty"` // SIGKILL …, where the exit code tells one
-	Reason       string     `json:"reason,omitempty"`
+	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
 	OOMKilled    bool       `json:"oomKilled,omitempty"`
+	Reason       string     `json:"reason,omitempty"`
+	RestartCount *uint32    `json:"restartCount,omitempty"`
+	Signal       string     `json:"signal,omitempty"` // SIGKILL …, where the exit code tells one
+	StartedAt    *time.Time `json:"startedAt,omitempty"`
 }
 
 // Previous is the run before a restart.
 type Previous struct {
 	ContainerID string     `json:"containerId,omitempty"`
 	ExitCode    *uint32    `json:"exitCode,omitempty"`
-	Reason      string     `json:"reason,omitempty"`
 	FinishedAt  *time.Time `json:"finishedAt,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
 }
 
 // CrashLoop sums up the repeated failures of KindCrashLoop and KindCrashLoopEnd.
 type CrashLoop struct {
 	Count         uint32  `json:"count"`
-	WindowSeconds float64 `json:"windowSeconds"`
 	ExitCode      *uint32 `json:"exitCode,omitempty"` // the most frequent one
 	Reason        string  `json:"reason,omitempty"`
+	WindowSeconds float64 `json:"windowSeconds"`
 }
 
 // Gap is the stretch of time of KindObserverGap in which the observer could not see a runtime.
 type Gap struct {
-	Runtime string    `json:"runtime,omitempty"` // its configured name
-	From    time.Time `json:"from"`
-	To      time.Time `json:"to"`
 	Cause   string    `json:"cause"`
 	Folded  uint64    `json:"folded,omitempty"`
+	From    time.Time `json:"from"`
+	Runtime string    `json:"runtime,omitempty"` // its configured name
+	To      time.Time `json:"to"`
 }
 
 // Process is the main process of the container.
 type Process struct {
-	PID        uint32   `json:"pid,omitempty"`
+	BuildID    string   `json:"buildId,omitempty"`
 	Entrypoint []string `json:"entrypoint,omitempty"` // redacted
 	Executable string   `json:"executable,omitempty"`
-	BuildID    string   `json:"buildId,omitempty"`
+	PID        uint32   `json:"pid,omitempty"`
 }
 
 // LoadedLib is a file that a process of the container has mapped executable.
 type LoadedLib struct {
+	BuildID string `json:"buildId,omitempty"`
 	Path    string `json:"path"`
 	SHA256  string `json:"sha256,omitempty"`
-	BuildID string `json:"buildId,omitempty"`
 	Size    uint64 `json:"size,omitempty"`
 }
 
 // Observation says how the event is known.
 type Observation struct {
-	Source        string     `json:"source"`              // stream, list, checkpoint, inventory
-	Precision     string     `json:"precision,omitempty"` // exact, window
-	WindowStart   *time.Time `json:"windowStart,omitempty"`
 	MissedRuns    *uint32    `json:"missedRuns,omitempty"` // absent when MissedUnknown
 	MissedUnknown bool       `json:"missedUnknown,omitempty"`
 	ObservedAt    *time.Time `json:"observedAt,omitempty"`
+	Precision     string     `json:"precision,omitempty"` // exact, window
+	Source        string     `json:"source"`              // stream, list, checkpoint, inventory
+	WindowStart   *time.Time `json:"windowStart,omitempty"`
 }
 
 // Evidence is one signal that supports the event, for example {"cri.container.status", "OOMKilled"}.

@@ -4,13 +4,10 @@
 package backendapi
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/gowebpki/jcs"
 )
 
 // namespace is the fixed UUID v5 namespace of all our ids.
@@ -18,8 +15,9 @@ var namespace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/zasta
 
 // EventID derives the id of an event from what happened: the engine, the bare container id, the kind, the moment that
 // identifies it (start of the run, or creation; zero counts as 0 ns) and, from the second on, its ordinal within the run.
-// Who saw it and when plays no part, so every sight of one thing has one id. A gap has no container: its container id is
-// "node/runtime".
+// Who saw it and when plays no part, so every sight of one thing has one id. A gap has no container: what stands in for
+// its id is record.GapID's business. Engine and container id must not contain NUL, which separates the parts; the ids of
+// runtimes never do.
 func EventID(engine, containerID string, kind Kind, key time.Time, ordinal uint32) string {
 	name := make([]byte, 0, len(engine)+len(containerID)+len(kind)+48)
 	name = append(name, engine...)
@@ -44,23 +42,20 @@ func EventID(engine, containerID string, kind Kind, key time.Time, ordinal uint3
 func BatchID(events []Envelope) string {
 	name := make([]byte, 0, len(events)*40)
 	for i := range events {
-		name = append(name, events[i].Event.EventID...)
-		name = append(name, 0)
-		name = strconv.AppendUint(name, uint64(events[i].Event.Revision), 10)
-		name = append(name, 0)
+		name = AppendBatchKey(name, events[i].Event.EventID, events[i].Event.Revision)
 	}
-	return uuid.NewSHA1(namespace, name).String()
+	return BatchIDOfKeys(name)
 }
 
-// Canonical gives the RFC 8785 bytes of v, so that hashes over them do not depend on who wrote them.
-func Canonical(v any) ([]byte, error) {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("encode %T: %w", v, err)
-	}
-	out, err := jcs.Transform(raw)
-	if err != nil {
-		return nil, fmt.Errorf("canonicalise %T: %w", v, err)
-	}
-	return out, nil
+// AppendBatchKey appends what an event contributes to its batch's id.
+func AppendBatchKey(dst []byte, eventID string, revision uint32) []byte {
+	dst = append(dst, eventID...)
+	dst = append(dst, 0)
+	dst = strconv.AppendUint(dst, uint64(revision), 10)
+	return append(dst, 0)
+}
+
+// BatchIDOfKeys is BatchID for those who have the keys of the events, appended in order, and no longer the events.
+func BatchIDOfKeys(keys []byte) string {
+	return uuid.NewSHA1(namespace, keys).String()
 }

@@ -19,10 +19,11 @@ import (
 // ErrForeign: the record is not of this schema. It has no event name of ours, or no zastava.event.id.
 var ErrForeign = errors.New("not a Zastava event record")
 
-// InvalidError is a record of this schema that lacks what an event cannot be without.
+// InvalidError is a record of this schema that lacks what an event cannot be without, or holds what the wire format has no
+// room for. It never quotes values.
 type InvalidError struct {
 	EventID   string
-	Attribute string // the attribute or record field at fault
+	Attribute string // the attribute, record field or event field at fault
 	Problem   string
 }
 
@@ -238,6 +239,9 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 		if gap.To.IsZero() {
 			gap.To = ev.When
 		}
+		if gap.From.IsZero() { // nobody knows when it began: claim no more than its end
+			gap.From = gap.To
+		}
 		ev.Gap = gap
 	} else {
 		if o.workload.ContainerID != "" {
@@ -263,17 +267,17 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 			ev.Process = &p.process
 		}
 	}
-	return ev, missing(&ev)
+	return ev, invalid(&ev)
 }
 
 // observation fills in when and how. A record without a time of its own happened at or before it was observed.
 func (o *Origin) observation(ev *backendapi.Event, lr plog.LogRecord, p *parts, missedKnown bool) {
-	if ts := lr.ObservedTimestamp(); ts != 0 {
-		p.observedAt = ts.AsTime()
+	if at := lr.ObservedTimestamp().AsTime(); backendapi.PlausibleTime(at) {
+		p.observedAt = at
 		ev.Observation.ObservedAt = &p.observedAt
 	}
-	if ts := lr.Timestamp(); ts != 0 {
-		ev.When = ts.AsTime()
+	if at := lr.Timestamp().AsTime(); backendapi.PlausibleTime(at) {
+		ev.When = at
 	} else if ev.Observation.ObservedAt != nil {
 		ev.When = p.observedAt
 		ev.Observation.Precision = precisionWindow
@@ -283,8 +287,8 @@ func (o *Origin) observation(ev *backendapi.Event, lr plog.LogRecord, p *parts, 
 	}
 }
 
-// missing names the first thing that ev cannot be without and does not have.
-func missing(ev *backendapi.Event) error {
+// invalid names the first thing that ev cannot be without and does not have, and else what the wire format refuses.
+func invalid(ev *backendapi.Event) error {
 	var attribute string
 	switch {
 	case ev.When.IsZero():
@@ -298,7 +302,12 @@ func missing(ev *backendapi.Event) error {
 	case ev.Observation.Source == "":
 		attribute = AttrSource
 	default:
-		return nil
+		err := ev.Validate()
+		var fault *backendapi.FieldError
+		if errors.As(err, &fault) {
+			return &InvalidError{ev.EventID, fault.Field, fault.Detail}
+		}
+		return err
 	}
 	return &InvalidError{ev.EventID, attribute, "is absent; a processor of the pipeline may have removed it"}
 }
@@ -330,8 +339,10 @@ func firstOf(values ...string) string {
 	return ""
 }
 
+// put adds a label or annotation that the wire format has room for. One that is too large is left out rather than cut:
+// absent means unknown, and half a value would be a lie. Half of the room is for what is merged in later.
 func put(m *map[string]string, key, value string) {
-	if key == "" {
+	if !backendapi.PairFits(key, value) || len(*m) >= backendapi.MaxPairs/2 {
 		return
 	}
 	if *m == nil {

@@ -4,6 +4,8 @@
 package record
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +89,19 @@ func TestDecodeGap(t *testing.T) {
 		},
 		Annotations: map[string]string{"deployment": "cluster-a"},
 	}, got)
+}
+
+func TestDecodeGapOfUnknownBeginning(t *testing.T) {
+	gap := sampleGap()
+	gap.From = time.Time{}
+	batch := sampleEncoder().NewBatch()
+	batch.AppendGap(gap, observed)
+	rl, lr := one(batch.Logs())
+	got, err := sampleDecoder().Origin(rl.Resource()).Event(lr)
+	require.NoError(t, err)
+	assert.Equal(t, finished, got.Gap.From)
+	assert.Nil(t, got.Observation.WindowStart)
+	assert.NotEqual(t, GapID("node-a", sampleGap()), got.EventID)
 }
 
 func TestDecodeAfterProcessors(t *testing.T) {
@@ -203,6 +218,26 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, "cluster-a", ev.Annotations["deployment"]) },
 		},
 		{
+			"labels are larger than the wire format takes",
+			func(rl plog.ResourceLogs, _ plog.LogRecord) {
+				rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix+"big", strings.Repeat("x", backendapi.MaxText+1))
+				rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix, "no key")
+			},
+			func(t *testing.T, ev *backendapi.Event) {
+				assert.Equal(t, map[string]string{"app": "api", "tier": "backend"}, ev.Workload.Labels)
+			},
+		},
+		{
+			"there are more labels than the wire format takes",
+			func(rl plog.ResourceLogs, _ plog.LogRecord) {
+				for i := range 1000 {
+					rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix+strconv.Itoa(i), "")
+					rl.Resource().Attributes().PutStr(attrPodLabelPrefix+"p"+strconv.Itoa(i), "")
+				}
+			},
+			func(t *testing.T, ev *backendapi.Event) { assert.Len(t, ev.Workload.Labels, backendapi.MaxPairs) },
+		},
+		{
 			"the restart count is left on the resource only",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().Remove(AttrRestartCount) },
 			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, uint32(3), *ev.Run.RestartCount) },
@@ -232,6 +267,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no time at all", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.SetTimestamp(0); lr.SetObservedTimestamp(0) }, false, "timestamp"},
 		{"no container", func(rl plog.ResourceLogs, _ plog.LogRecord) { rl.Resource().Attributes().Remove(AttrContainerID) }, false, AttrContainerID},
 		{"no engine", func(rl plog.ResourceLogs, _ plog.LogRecord) { rl.Resource().Attributes().Remove(AttrRuntimeName) }, false, AttrRuntimeName},
+		{"a container id that is none", func(rl plog.ResourceLogs, _ plog.LogRecord) {
+			rl.Resource().Attributes().PutStr(AttrContainerID, "two words")
+		}, false, "workload.containerId"},
 		{"no source", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().Remove(AttrSource) }, false, AttrSource},
 		{"no node", func(rl plog.ResourceLogs, _ plog.LogRecord) {
 			rl.Resource().Attributes().Remove(AttrK8sNodeName)
@@ -254,13 +292,15 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+const year1971 = 365 * 24 * int64(time.Hour)
+
 // moments draws times that a runtime may tell, to the nanosecond, or none.
 func moments() *rapid.Generator[time.Time] {
 	return rapid.Custom(func(t *rapid.T) time.Time {
 		if rapid.Bool().Draw(t, "unset") {
 			return time.Time{}
 		}
-		return time.Unix(0, rapid.Int64Range(1, 1<<62).Draw(t, "ns")).UTC()
+		return time.Unix(0, rapid.Int64Range(year1971, 1<<62).Draw(t, "ns")).UTC()
 	})
 }
 
@@ -279,7 +319,7 @@ func transitions() *rapid.Generator[container.Transition] {
 			Kind:     container.Kind(rapid.IntRange(1, len(eventNames)-1).Draw(t, "kind")),
 			Ordinal:  rapid.Uint32().Draw(t, "ordinal"),
 			Revision: rapid.Uint32().Draw(t, "revision"),
-			When:     time.Unix(0, rapid.Int64Range(1, 1<<62).Draw(t, "when")).UTC(), Container: c,
+			When:     time.Unix(0, rapid.Int64Range(year1971, 1<<62).Draw(t, "when")).UTC(), Container: c,
 			Run: container.Run{
 				StartedAt: moments().Draw(t, "started"), FinishedAt: moments().Draw(t, "finished"),
 				ExitCode: rapid.Uint32().Draw(t, "exit"), ExitKnown: rapid.Bool().Draw(t, "known"),

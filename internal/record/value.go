@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
+	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
@@ -113,24 +114,23 @@ func seconds(v pcommon.Value) float64 {
 	return f
 }
 
-// instant reads RFC 3339, or a number of nanoseconds since 1970.
+// instant reads RFC 3339, or a number of nanoseconds since 1970. False: it is no time that a runtime could tell.
 func instant(v pcommon.Value) (time.Time, bool) {
+	var at time.Time
 	switch v.Type() {
 	case pcommon.ValueTypeStr:
-		at, err := time.Parse(time.RFC3339Nano, v.Str())
-		at = at.UTC()
-		if err != nil || at.IsZero() || at.Year() < 1 || at.Year() > 9999 { // RFC 3339 has four digits for the year
+		parsed, err := time.Parse(time.RFC3339Nano, v.Str())
+		if err != nil {
 			return time.Time{}, false
 		}
-		return at, true
+		at = parsed.UTC()
 	case pcommon.ValueTypeInt:
-		if v.Int() <= 0 {
-			return time.Time{}, false
-		}
-		return time.Unix(0, v.Int()).UTC(), true
-	default:
+		at = time.Unix(0, v.Int()).UTC()
+	}
+	if !backendapi.PlausibleTime(at) {
 		return time.Time{}, false
 	}
+	return at, true
 }
 
 func timeInto(v pcommon.Value, dst *time.Time) *time.Time {

@@ -1,0 +1,49 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package backendapi
+
+import (
+	"encoding/json"
+	"mime"
+	"strings"
+)
+
+// ProblemContentType is the media type of RFC 9457 problem details.
+const ProblemContentType = "application/problem+json"
+
+// Problem is an answer that says no (RFC 9457). Errors names the fields at fault.
+type Problem struct {
+	Type   string       `json:"type,omitempty"`
+	Title  string       `json:"title,omitempty"`
+	Status int          `json:"status,omitempty"`
+	Detail string       `json:"detail,omitempty"`
+	Errors []FieldError `json:"errors,omitempty"`
+}
+
+// ParseProblem reads the body of an answer as problem details. False: it is not of that type, or says nothing.
+func ParseProblem(contentType string, body []byte) (*Problem, bool) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType != ProblemContentType {
+		return nil, false
+	}
+	p := new(Problem)
+	if err := json.Unmarshal(body, p); err != nil || (p.Title == "" && p.Detail == "" && len(p.Errors) == 0) {
+		return nil, false
+	}
+	return p, true
+}
+
+// String is the problem in one line.
+func (p *Problem) String() string {
+	parts := make([]string, 0, 2+len(p.Errors))
+	for _, s := range []string{p.Title, p.Detail} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	for i := range p.Errors {
+		parts = append(parts, p.Errors[i].Error())
+	}
+	return strings.Join(parts, "; ")
+}
