@@ -1,0 +1,211 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+)
+
+func TestMain(m *testing.M) {
+	if serve() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// socket gives a path that is short enough for a socket.
+func socket(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "cri")
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "c.sock")
+}
+
+// fake starts a synthetic CRI server, and a Runtime that is connected to it.
+func fake(tb testing.TB, server crifake.Options, options Options) (*crifake.Server, *Runtime) {
+	tb.Helper()
+	s, err := crifake.Start(socket(tb), server)
+	require.NoError(tb, err)
+	tb.Cleanup(s.Stop)
+	return s, dialFake(tb, s, options)
+}
+
+func dialFake(tb testing.TB, s *crifake.Server, options Options) *Runtime {
+	tb.Helper()
+	options.Endpoint, options.Name = s.Endpoint(), "node"
+	r, err := New(options)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, r.Close()) })
+	return r
+}
+
+// described lists and describes one container.
+func described(tb testing.TB, r *Runtime, id string) *container.Container {
+	tb.Helper()
+	list, err := r.List(context.Background(), nil)
+	require.NoError(tb, err)
+	for _, s := range list {
+		if s.ID == id {
+			c, err := r.Describe(context.Background(), s)
+			require.NoError(tb, err)
+			return c
+		}
+	}
+	tb.Fatalf("container %s is not listed", id)
+	return nil
+}
+
+func TestInfoNamesTheEngine(t *testing.T) {
+	for said, want := range map[string]string{
+		"containerd": "containerd", "cri-o": "cri-o", "docker": "docker", " Frakti ": "frakti",
+	} {
+		t.Run(want, func(t *testing.T) {
+			_, r := fake(t, crifake.Options{Name: said, Version: "1.2.3"}, Options{})
+			info, err := r.Info(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, runtime.Info{Engine: want, Version: "1.2.3", APIVersion: "v1"}, info)
+		})
+	}
+	assert.Equal(t, "unknown", engineName(""))
+}
+
+func TestNewRejectsWhatCannotWork(t *testing.T) {
+	for name, o := range map[string]Options{
+		"no endpoint":              {},
+		"relative path":            {Endpoint: "run/containerd.sock"},
+		"another scheme":           {Endpoint: "tcp://127.0.0.1:2375"},
+		"label pattern no glob":    {Endpoint: "/run/c.sock", Labels: []string{"a[b"}},
+		"annotation no glob":       {Endpoint: "/run/c.sock", Annotations: []string{"[z"}},
+		"a pipe where are no pipe": {Endpoint: "npipe:////./pipe/containerd-containerd"},
+		"a pipe without a name":    {Endpoint: "npipe:////./pipe/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if pipesSupported && name == "a pipe where are no pipe" {
+				t.Skip("this is Windows")
+			}
+			_, err := New(o)
+			require.Error(t, err)
+		})
+	}
+}
+
+func TestEndpointForms(t *testing.T) {
+	for in, want := range map[string]string{
+		"/run/containerd/containerd.sock":        "unix:///run/containerd/containerd.sock",
+		"unix:///run/crio/crio.sock":             "unix:///run/crio/crio.sock",
+		"unix:///host/run/k3s/containerd/c.sock": "unix:///host/run/k3s/containerd/c.sock",
+	} {
+		ep, err := parseEndpoint(in)
+		require.NoError(t, err)
+		assert.Equal(t, want, ep.String())
+	}
+	assert.Equal(t, "npipe:////./pipe/containerd-containerd",
+		endpoint{scheme: "npipe", address: `\\.\pipe\containerd-containerd`}.String())
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	t.Run("no socket", func(t *testing.T) {
+		r, err := New(Options{Endpoint: "/nonexistent/c.sock", Timeout: 5 * time.Second})
+		require.NoError(t, err)
+		defer r.Close()
+		_, err = r.List(t.Context(), nil)
+		require.ErrorContains(t, err, "unix:///nonexistent/c.sock")
+		require.ErrorContains(t, err, "mount the directory")
+	})
+	t.Run("stale socket file", func(t *testing.T) {
+		path := socket(t)
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		r, err := New(Options{Endpoint: path, Timeout: 5 * time.Second})
+		require.NoError(t, err)
+		defer r.Close()
+		_, err = r.Info(t.Context())
+		require.ErrorContains(t, err, "nobody listens")
+	})
+	t.Run("no permission", func(t *testing.T) {
+		err := Explain(status14, os.ErrPermission, "list the containers", "unix:///c.sock", "10s")
+		require.ErrorContains(t, err, "as root or as a member of the group")
+	})
+	t.Run("hangs", func(t *testing.T) {
+		s, r := fake(t, crifake.Options{}, Options{Timeout: 50 * time.Millisecond})
+		lift := s.Inject(crifake.Fault{Hang: true})
+		_, err := r.List(t.Context(), nil)
+		require.ErrorContains(t, err, "did not answer within 50ms")
+		lift()
+		_, err = r.List(t.Context(), nil)
+		require.NoError(t, err)
+	})
+	t.Run("CRI plugin disabled", func(t *testing.T) {
+		s, r := fake(t, crifake.Options{}, Options{})
+		s.Inject(crifake.Fault{Code: unimplemented})
+		_, err := r.Info(t.Context())
+		require.ErrorIs(t, err, runtime.ErrNotSupported)
+		require.ErrorContains(t, err, "disabled_plugins")
+		_, err = r.List(t.Context(), nil)
+		require.ErrorIs(t, err, runtime.ErrNotSupported)
+	})
+	t.Run("closed", func(t *testing.T) {
+		_, r := fake(t, crifake.Options{}, Options{})
+		require.NoError(t, r.Close())
+		_, err := r.Info(t.Context())
+		require.Error(t, err)
+	})
+}
+
+func TestOneHungContainerHoldsUpNoOther(t *testing.T) {
+	s, r := fake(t, crifake.Options{}, Options{Timeout: 100 * time.Millisecond})
+	ids := s.Fill(2, 2)
+	hung, healthy := described(t, r, ids[0]), described(t, r, ids[1])
+	s.Inject(crifake.Fault{Method: "ContainerStatus", Container: ids[0], Hang: true})
+	ended := make(chan error, 1)
+	go func() { _, err := r.Inspect(context.Background(), hung); ended <- err }()
+	_, err := r.Inspect(t.Context(), healthy)
+	require.NoError(t, err)
+	_, err = r.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, <-ended, "did not answer within")
+}
+
+func TestRuntimeComesBackAtTheSamePath(t *testing.T) {
+	path := socket(t)
+	s, err := crifake.Start(path, crifake.Options{})
+	require.NoError(t, err)
+	r := dialFake(t, s, Options{})
+	_, err = r.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, s.Calls("StreamContainers"))
+	_, err = r.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, s.Calls("StreamContainers"), "what the runtime does not have is not asked for twice")
+	s.Stop()
+	_, err = r.List(t.Context(), nil)
+	require.Error(t, err)
+
+	s, err = crifake.Start(path, crifake.Options{StreamLists: true})
+	require.NoError(t, err)
+	defer s.Stop()
+	s.Fill(3, 1)
+	require.Eventually(t, func() bool {
+		list, err := r.List(t.Context(), nil)
+		return err == nil && len(list) == 3
+	}, 10*time.Second, 20*time.Millisecond)
+	// The list that found the connection broken could not know yet.
+	unary := s.Calls("ListContainers")
+	_, err = r.List(t.Context(), nil)
+	require.NoError(t, err)
+	assert.NotZero(t, s.Calls("StreamContainers"), "another runtime may have it")
+	assert.Equal(t, unary, s.Calls("ListContainers"))
+}

@@ -1,0 +1,216 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+)
+
+func TestDescribeFromLabelsAsksForNoSandbox(t *testing.T) {
+	s, r := fake(t, crifake.Options{Name: "containerd", Version: "1.6.20"}, Options{})
+	sandbox := s.RunPod("shop", "api-7c9f")
+	id, err := s.Create(sandbox, "api", 2)
+	require.NoError(t, err)
+	c := described(t, r, id)
+	assert.Equal(t, "containerd", c.Engine)
+	assert.Equal(t, "node", c.Runtime)
+	assert.Equal(t, "1.6.20", c.Version)
+	assert.Equal(t, "api", c.Name)
+	assert.EqualValues(t, 2, c.Attempt)
+	assert.Equal(t, life(t, s, id).Created, c.CreatedAt)
+	assert.Equal(t, sandbox, c.Pod.SandboxID)
+	assert.Equal(t, "shop", c.Pod.Namespace)
+	assert.Equal(t, "api-7c9f", c.Pod.Name)
+	assert.NotEmpty(t, c.Pod.UID)
+	assert.Equal(t, "registry.example/shop/api:1.8", c.Image.Reference)
+	assert.Nil(t, c.Labels, "none allowed")
+	assert.Nil(t, c.Annotations)
+	assert.Zero(t, s.Calls("ListPodSandbox"))
+	assert.Zero(t, s.Calls("PodSandboxStatus"))
+	assert.True(t, r.IsSandbox(sandbox))
+	assert.False(t, r.IsSandbox(id))
+}
+
+func TestDescribeWithoutLabelsListsSandboxesOncePerList(t *testing.T) {
+	s, r := fake(t, crifake.Options{NoKubeletLabels: true}, Options{})
+	s.Fill(9, 3)
+	list, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	describeAll := func() {
+		for _, item := range list {
+			c, err := r.Describe(t.Context(), item)
+			require.NoError(t, err)
+			assert.NotEmpty(t, c.Pod.UID)
+			assert.NotEmpty(t, c.Pod.Namespace)
+			assert.True(t, strings.HasPrefix(c.Pod.Name, "pod-"), c.Pod.Name)
+		}
+	}
+	describeAll()
+	describeAll()
+	assert.Equal(t, 1, s.Calls("ListPodSandbox"))
+
+	// A pod that came after the list, found by a notice, is asked for by itself.
+	late := s.RunPod("shop", "late")
+	id, err := s.Create(late, "c", 0)
+	require.NoError(t, err)
+	found, err := r.Find(t.Context(), id)
+	require.NoError(t, err)
+	c, err := r.Describe(t.Context(), found)
+	require.NoError(t, err)
+	assert.Equal(t, "late", c.Pod.Name)
+	assert.Equal(t, 1, s.Calls("ListPodSandbox"))
+	assert.Equal(t, 1, s.Calls("PodSandboxStatus"))
+
+	// Pods that are gone leave the cache when the sandboxes are listed again.
+	gone := list[0].Item.(*runtimeapi.Container).PodSandboxId
+	require.NoError(t, s.RemovePod(gone))
+	s.Fill(1, 1)
+	list, err = r.List(t.Context(), list[:0])
+	require.NoError(t, err)
+	describeAll = nil
+	_, err = r.Describe(t.Context(), list[len(list)-1])
+	require.NoError(t, err)
+	assert.Equal(t, 2, s.Calls("ListPodSandbox"))
+	assert.False(t, r.IsSandbox(gone))
+}
+
+func TestDescribeWithoutSandboxOrLabels(t *testing.T) {
+	s, r := fake(t, crifake.Options{NoKubeletLabels: true}, Options{})
+	s.AddItem(&runtimeapi.Container{
+		Id: "orphan", PodSandboxId: "gone",
+		Labels: map[string]string{labelPodName: "left", labelContainerName: "c"},
+	})
+	s.AddItem(&runtimeapi.Container{Id: "bare"})
+	c := described(t, r, "orphan")
+	assert.Equal(t, container.Pod{SandboxID: "gone", Name: "left"}, c.Pod)
+	assert.Equal(t, "c", c.Name)
+	c = described(t, r, "bare")
+	assert.Zero(t, c.Pod)
+	assert.Zero(t, c.CreatedAt)
+	_, err := r.Describe(t.Context(), runtime.Summary{ID: "x"})
+	require.Error(t, err)
+}
+
+func TestDescribeFailsWhenTheSandboxesCannotBeAsked(t *testing.T) {
+	s, r := fake(t, crifake.Options{NoKubeletLabels: true}, Options{})
+	s.Fill(1, 1)
+	list, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	lift := s.Inject(crifake.Fault{Method: "ListPodSandbox", Code: codes.Internal})
+	_, err = r.Describe(t.Context(), list[0])
+	require.Error(t, err)
+	lift()
+	c, err := r.Describe(t.Context(), list[0])
+	require.NoError(t, err, "the next attempt asks for the one sandbox")
+	assert.NotEmpty(t, c.Pod.UID)
+}
+
+func TestOnlyAllowedLabelsAreKept(t *testing.T) {
+	s, r := fake(t, crifake.Options{}, Options{Labels: []string{"app", "io.kubernetes.pod.n*"}, Annotations: []string{"*hash"}})
+	id := s.Fill(1, 1)[0]
+	c := described(t, r, id)
+	assert.Equal(t, map[string]string{
+		"app": "shop", "io.kubernetes.pod.name": c.Pod.Name, "io.kubernetes.pod.namespace": c.Pod.Namespace,
+	}, c.Labels)
+	assert.Equal(t, map[string]string{"io.kubernetes.container.hash": "d2b5f9c1"}, c.Annotations)
+}
+
+func TestLabelsAreBounded(t *testing.T) {
+	s, r := fake(t, crifake.Options{}, Options{Labels: []string{"*"}})
+	id := s.Fill(1, 1)[0]
+	require.NoError(t, s.Edit(id, func(item *runtimeapi.Container, _ *runtimeapi.ContainerStatus) string {
+		item.Labels = map[string]string{"huge": strings.Repeat("ы", 1<<19), strings.Repeat("k", 1<<20): "v"}
+		item.Metadata.Name = strings.Repeat("n", 1<<20)
+		for i := range 1000 {
+			item.Labels[strings.Repeat("x", i+1)] = "v"
+		}
+		return ""
+	}))
+	c := described(t, r, id)
+	assert.LessOrEqual(t, len(c.Labels), maxKept)
+	assert.Len(t, c.Name, maxText)
+	for k, v := range c.Labels {
+		assert.LessOrEqual(t, len(k), maxText)
+		assert.LessOrEqual(t, len(v), maxText)
+		assert.True(t, utf8.ValidString(v))
+	}
+	assert.Equal(t, "ы", clip("ыы", 3))
+}
+
+func TestImageFieldsOfEachRuntime(t *testing.T) {
+	id := "sha256:" + strings.Repeat("1", 64)
+	digest := "sha256:" + strings.Repeat("2", 64)
+	for name, test := range map[string]struct {
+		spec    *runtimeapi.ImageSpec
+		ref, id string
+		want    container.Image
+	}{
+		"containerd 1.6 list, asked by reference": {
+			spec: &runtimeapi.ImageSpec{Image: "ghcr.io/acme/api:1.8"}, ref: id,
+			want: container.Image{Reference: "ghcr.io/acme/api:1.8", ID: id},
+		},
+		"containerd 2 list, asked by the kubelet": {
+			spec: &runtimeapi.ImageSpec{Image: id, UserSpecifiedImage: "ghcr.io/acme/api:1.8"}, ref: id, id: id,
+			want: container.Image{Reference: "ghcr.io/acme/api:1.8", ID: id},
+		},
+		"containerd status": {
+			spec: &runtimeapi.ImageSpec{Image: "ghcr.io/acme/api:1.8"}, ref: "ghcr.io/acme/api@" + digest, id: id,
+			want: container.Image{
+				Reference: "ghcr.io/acme/api:1.8", ID: id,
+				RepoDigests: []string{"ghcr.io/acme/api@" + digest}, ManifestDigest: digest,
+			},
+		},
+		"CRI-O: image id without its algorithm": {
+			spec: &runtimeapi.ImageSpec{Image: "quay.io/a/b:1"}, ref: "quay.io/a/b@" + digest, id: strings.Repeat("1", 64),
+			want: container.Image{
+				Reference: "quay.io/a/b:1", ID: id, RepoDigests: []string{"quay.io/a/b@" + digest}, ManifestDigest: digest,
+			},
+		},
+		"cri-dockerd: references with a scheme": {
+			spec: &runtimeapi.ImageSpec{Image: "busybox:1"}, ref: "docker-pullable://busybox@" + digest, id: "docker://" + id,
+			want: container.Image{Reference: "busybox:1", ID: id, RepoDigests: []string{"busybox@" + digest}, ManifestDigest: digest},
+		},
+		"asked by digest": {
+			spec: &runtimeapi.ImageSpec{Image: "registry:5000/a/b@" + digest}, ref: id,
+			want: container.Image{
+				Reference: "registry:5000/a/b@" + digest, ID: id,
+				RepoDigests: []string{"registry:5000/a/b@" + digest}, ManifestDigest: digest,
+			},
+		},
+		"only the id": {
+			spec: &runtimeapi.ImageSpec{Image: id}, want: container.Image{ID: id},
+		},
+		"nothing": {},
+		"nonsense": {
+			spec: &runtimeapi.ImageSpec{Image: "@"}, ref: "a@b:c", id: "sha256:xyz",
+			want: container.Image{Reference: "@"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, test.want, imageOf(test.spec, test.ref, test.id))
+		})
+	}
+}
+
+func TestCompleteCopiesOnlyWhenThereIsMore(t *testing.T) {
+	c := &container.Container{Image: container.Image{Reference: "a:1"}}
+	assert.Same(t, c, complete(c, container.Image{Reference: "b:1"}))
+	more := complete(c, container.Image{ID: "sha256:1", RepoDigests: []string{"a@sha256:2"}, ManifestDigest: "sha256:2"})
+	assert.NotSame(t, c, more)
+	assert.Empty(t, c.Image.ID)
+	assert.Equal(t, container.Image{
+		Reference: "a:1", ID: "sha256:1", RepoDigests: []string{"a@sha256:2"}, ManifestDigest: "sha256:2",
+	}, more.Image)
+}

@@ -1,0 +1,121 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+)
+
+// sane fails when a time is neither unset nor one of a container.
+func sane(t *testing.T, at time.Time) {
+	t.Helper()
+	if !at.IsZero() {
+		assert.GreaterOrEqual(t, at.Year(), 2001)
+		assert.Less(t, at.Year(), 2200)
+	}
+}
+
+func bounded(t *testing.T, c *container.Container) {
+	t.Helper()
+	sane(t, c.CreatedAt)
+	for _, s := range []string{c.Name, c.Engine, c.Image.Reference, c.Image.ID, c.Image.ManifestDigest, c.Pod.Name, c.Pod.UID} {
+		assert.LessOrEqual(t, len(s), maxText)
+	}
+	assert.LessOrEqual(t, len(c.Labels), maxKept)
+}
+
+// FuzzStatus reads any bytes as a status: no panic, no time that is none, no exit code without an end.
+func FuzzStatus(f *testing.F) {
+	seed := func(s *runtimeapi.ContainerStatus) {
+		b, err := proto.Marshal(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	seed(&runtimeapi.ContainerStatus{})
+	seed(&runtimeapi.ContainerStatus{Id: "a", State: running, StartedAt: time.Now().UnixNano(), Reason: "OOMKilled"})
+	seed(&runtimeapi.ContainerStatus{
+		Id: "a", State: exited, StartedAt: -6795364578871345152, FinishedAt: 1<<63 - 1, ExitCode: -1,
+		Image: &runtimeapi.ImageSpec{Image: "a@sha256:b"}, ImageRef: "docker-pullable://x@sha256:0", ImageId: "sha256:",
+		Annotations: map[string]string{annotationRestartCount: "1e9"},
+	})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := &runtimeapi.ContainerStatus{}
+		if proto.Unmarshal(b, s) != nil {
+			return
+		}
+		look := snapshot(&container.Container{ID: "a"}, s)
+		bounded(t, look.Container)
+		sane(t, look.Run.StartedAt)
+		sane(t, look.Run.FinishedAt)
+		if look.Run.ExitKnown {
+			assert.False(t, look.Run.FinishedAt.IsZero())
+			assert.Equal(t, uint32(s.ExitCode), look.Run.ExitCode)
+		} else {
+			assert.Zero(t, look.Run.ExitCode)
+		}
+		if look.State != container.StateExited {
+			assert.True(t, look.Run.FinishedAt.IsZero())
+			assert.False(t, look.Run.OOMKilled)
+		}
+	})
+}
+
+// FuzzList reads any bytes as a list: no panic, no item without an id, no time that is none, nothing unbounded kept.
+func FuzzList(f *testing.F) {
+	for _, items := range [][]*runtimeapi.Container{
+		{},
+		{{Id: "a", CreatedAt: 1}, {}, {Id: "a", State: 9, Metadata: &runtimeapi.ContainerMetadata{Name: "n", Attempt: 1 << 31}}},
+		{{Id: "b", PodSandboxId: "p", Labels: map[string]string{labelPodName: "x", labelPodNamespace: "y", labelPodUID: "z"}}},
+	} {
+		b, err := proto.Marshal(&runtimeapi.ListContainersResponse{Containers: items})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	r, err := New(Options{Endpoint: "/nonexistent.sock", Timeout: time.Millisecond, Labels: []string{"*"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = r.Close() })
+	r.info.Store(&runtime.Info{Engine: "containerd"})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		answer := &runtimeapi.ListContainersResponse{}
+		if proto.Unmarshal(b, answer) != nil {
+			return
+		}
+		for _, s := range summarize(nil, answer.GetContainers()) {
+			assert.NotEmpty(t, s.ID)
+			sane(t, saneTime(s.CreatedAt))
+			assert.LessOrEqual(t, s.State, container.StateExited)
+			// Without a server only containers that tell their pod, or have none, can be described.
+			if c, err := r.Describe(t.Context(), s); err == nil {
+				bounded(t, c)
+			}
+		}
+	})
+}
+
+// FuzzPID reads any bytes as a verbose answer: no panic, and no error that quotes it.
+func FuzzPID(f *testing.F) {
+	f.Add(`{"sandboxID":"a","pid":4711,"config":{"envs":[{"key":"TOKEN","value":"x"}]}}`)
+	f.Add(`{"config":{"pid":[1,{"pid":2}]},"pid":-1}`)
+	f.Fuzz(func(t *testing.T, info string) {
+		pid, err := pidIn(info)
+		if err != nil {
+			assert.Equal(t, errNoAnswer, err)
+			assert.Zero(t, pid)
+		}
+	})
+}
