@@ -1,0 +1,85 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/runtime/cri"
+)
+
+// answerLimit is how long a runtime may take to say its version. A healthy one
+// takes a millisecond.
+const answerLimit = 3 * time.Second
+
+// wellKnownSockets are where CRI runtimes listen unless told otherwise.
+var wellKnownSockets = []string{
+	"/run/containerd/containerd.sock",
+	"/run/crio/crio.sock",
+	"/var/run/crio/crio.sock",
+	"/run/k3s/containerd/containerd.sock",
+	"/run/k0s/containerd.sock",
+	"/var/snap/microk8s/common/run/containerd.sock",
+	"/run/cri-dockerd.sock",
+}
+
+// found is a runtime that answers.
+type found struct{ endpoint, engine, version string }
+
+// ask says which runtime is at an endpoint. A socket file that nobody answers
+// on is no runtime, and neither is a daemon without CRI (Docker's containerd).
+func ask(ctx context.Context, endpoint string) (found, error) {
+	r, err := cri.New(cri.Options{Endpoint: endpoint, Timeout: answerLimit})
+	if err != nil {
+		return found{}, err
+	}
+	info, err := r.Info(ctx)
+	if closeErr := r.Close(); err == nil {
+		err = closeErr
+	}
+	return found{endpoint, info.Engine, info.Version}, err
+}
+
+// look asks at each socket that exists; the first that answers is taken. The
+// error, when none does, is nil unless a socket was closed to this user.
+func look(ctx context.Context, sockets []string) (*found, error) {
+	var closed error
+	asked := map[string]bool{}
+	for _, socket := range sockets {
+		real, err := filepath.EvalSymlinks(socket)
+		switch {
+		case errors.Is(err, os.ErrPermission):
+			closed = closedSocket(socket)
+			continue
+		case err != nil || asked[real]:
+			continue
+		}
+		asked[real] = true
+		if s, err := os.Stat(real); err != nil || s.Mode().Type() != os.ModeSocket {
+			continue
+		}
+		if errors.Is(unix.Access(real, unix.W_OK), os.ErrPermission) {
+			closed = closedSocket(socket)
+			continue
+		}
+		if f, err := ask(ctx, "unix://"+real); err == nil {
+			return &f, nil
+		}
+	}
+	return nil, closed
+}
+
+func closedSocket(socket string) error {
+	return fmt.Errorf("%s is not open to this user: run `sudo make run`", strings.TrimSpace(socket))
+}

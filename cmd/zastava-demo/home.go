@@ -1,0 +1,109 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/testruntime"
+)
+
+// home is the directory of one run: database, storage, logs, the private
+// containerd. It is held with a lock for as long as the program lives, so that
+// the next run can tell what a killed one left.
+type home struct {
+	dir  string
+	lock *os.File
+}
+
+const homePattern = "zastava-demo-"
+
+func newHome(under string) (*home, error) {
+	dir, err := os.MkdirTemp(under, homePattern)
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the demo: %w", err)
+	}
+	// Under another name until it is locked: a sweep must not be faster.
+	unlocked := filepath.Join(dir, "lock.new")
+	lock, err := lockFile(unlocked)
+	if err == nil {
+		err = os.Rename(unlocked, filepath.Join(dir, "lock"))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), os.RemoveAll(dir))
+	}
+	return &home{dir, lock}, nil
+}
+
+func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
+
+// containerd is the private containerd's own directory.
+func (h *home) containerd() string { return h.path("c") }
+
+// close gives the lock back and removes the directory, unless it is to be kept
+// for its logs and has any.
+func (h *home) close(keep bool) (kept bool, err error) {
+	logs, err := filepath.Glob(h.path("*.log"))
+	err = errors.Join(err, h.lock.Close())
+	if keep && len(logs) > 0 {
+		// A kept directory has no lock file: the next run leaves it alone.
+		return true, errors.Join(err, os.Remove(h.path("lock")))
+	}
+	return false, errors.Join(err, os.RemoveAll(h.dir))
+}
+
+// sweep wipes what runs left that did not end in order (SIGKILL, power): their
+// directories have a lock file that nobody holds. It returns how many. Only
+// directories that this user made count: in a shared /tmp, a link that someone
+// else planted must not lead root to remove what it points at.
+func sweep(ctx context.Context, under string) (int, error) {
+	locks, err := filepath.Glob(filepath.Join(under, homePattern+"*", "lock"))
+	if err != nil {
+		return 0, err
+	}
+	swept := 0
+	var failed []error
+	for _, path := range locks {
+		if !madeByUs(filepath.Dir(path)) {
+			continue
+		}
+		lock, err := lockFile(path)
+		if err != nil {
+			continue // another run has it
+		}
+		h := home{filepath.Dir(path), lock}
+		if err := testruntime.WipeDir(ctx, h.containerd()); err != nil {
+			failed = append(failed, err, lock.Close()) // the next run tries again
+			continue
+		}
+		_, err = h.close(false)
+		failed = append(failed, err)
+		swept++
+	}
+	return swept, errors.Join(failed...)
+}
+
+func madeByUs(dir string) bool {
+	var s unix.Stat_t
+	return unix.Lstat(dir, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR && int(s.Uid) == os.Geteuid()
+}
+
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}

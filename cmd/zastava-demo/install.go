@@ -1,0 +1,93 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/zastava-otel/zastava/cmd/zastava-demo/internal/child"
+	"github.com/zastava-otel/zastava/internal/testruntime"
+)
+
+// ensureRuntime sees to it that a private containerd can be started: where its
+// programs are missing they are installed, where that is possible.
+func ensureRuntime(ctx context.Context, log string, out io.Writer) error {
+	if os.Geteuid() != 0 {
+		return errors.New("no container runtime answers here, and starting a private one needs root: run `sudo make run`, or name a runtime with --endpoint")
+	}
+	err := testruntime.Check(ctx, testruntime.Options{})
+	if !errors.Is(err, testruntime.ErrUnavailable) {
+		return err
+	}
+	if _, lookErr := exec.LookPath("apt-get"); lookErr != nil || !isDebian("/etc/os-release") {
+		return fmt.Errorf("no container runtime answers here, and this is not Debian or Ubuntu with apt-get: install containerd (1.6 or later) and runc, or name a runtime with --endpoint (%w)", err)
+	}
+	fmt.Fprintln(out, "No container runtime here: installing containerd and runc with apt-get. Where systemd runs, Debian's package also starts the system's containerd; the demo uses a private one all the same.")
+	if err := install(ctx, log); err != nil {
+		return err
+	}
+	return testruntime.Check(ctx, testruntime.Options{})
+}
+
+// install tries with the package lists that are there, and once more with new
+// ones.
+func install(ctx context.Context, log string) error {
+	packages := []string{"install", "--yes", "--no-install-recommends", "containerd", "runc"}
+	if err := aptGet(ctx, log, packages...); err == nil || ctx.Err() != nil {
+		return err
+	}
+	if err := aptGet(ctx, log, "update"); err != nil {
+		return err
+	}
+	return aptGet(ctx, log, packages...)
+}
+
+func aptGet(ctx context.Context, log string, args ...string) error {
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open apt-get's log: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	cmd := exec.CommandContext(ctx, "apt-get", args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	cmd.Stdout, cmd.Stderr = file, file
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// apt-get ends in order on SIGINT; SIGKILL would leave dpkg half done.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 2 * time.Minute
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("apt-get %s: %w; its output is in %s and ends with:\n%s", strings.Join(args, " "), err, log, child.Tail(log, 10))
+	}
+	return nil
+}
+
+// isDebian reads os-release(5): ID or ID_LIKE is debian or ubuntu.
+func isDebian(osRelease string) bool {
+	content, err := os.ReadFile(osRelease)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(content)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if key != "ID" && key != "ID_LIKE" {
+			continue
+		}
+		names := strings.Fields(strings.Trim(value, `"'`))
+		if slices.Contains(names, "debian") || slices.Contains(names, "ubuntu") {
+			return true
+		}
+	}
+	return false
+}

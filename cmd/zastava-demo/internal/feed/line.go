@@ -1,0 +1,190 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package feed
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+// colour is an SGR code of ECMA-48.
+type colour string
+
+const (
+	green  colour = "32"
+	yellow colour = "33"
+	red    colour = "31"
+	cyan   colour = "36"
+	grey   colour = "90"
+)
+
+// words names the kinds in the width of the column.
+var words = map[backendapi.Kind]string{
+	backendapi.KindCreate:       "created",
+	backendapi.KindStart:        "started",
+	backendapi.KindRestart:      "restarted",
+	backendapi.KindStop:         "stopped",
+	backendapi.KindPause:        "paused",
+	backendapi.KindUnpause:      "unpaused",
+	backendapi.KindRemove:       "removed",
+	backendapi.KindOOM:          "oom",
+	backendapi.KindHealth:       "health",
+	backendapi.KindCrashLoop:    "crash loop",
+	backendapi.KindCrashLoopEnd: "recovered",
+	backendapi.KindObserverGap:  "gap",
+}
+
+// Line renders an event: local time, what happened, to which container, and
+// the particulars. Nothing of an event can move the terminal's cursor or
+// change its state: what does not print is replaced.
+func Line(e *backendapi.Event, coloured bool) string {
+	word, known := words[e.Kind]
+	if !known {
+		word = string(e.Kind)
+	}
+	what := fmt.Sprintf("%-10s", printable(word))
+	if coloured {
+		what = "\x1b[" + string(tint(e)) + "m" + what + "\x1b[0m"
+	}
+	line := e.When.Local().Format("15:04:05.000") + "  " + what + "  " + printable(place(e.Workload))
+	if said := particulars(e); said != "" {
+		line = fmt.Sprintf("%s  %s", pad(line, coloured), printable(said))
+	}
+	return line
+}
+
+// pad aligns the particulars where the place is short.
+func pad(line string, coloured bool) string {
+	width := 60
+	if coloured {
+		width += len("\x1b[32m") + len("\x1b[0m")
+	}
+	return fmt.Sprintf("%-*s", width, line)
+}
+
+func tint(e *backendapi.Event) colour {
+	switch e.Kind {
+	case backendapi.KindStart, backendapi.KindCrashLoopEnd:
+		return green
+	case backendapi.KindRestart, backendapi.KindPause, backendapi.KindUnpause, backendapi.KindHealth:
+		return cyan
+	case backendapi.KindOOM, backendapi.KindCrashLoop:
+		return red
+	case backendapi.KindObserverGap:
+		return yellow
+	case backendapi.KindStop:
+		switch {
+		case e.Run == nil || e.Run.ExitCode == nil:
+			return yellow
+		case e.Run.OOMKilled || e.Run.Reason == "OOMKilled":
+			return red
+		case *e.Run.ExitCode != 0:
+			return yellow
+		}
+	}
+	return grey
+}
+
+// place is namespace/pod/container, or as much of it as there is.
+func place(w *backendapi.Workload) string {
+	if w == nil {
+		return ""
+	}
+	var parts []string
+	for _, part := range []string{w.Namespace, w.Pod, w.Container} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) > 0 {
+		return strings.Join(parts, "/")
+	}
+	_, id, _ := strings.Cut(w.ContainerID, "://")
+	return id[:min(len(id), 12)]
+}
+
+func particulars(e *backendapi.Event) string {
+	var parts []string
+	switch e.Kind {
+	case backendapi.KindCreate, backendapi.KindStart:
+		if e.Workload != nil {
+			parts = append(parts, e.Workload.ImageRef)
+		}
+		if e.Kind == backendapi.KindStart && e.Observation.Source == "inventory" {
+			parts = append(parts, "was running already")
+		}
+	case backendapi.KindRestart:
+		if e.Run != nil && e.Run.RestartCount != nil {
+			parts = append(parts, fmt.Sprintf("restart %d", *e.Run.RestartCount))
+		}
+		if p := e.Previous; p != nil && p.ExitCode != nil {
+			parts = append(parts, strings.TrimSuffix(fmt.Sprintf("after exit %d %s", *p.ExitCode, p.Reason), " "))
+		}
+	case backendapi.KindStop:
+		parts = append(parts, ended(e.Run)...)
+	case backendapi.KindCrashLoop:
+		if c := e.CrashLoop; c != nil {
+			parts = append(parts, fmt.Sprintf("%d failures", c.Count), c.Reason)
+		}
+	case backendapi.KindObserverGap:
+		if g := e.Gap; g != nil {
+			parts = append(parts, fmt.Sprintf("could not see for %s", g.To.Sub(g.From).Round(time.Millisecond)), g.Cause)
+		}
+	}
+	if e.Revision > 0 {
+		parts = append(parts, "now known better")
+	}
+	said := parts[:0]
+	for _, part := range parts {
+		if part != "" {
+			said = append(said, part)
+		}
+	}
+	return strings.Join(said, ", ")
+}
+
+func ended(r *backendapi.Run) []string {
+	if r == nil {
+		return []string{"exit unknown"}
+	}
+	exit := "exit unknown"
+	if r.ExitCode != nil {
+		exit = fmt.Sprintf("exit %d", *r.ExitCode)
+	}
+	parts := []string{exit, r.Reason}
+	if r.OOMKilled && r.Reason != "OOMKilled" {
+		parts = append(parts, "out of memory")
+	}
+	switch {
+	case r.StartedAt == nil:
+		parts = append(parts, "never started")
+	case r.FinishedAt != nil && !r.FinishedAt.Before(*r.StartedAt):
+		parts = append(parts, "ran "+span(r.FinishedAt.Sub(*r.StartedAt)))
+	}
+	return parts
+}
+
+// span keeps the two most significant figures of a duration, more or less.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == ' ' || unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return '?'
+	}, s)
+}
