@@ -103,7 +103,7 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 		l.source = container.SourceCheckpoint
 	}
 	for id, k := range tr.All {
-		l.entries[id] = &seat{id: id, container: k.Container, state: k.State}
+		l.entries[id] = &seat{id: id, state: k.State} // described anew when next looked at: labels may be asked for that were not
 	}
 	return l
 }

@@ -1,0 +1,234 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package checkpoint remembers, through the collector's storage extension, what was observed and delivered, so that a
+// restarted observer can tell what happened while nobody watched.
+//
+// There is one small record a container (at most MaxRecord bytes), an index of the containers in segments, and one record
+// about the whole. Only what changed is written, in one batch a save. What cannot be read — damaged, written by something
+// else or by a newer version — is set aside under another key, said, and otherwise treated as absent: the observer then
+// reports what it sees again, with the same ids.
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+
+	"github.com/zastava-otel/zastava/internal/observer"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+const (
+	kind        = "zastava.checkpoint"
+	version     = 1
+	metaKey     = "meta"
+	asidePrefix = "aside/"
+	perSegment  = 64  // container ids of one index segment: 4 KiB
+	perRead     = 256 // records read in one batch
+)
+
+// meta is the record about the whole.
+type meta struct {
+	Kind       string `json:"kind"`
+	Version    int    `json:"version"`
+	Generation string `json:"generation"` // prefix of all other keys
+	Boot       string `json:"boot,omitempty"`
+	Engine     string `json:"engine,omitempty"`
+	Runtime    string `json:"runtime,omitempty"`
+	Seen       int64  `json:"seen"` // ns since 1970
+	Segments   int    `json:"segments"`
+}
+
+// Store is the checkpoint of one runtime. It is for one goroutine at a time.
+type Store struct {
+	client   storage.Client
+	meta     meta
+	segments [][]string
+	segment  map[string]int            // of each container id
+	pending  map[string]*tracker.Known // changes that are not written yet; nil: to be deleted
+	stale    map[int]bool              // segments that are not written yet
+}
+
+// New makes a store on a client of its own. boot identifies the present boot of the host.
+func New(client storage.Client, boot string) *Store {
+	s := &Store{client: client}
+	s.reset(boot)
+	return s
+}
+
+func (s *Store) reset(boot string) {
+	generation := strconv.FormatInt(time.Now().UnixNano(), 36)
+	s.meta = meta{Kind: kind, Version: version, Generation: generation, Boot: boot}
+	s.segments, s.segment = nil, map[string]int{}
+	s.pending, s.stale = map[string]*tracker.Known{}, map[int]bool{}
+}
+
+func (s *Store) containerKey(id string) string { return s.meta.Generation + "/c/" + id }
+func (s *Store) segmentKey(n int) string       { return s.meta.Generation + "/i/" + strconv.Itoa(n) }
+
+// Load gives what was saved last. An error tells what could not be read; what comes with it is still good.
+func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
+	boot := s.meta.Boot
+	raw, err := s.client.Get(ctx, metaKey)
+	if err != nil {
+		return observer.Remembered{}, fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if raw == nil {
+		return observer.Remembered{}, nil
+	}
+	var m meta
+	if err := json.Unmarshal(raw, &m); err != nil || m.Kind != kind || m.Version != version || m.Generation == "" || m.Segments < 0 {
+		return observer.Remembered{}, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of kind %q, version %d, where %q, version %d is expected", m.Kind, m.Version, kind, version))
+	}
+	r := observer.Remembered{Containers: map[string]*tracker.Known{}, Seen: time.Unix(0, m.Seen).UTC(), BootID: m.Boot}
+	s.meta = m
+	var faults []error
+	for n := range m.Segments {
+		ids, err := s.loadSegment(ctx, n)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		kept, err := s.loadContainers(ctx, ids, r.Containers)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		if len(kept) != len(ids) {
+			s.stale[n] = true
+		}
+		s.segments = append(s.segments, kept)
+		for _, id := range kept {
+			s.segment[id] = n
+		}
+	}
+	s.meta.Boot = boot
+	return r, errors.Join(faults...)
+}
+
+func (s *Store) loadSegment(ctx context.Context, n int) ([]string, error) {
+	raw, err := s.client.Get(ctx, s.segmentKey(n))
+	if err != nil {
+		return nil, fmt.Errorf("read segment %d of the checkpoint: %w", n, err)
+	}
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	return strings.Split(string(raw), "\n"), nil
+}
+
+// loadContainers reads the records of ids into known and gives the ids of which there was one.
+func (s *Store) loadContainers(ctx context.Context, ids []string, known map[string]*tracker.Known) ([]string, error) {
+	var kept []string
+	var faults []error
+	for chunk := range slices.Chunk(ids, perRead) {
+		ops := make([]*storage.Operation, len(chunk))
+		for i, id := range chunk {
+			ops[i] = storage.GetOperation(s.containerKey(id))
+		}
+		if err := s.client.Batch(ctx, ops...); err != nil {
+			return kept, fmt.Errorf("read %d containers of the checkpoint: %w", len(chunk), err)
+		}
+		for i, id := range chunk {
+			if ops[i].Value == nil {
+				continue
+			}
+			k, err := decode(id, s.meta, ops[i].Value)
+			if err != nil {
+				faults = append(faults, s.setAside(ctx, ops[i].Key, ops[i].Value, fmt.Errorf("container %s: %w", id, err)))
+				continue
+			}
+			known[id] = k
+			kept = append(kept, id)
+		}
+	}
+	return kept, errors.Join(faults...)
+}
+
+// setAside keeps what cannot be read under another key and gives the error that says so.
+func (s *Store) setAside(ctx context.Context, key string, raw []byte, cause error) error {
+	aside := asidePrefix + strconv.FormatInt(time.Now().UnixNano(), 36) + "/" + key
+	err := s.client.Batch(ctx, storage.SetOperation(aside, slices.Clone(raw)), storage.DeleteOperation(key))
+	if err != nil {
+		return errors.Join(cause, fmt.Errorf("set it aside: %w", err))
+	}
+	return fmt.Errorf("set aside as %s: %w", aside, cause)
+}
+
+// Save writes changes and when the runtime was last seen well, in one batch. What could not be written is written with
+// the next save.
+func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Time) error {
+	for i := range changes {
+		c := &changes[i]
+		s.pending[c.ID] = c.Next
+		if c.Next == nil {
+			s.unindex(c.ID)
+			continue
+		}
+		s.index(c.ID)
+		s.meta.Engine, s.meta.Runtime = c.Next.Container.Engine, c.Next.Container.Runtime
+	}
+	if !seen.IsZero() {
+		s.meta.Seen = max(s.meta.Seen, seen.UnixNano())
+	}
+	s.meta.Segments = len(s.segments)
+	ops := make([]*storage.Operation, 0, len(s.pending)+len(s.stale)+1)
+	for id, k := range s.pending {
+		if k == nil {
+			ops = append(ops, storage.DeleteOperation(s.containerKey(id)))
+			continue
+		}
+		raw, err := encode(k)
+		if err != nil {
+			return fmt.Errorf("encode container %s: %w", id, err)
+		}
+		ops = append(ops, storage.SetOperation(s.containerKey(id), raw))
+	}
+	for n := range s.stale {
+		ops = append(ops, storage.SetOperation(s.segmentKey(n), []byte(strings.Join(s.segments[n], "\n"))))
+	}
+	raw, err := json.Marshal(s.meta)
+	if err != nil {
+		return fmt.Errorf("encode the checkpoint: %w", err)
+	}
+	ops = append(ops, storage.SetOperation(metaKey, raw))
+	if err := s.client.Batch(ctx, ops...); err != nil {
+		return fmt.Errorf("write the checkpoint: %w", err)
+	}
+	clear(s.pending)
+	clear(s.stale)
+	return nil
+}
+
+// Close lets the client go.
+func (s *Store) Close(ctx context.Context) error { return s.client.Close(ctx) }
+
+func (s *Store) index(id string) {
+	if _, ok := s.segment[id]; ok {
+		return
+	}
+	n := slices.IndexFunc(s.segments, func(ids []string) bool { return len(ids) < perSegment })
+	if n < 0 {
+		n = len(s.segments)
+		s.segments = append(s.segments, nil)
+	}
+	s.segments[n] = append(s.segments[n], id)
+	s.segment[id] = n
+	s.stale[n] = true
+}
+
+func (s *Store) unindex(id string) {
+	n, ok := s.segment[id]
+	if !ok {
+		return
+	}
+	delete(s.segment, id)
+	s.segments[n] = slices.DeleteFunc(s.segments[n], func(other string) bool { return other == id })
+	s.stale[n] = true
+}

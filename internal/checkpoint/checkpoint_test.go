@@ -1,0 +1,208 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/storagetest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var seen = time.Date(2026, 5, 6, 7, 8, 9, 10, time.UTC)
+
+func client() *storagetest.TestClient {
+	return storagetest.NewInMemoryClient(component.KindReceiver, component.MustNewID("criobserver"), "test")
+}
+
+// typical is a container as a Kubernetes node has it, crash-looping.
+func typical(n int) *tracker.Known {
+	digest := strings.Repeat("ab", 32)
+	return &tracker.Known{
+		Container: &container.Container{
+			Engine: "containerd", Runtime: "main", ID: fmt.Sprintf("%064x", n), Name: "api", CreatedAt: seen, Attempt: 3,
+			Pod: container.Pod{SandboxID: strings.Repeat("cd", 32), Namespace: "payments", Name: "api-7c9fbbd8b7-ktd84", UID: "0c1e7a80-7a0e-4a5f-9f4e-2b6d1f0a9c3d"},
+			Image: container.Image{
+				Reference: "ghcr.io/acme/payments/api:1.8.2", ID: "sha256:" + digest, ManifestDigest: "sha256:" + digest,
+			},
+		},
+		State: container.StateExited, RestartCount: 3, Revision: 1,
+		Run:  container.Run{StartedAt: seen, FinishedAt: seen.Add(time.Second), ExitCode: 137, ExitKnown: true, Reason: "OOMKilled", OOMKilled: true, PID: 123456},
+		Loop: &tracker.Loop{Ends: []tracker.End{{At: seen, ExitCode: 137, Reason: "OOMKilled"}}, Count: 1},
+	}
+}
+
+func change(k *tracker.Known) tracker.Change { return tracker.Change{ID: k.Container.ID, Next: k} }
+
+func TestSaveAndLoad(t *testing.T) {
+	ctx, c := t.Context(), client()
+	s := New(c, "boot-1")
+	r, err := s.Load(ctx)
+	require.NoError(t, err)
+	assert.True(t, r.Seen.IsZero(), "there was none")
+	var changes []tracker.Change
+	for n := range 200 {
+		changes = append(changes, change(typical(n)))
+	}
+	require.NoError(t, s.Save(ctx, changes, seen))
+	require.NoError(t, s.Save(ctx, []tracker.Change{{ID: fmt.Sprintf("%064x", 7)}}, seen.Add(time.Minute)))
+
+	s = New(c, "boot-2")
+	r, err = s.Load(ctx)
+	require.NoError(t, err)
+	assert.Len(t, r.Containers, 199)
+	assert.Equal(t, seen.Add(time.Minute), r.Seen)
+	assert.Equal(t, "boot-1", r.BootID)
+	assert.Equal(t, typical(8), r.Containers[fmt.Sprintf("%064x", 8)])
+	require.NoError(t, s.Save(ctx, nil, seen))
+	r, err = New(c, "boot-3").Load(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, "boot-2", r.BootID)
+	assert.Len(t, r.Containers, 199)
+}
+
+func TestRecordSize(t *testing.T) {
+	raw, err := encode(typical(1))
+	require.NoError(t, err)
+	assert.LessOrEqual(t, len(raw), MaxRecord)
+	whole := typical(1)
+	k, err := decode(whole.Container.ID, meta{Engine: "containerd", Runtime: "main"}, raw)
+	require.NoError(t, err)
+	assert.Equal(t, whole, k, "a typical record loses nothing")
+
+	big := typical(1)
+	big.Container.Labels = map[string]string{"app": strings.Repeat("x", 5000)}
+	big.Container.Image.Reference = strings.Repeat("y", 3000)
+	big.Run.Reason = strings.Repeat("z", 3000)
+	raw, err = encode(big)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, len(raw), MaxRecord)
+	k, err = decode("x", meta{}, raw)
+	require.NoError(t, err)
+	assert.Equal(t, big.Run.StartedAt, k.Run.StartedAt, "what ids and transitions hang on is never left out")
+	assert.Equal(t, big.Container.CreatedAt, k.Container.CreatedAt)
+}
+
+func TestEveryRecordComesBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`[a-z0-9:/.@-]{0,20}`)
+		ns := rapid.Int64Range(1, 1<<62)
+		k := typical(1)
+		k.Container.ID = "id"
+		k.Container.Engine, k.Container.Runtime = "", ""
+		k.Container.Name = text.Draw(t, "name")
+		k.Container.Pod.SandboxID = text.Draw(t, "sandbox")
+		k.Container.Image.ID = text.Draw(t, "image id")
+		k.Container.CreatedAt = time.Unix(0, ns.Draw(t, "created")).UTC()
+		k.Run.ExitCode = rapid.Uint32().Draw(t, "code")
+		k.Run.ExitKnown = rapid.Bool().Draw(t, "known")
+		if !k.Run.ExitKnown {
+			k.Run.ExitCode = 0
+		}
+		raw, err := encode(k)
+		require.NoError(t, err)
+		got, err := decode("id", meta{}, raw)
+		require.NoError(t, err)
+		require.Equal(t, k, got)
+	})
+}
+
+func TestWhatCannotBeReadIsSetAside(t *testing.T) {
+	tests := []struct {
+		name  string
+		spoil func(s *Store) *storage.Operation
+		left  int // containers that are still good
+		msg   string
+	}{
+		{"garbage", func(*Store) *storage.Operation { return storage.SetOperation(metaKey, []byte("\x00\x01")) }, 0, "set aside as"},
+		{"of another program", func(*Store) *storage.Operation {
+			return storage.SetOperation(metaKey, []byte(`{"kind":"other","version":1}`))
+		}, 0, `of kind "other"`},
+		{"newer", func(*Store) *storage.Operation {
+			return storage.SetOperation(metaKey, []byte(`{"kind":"zastava.checkpoint","version":2,"generation":"x"}`))
+		}, 0, "version 2"},
+		{"one container damaged", func(s *Store) *storage.Operation {
+			return storage.SetOperation(s.containerKey(fmt.Sprintf("%064x", 1)), []byte(`{"st":`))
+		}, 2, "container"},
+		{"one container in a state that does not exist", func(s *Store) *storage.Operation {
+			return storage.SetOperation(s.containerKey(fmt.Sprintf("%064x", 1)), []byte(`{"st":99}`))
+		}, 2, "no state 99"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, c := t.Context(), client()
+			s := New(c, "boot")
+			require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(0)), change(typical(1)), change(typical(2))}, seen))
+			require.NoError(t, c.Batch(ctx, tt.spoil(s)))
+
+			s = New(c, "boot")
+			r, err := s.Load(ctx)
+			require.ErrorContains(t, err, tt.msg)
+			assert.Len(t, r.Containers, tt.left)
+			require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(5))}, seen))
+
+			r, err = New(c, "boot").Load(ctx)
+			require.NoError(t, err, "said once")
+			assert.Len(t, r.Containers, tt.left+1)
+		})
+	}
+}
+
+// failing is a client whose batches fail while told to.
+type failing struct {
+	storage.Client
+	fail bool
+}
+
+func (f *failing) Batch(ctx context.Context, ops ...*storage.Operation) error {
+	if f.fail {
+		return storage.ErrStorageFull
+	}
+	return f.Client.Batch(ctx, ops...)
+}
+
+func TestWhatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
+	ctx := t.Context()
+	c := &failing{Client: client()}
+	s := New(c, "boot")
+	c.fail = true
+	require.ErrorIs(t, s.Save(ctx, []tracker.Change{change(typical(1)), change(typical(2))}, seen), storage.ErrStorageFull)
+	c.fail = false
+	require.NoError(t, s.Save(ctx, []tracker.Change{{ID: fmt.Sprintf("%064x", 2)}}, seen))
+	r, err := New(c, "boot").Load(ctx)
+	require.NoError(t, err)
+	assert.Len(t, r.Containers, 1)
+}
+
+func FuzzDecode(f *testing.F) {
+	raw, err := encode(typical(1))
+	require.NoError(f, err)
+	f.Add(raw)
+	f.Add([]byte(`{"st":4,"s":{"p":"x","b":"!!"}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		k, err := decode("id", meta{}, raw)
+		if err != nil {
+			assert.False(t, errors.Is(err, context.Canceled))
+			return
+		}
+		again, err := encode(k)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, len(again), MaxRecord+len(raw), "a record never grows without bound")
+	})
+}

@@ -1,0 +1,187 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// MaxRecord is the most bytes that the record of one container takes. What would not fit is left out, labels first: it is
+// only missing from what is reported of a container that is gone by the next start.
+const MaxRecord = 512
+
+// record is a container as it is stored. Hashes are stored as bytes, times as ns since 1970.
+type record struct {
+	Name        string            `json:"n,omitempty"`
+	Created     int64             `json:"c,omitempty"`
+	Attempt     uint32            `json:"a,omitempty"`
+	Sandbox     hash              `json:"s,omitempty"`
+	Namespace   string            `json:"ns,omitempty"`
+	Pod         string            `json:"p,omitempty"`
+	UID         string            `json:"u,omitempty"`
+	Image       string            `json:"i,omitempty"`
+	ImageID     hash              `json:"ii,omitempty"`
+	RepoDigests []string          `json:"rd,omitempty"`
+	Manifest    hash              `json:"d,omitempty"`
+	Labels      map[string]string `json:"l,omitempty"`
+	Annotations map[string]string `json:"an,omitempty"`
+
+	State    container.State `json:"st"`
+	Started  int64           `json:"rs,omitempty"`
+	Finished int64           `json:"rf,omitempty"`
+	ExitCode *uint32         `json:"x,omitempty"`
+	Reason   string          `json:"r,omitempty"`
+	OOM      bool            `json:"o,omitempty"`
+	PID      uint32          `json:"pid,omitempty"`
+	Restarts uint32          `json:"rc,omitempty"`
+	Revision uint32          `json:"rv,omitempty"`
+	Pauses   uint32          `json:"pa,omitempty"`
+	OOMs     uint32          `json:"om,omitempty"`
+	Loop     *loop           `json:"lp,omitempty"`
+}
+
+type loop struct {
+	Ends   []end  `json:"e"`
+	Count  uint32 `json:"n,omitempty"`
+	Active bool   `json:"a,omitempty"`
+}
+
+type end struct {
+	At     int64  `json:"t"`
+	Code   uint32 `json:"c,omitempty"`
+	Reason string `json:"r,omitempty"`
+}
+
+// hash is a text that is mostly a hexadecimal hash. It is stored as a mark and base64: "#" for sha256:<hash>, "." for a
+// bare hash, "=" and the text itself for anything else.
+type hash string
+
+func (h hash) MarshalText() ([]byte, error) {
+	digits, isDigest := strings.CutPrefix(string(h), "sha256:")
+	b, err := hex.DecodeString(digits)
+	if err != nil || len(b) == 0 || hex.EncodeToString(b) != digits {
+		return []byte("=" + string(h)), nil
+	}
+	mark := "."
+	if isDigest {
+		mark = "#"
+	}
+	return []byte(mark + base64.RawStdEncoding.EncodeToString(b)), nil
+}
+
+func (h *hash) UnmarshalText(text []byte) error {
+	if len(text) == 0 || text[0] == '=' {
+		*h = hash(strings.TrimPrefix(string(text), "="))
+		return nil
+	}
+	b, err := base64.RawStdEncoding.DecodeString(string(text[1:]))
+	if err != nil {
+		return fmt.Errorf("a hash is not base64: %w", err)
+	}
+	*h = hash(hex.EncodeToString(b))
+	if text[0] == '#' {
+		*h = "sha256:" + *h
+	}
+	return nil
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func moment(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
+// encode gives the record of a container in at most MaxRecord bytes.
+func encode(k *tracker.Known) ([]byte, error) {
+	c := k.Container
+	r := record{
+		Name: c.Name, Created: nanos(c.CreatedAt), Attempt: c.Attempt,
+		Sandbox: hash(c.Pod.SandboxID), Namespace: c.Pod.Namespace, Pod: c.Pod.Name, UID: c.Pod.UID,
+		Image: c.Image.Reference, ImageID: hash(c.Image.ID), RepoDigests: c.Image.RepoDigests, Manifest: hash(c.Image.ManifestDigest),
+		Labels: c.Labels, Annotations: c.Annotations,
+		State: k.State, Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled,
+		PID: k.Run.PID, Restarts: k.RestartCount, Revision: k.Revision, Pauses: k.Pauses, OOMs: k.OOMs,
+	}
+	if k.Run.ExitKnown {
+		r.ExitCode = &k.Run.ExitCode
+	}
+	if k.Loop != nil {
+		r.Loop = &loop{Count: k.Loop.Count, Active: k.Loop.Active}
+		for _, e := range k.Loop.Ends {
+			r.Loop.Ends = append(r.Loop.Ends, end{nanos(e.At), e.ExitCode, e.Reason})
+		}
+	}
+	shrink := []func(){
+		func() { r.Labels, r.Annotations = nil, nil },
+		func() { r.RepoDigests = nil },
+		func() { r.ImageID = "" },
+		func() { r.Sandbox = "" },
+		func() { // the ends decide when a loop begins; of one that has begun, the count is enough
+			if r.Loop != nil && r.Loop.Active {
+				r.Loop.Ends = nil
+			}
+		},
+		func() { r.Image, r.Manifest = "", "" },
+		func() {
+			r.Reason = ""
+			if r.Loop != nil {
+				r.Loop.Ends = nil
+			}
+		},
+	}
+	for i := 0; ; i++ {
+		raw, err := json.Marshal(&r)
+		if err != nil || len(raw) <= MaxRecord || i == len(shrink) {
+			return raw, err
+		}
+		shrink[i]()
+	}
+}
+
+func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
+	var r record
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return nil, fmt.Errorf("decode its record: %w", err)
+	}
+	if r.State > container.StateExited {
+		return nil, fmt.Errorf("decode its record: there is no state %d", r.State)
+	}
+	k := &tracker.Known{
+		Container: &container.Container{
+			Engine: m.Engine, Runtime: m.Runtime, ID: id, Name: r.Name, CreatedAt: moment(r.Created), Attempt: r.Attempt,
+			Pod:    container.Pod{SandboxID: string(r.Sandbox), Namespace: r.Namespace, Name: r.Pod, UID: r.UID},
+			Image:  container.Image{Reference: r.Image, ID: string(r.ImageID), RepoDigests: r.RepoDigests, ManifestDigest: string(r.Manifest)},
+			Labels: r.Labels, Annotations: r.Annotations,
+		},
+		State:        r.State,
+		Run:          container.Run{StartedAt: moment(r.Started), FinishedAt: moment(r.Finished), Reason: r.Reason, OOMKilled: r.OOM, PID: r.PID},
+		RestartCount: r.Restarts, Revision: r.Revision, Pauses: r.Pauses, OOMs: r.OOMs,
+	}
+	if r.ExitCode != nil {
+		k.Run.ExitCode, k.Run.ExitKnown = *r.ExitCode, true
+	}
+	if r.Loop != nil {
+		k.Loop = &tracker.Loop{Count: r.Loop.Count, Active: r.Loop.Active}
+		for _, e := range r.Loop.Ends {
+			k.Loop.Ends = append(k.Loop.Ends, tracker.End{At: moment(e.At), ExitCode: e.Code, Reason: e.Reason})
+		}
+	}
+	return k, nil
+}
