@@ -17,6 +17,7 @@ package containerd
 
 import (
 	"context"
+	"fmt"
 
 	eventsapi "github.com/containerd/containerd/api/services/events/v1"
 	"github.com/containerd/containerd/api/types"
@@ -77,7 +78,7 @@ func (r Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Noti
 func filters() []string {
 	all := make([]string, 0, len(topics))
 	for _, t := range topics {
-		all = append(all, `namespace==`+namespace+`,topic==`+t)
+		all = append(all, fmt.Sprintf("namespace==%s,topic==%q", namespace, t))
 	}
 	return all
 }

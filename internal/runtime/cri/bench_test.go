@@ -185,4 +185,3 @@ func BenchmarkDescribe(b *testing.B) {
 		}
 	}
 }
-

@@ -1,0 +1,245 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/runtime/cri"
+	"github.com/zastava-otel/zastava/internal/testruntime"
+)
+
+func connect(t *testing.T, c *testruntime.Containerd) Runtime {
+	t.Helper()
+	base, err := cri.New(cri.Options{Name: "test", Endpoint: c.Endpoint()})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, base.Close()) })
+	return New(base)
+}
+
+// notices collects what a Watch posts.
+type notices struct {
+	mu  sync.Mutex
+	all []seen
+}
+
+type seen struct {
+	runtime.Notice
+	read time.Time
+}
+
+func (n *notices) post(notice runtime.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = append(n.all, seen{notice, time.Now()})
+}
+
+// of gives the notices about a container, of one kind.
+func (n *notices) of(id string, kind runtime.NoticeKind) []seen {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []seen
+	for _, s := range n.all {
+		if s.ID == id && s.Kind == kind {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// one waits for a notice and gives the first.
+func (n *notices) one(t *testing.T, id string, kind runtime.NoticeKind) seen {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(n.of(id, kind)) > 0 }, 10*time.Second, 2*time.Millisecond,
+		"no notice of kind %d about %s", kind, id)
+	return n.of(id, kind)[0]
+}
+
+// watch starts a Watch and ends it with the test.
+func watch(t *testing.T, r Runtime) (*notices, <-chan error) {
+	t.Helper()
+	n, ready, ended := &notices{}, make(chan struct{}), make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ended <- r.Watch(ctx, func() { close(ready) }, n.post) }()
+	t.Cleanup(cancel)
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("watch ended: %v", err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the subscription never stood")
+	}
+	return n, ended
+}
+
+func find(t *testing.T, all []runtime.Summary, id string) runtime.Summary {
+	t.Helper()
+	for _, s := range all {
+		if s.ID == id {
+			return s
+		}
+	}
+	t.Fatalf("container %s is not listed", id)
+	return runtime.Summary{}
+}
+
+func inspected(t *testing.T, r Runtime, id string) (*container.Container, container.Snapshot) {
+	t.Helper()
+	all, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	c, err := r.Describe(t.Context(), find(t, all, id))
+	require.NoError(t, err)
+	look, err := r.Inspect(t.Context(), c)
+	require.NoError(t, err)
+	return c, look
+}
+
+func TestRealLivesAreToldAsTheyWere(t *testing.T) {
+	c := testruntime.ForTest(t)
+	d, r := c.Driver(), connect(t, c)
+	info, err := r.Info(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, runtime.Info{Engine: "containerd", Version: info.Version, APIVersion: "v1"}, info)
+	assert.Contains(t, info.Version, c.Version())
+
+	n, _ := watch(t, r)
+	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "lives", Namespace: "shop"})
+	require.NoError(t, err)
+	for i, life := range testruntime.Lives() {
+		t.Run(life.Name, func(t *testing.T) {
+			truth, err := d.Play(t.Context(), pod, life, uint32(i))
+			require.NoError(t, err)
+
+			described, look := inspected(t, r, truth.ID)
+			assert.Equal(t, life.Name, described.Name)
+			assert.EqualValues(t, i, described.Attempt)
+			assert.Equal(t, truth.CreatedAt, described.CreatedAt)
+			assert.Equal(t, container.Pod{SandboxID: pod.ID, Namespace: "shop", Name: "lives", UID: pod.UID}, described.Pod)
+			assert.Equal(t, testruntime.ProbeImage, described.Image.Reference)
+			assert.Regexp(t, "^sha256:[0-9a-f]{64}$", look.Container.Image.ID)
+			assert.Equal(t, container.StateExited, look.State)
+			assert.EqualValues(t, i, look.RestartCount)
+			assert.Equal(t, container.Run{
+				StartedAt: truth.StartedAt, FinishedAt: truth.FinishedAt, ExitCode: uint32(truth.ExitCode), ExitKnown: true,
+				Reason: truth.Reason, OOMKilled: truth.Reason == "OOMKilled",
+			}, look.Run)
+			pid, err := r.PID(t.Context(), truth.ID)
+			require.NoError(t, err)
+			assert.Zero(t, pid, "it has ended")
+
+			n.one(t, truth.ID, runtime.NoticeCreated)
+			if !truth.Started() { // a start that fails is no event
+				assert.Equal(t, "StartError", look.Run.Reason)
+				return
+			}
+			started, exited := n.one(t, truth.ID, runtime.NoticeStarted), n.one(t, truth.ID, runtime.NoticeExited)
+			assert.NotZero(t, started.PID)
+			assert.Equal(t, started.PID, exited.PID)
+			assert.Equal(t, uint32(truth.ExitCode), exited.ExitCode)
+			assert.True(t, truth.FinishedAt.Equal(exited.At), "finished %s, exit told for %s", truth.FinishedAt, exited.At)
+			// CRI reads its clock when the start returned, containerd when it announced it: either may come first.
+			assert.WithinDuration(t, truth.StartedAt, started.At, time.Second)
+			t.Logf("start: told %s before CRI's started_at, read %s after it was told; exit: read %s after it happened",
+				truth.StartedAt.Sub(started.At), started.read.Sub(started.At), exited.read.Sub(exited.At))
+			if truth.Reason == "OOMKilled" {
+				n.one(t, truth.ID, runtime.NoticeOOM)
+			}
+		})
+	}
+	require.NoError(t, d.RemovePod(t.Context(), pod))
+	for _, truth := range d.Records() {
+		n.one(t, truth.ID, runtime.NoticeDeleted)
+		_, err := r.Inspect(t.Context(), &container.Container{ID: truth.ID})
+		require.ErrorIs(t, err, runtime.ErrNotFound)
+		_, err = r.Find(t.Context(), truth.ID)
+		require.ErrorIs(t, err, runtime.ErrNotFound)
+	}
+	assert.Empty(t, n.of(pod.ID, runtime.NoticeExited), "the sandbox was known by then")
+	assert.Empty(t, n.of(pod.ID, runtime.NoticeDeleted))
+}
+
+func TestRealProcessPauseAndExec(t *testing.T) {
+	c := testruntime.ForTest(t)
+	d, r := c.Driver(), connect(t, c)
+	n, _ := watch(t, r)
+	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "one"})
+	require.NoError(t, err)
+	const secret = "canary-in-the-environment"
+	id, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{
+		Name: "api", Args: []string{"pause"}, Env: map[string]string{"TOKEN": secret},
+	})
+	require.NoError(t, err)
+
+	pid, err := r.PID(t.Context(), id)
+	require.NoError(t, err)
+	want, err := d.PID(t.Context(), id)
+	require.NoError(t, err)
+	assert.EqualValues(t, want, pid)
+	assert.Equal(t, pid, n.one(t, id, runtime.NoticeStarted).PID)
+	_, look := inspected(t, r, id)
+	assert.Equal(t, container.StateRunning, look.State)
+	assert.Zero(t, look.Run.FinishedAt)
+	assert.NotContains(t, fmt.Sprintf("%+v %+v", look, look.Container), secret)
+
+	require.NoError(t, d.Pause(t.Context(), id))
+	n.one(t, id, runtime.NoticePaused)
+	require.NoError(t, d.Resume(t.Context(), id))
+	n.one(t, id, runtime.NoticeResumed)
+
+	answer, err := runtimeapi.NewRuntimeServiceClient(c.Conn()).ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{
+		ContainerId: id, Cmd: []string{"/probe", "exit", "7"}, Timeout: 20,
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, 7, answer.ExitCode)
+	require.NoError(t, d.Stop(t.Context(), id, 5*time.Second))
+	n.one(t, id, runtime.NoticeExited)
+	assert.Len(t, n.of(id, runtime.NoticeExited), 1, "the exec's end is not the container's")
+	assert.Len(t, n.of(id, runtime.NoticeStarted), 1)
+
+	// A sandbox is no container, and the runtime says so to whoever asks.
+	_, err = r.Find(t.Context(), pod.ID)
+	require.ErrorIs(t, err, runtime.ErrNotFound)
+	require.NoError(t, d.RemovePod(t.Context(), pod))
+}
+
+func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
+	c := testruntime.ForTest(t)
+	d, r := c.Driver(), connect(t, c)
+	_, ended := watch(t, r)
+	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "one"})
+	require.NoError(t, err)
+	id, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{Name: "api", Args: []string{"pause"}})
+	require.NoError(t, err)
+	require.NoError(t, c.Kill())
+	select {
+	case err := <-ended:
+		require.Error(t, err)
+		require.NotErrorIs(t, err, runtime.ErrNoStream)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the stream of a dead daemon goes on")
+	}
+	_, err = r.List(t.Context(), nil)
+	require.Error(t, err)
+	require.NoError(t, c.Restart(t.Context()))
+	require.Eventually(t, func() bool { _, err := r.List(t.Context(), nil); return err == nil }, 20*time.Second, 20*time.Millisecond)
+
+	n, _ := watch(t, r)
+	_, look := inspected(t, r, id)
+	assert.Equal(t, container.StateRunning, look.State)
+	require.NoError(t, d.Stop(t.Context(), id, 5*time.Second))
+	n.one(t, id, runtime.NoticeExited)
+	require.NoError(t, d.RemovePod(t.Context(), pod))
+}
