@@ -92,8 +92,9 @@ func (d *demo) start(ctx context.Context) error {
 	d.stopPlay = stop
 	d.followed = make(chan error, 1)
 	go func() {
+		// From the beginning: the database is new, and this run's own.
 		coloured := isTerminal(d.out) && os.Getenv("NO_COLOR") == ""
-		d.followed <- feed.Follow(play, d.client, d.url()+backendapi.EventsPath+"/stream", func(e backendapi.Event) {
+		d.followed <- feed.Follow(play, d.client, d.url()+backendapi.EventsPath+"/stream", "0", func(e backendapi.Event) {
 			fmt.Fprintln(d.out, feed.Line(&e, coloured))
 		})
 	}()

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -81,5 +80,5 @@ func look(ctx context.Context, sockets []string) (*found, error) {
 }
 
 func closedSocket(socket string) error {
-	return fmt.Errorf("%s is not open to this user: run `sudo make run`", strings.TrimSpace(socket))
+	return fmt.Errorf("this user may not look for a runtime at %s: run `sudo make run`", socket)
 }

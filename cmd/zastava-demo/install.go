@@ -32,7 +32,7 @@ func ensureRuntime(ctx context.Context, log string, out io.Writer) error {
 		return err
 	}
 	if _, lookErr := exec.LookPath("apt-get"); lookErr != nil || !isDebian("/etc/os-release") {
-		return fmt.Errorf("no container runtime answers here, and this is not Debian or Ubuntu with apt-get: install containerd (1.6 or later) and runc, or name a runtime with --endpoint (%w)", err)
+		return fmt.Errorf("no container runtime answers here, and this is not Debian or Ubuntu with apt-get, so install containerd (1.6 or later) and runc, or name a runtime with --endpoint: %w", err)
 	}
 	fmt.Fprintln(out, "No container runtime here: installing containerd and runc with apt-get. Where systemd runs, Debian's package also starts the system's containerd; the demo uses a private one all the same.")
 	if err := install(ctx, log); err != nil {

@@ -30,14 +30,16 @@ const (
 )
 
 // Follow calls handle for each event of the stream at url, in order, until
-// ctx is done, and returns nil then. It reconnects after every failure, with
+// ctx is done, and returns nil then. The first is the one that follows the
+// message with the id after; "0" is the beginning, and empty is what comes from
+// now on. It reconnects after every failure, with
 // the id of the last event, so that the backend sends what came meanwhile.
 // It fails only where trying again cannot help: an address that is none.
-func Follow(ctx context.Context, client *http.Client, url string, handle func(backendapi.Event)) error {
+func Follow(ctx context.Context, client *http.Client, url, after string, handle func(backendapi.Event)) error {
 	if _, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody); err != nil {
 		return fmt.Errorf("follow the events at %s: %w", url, err)
 	}
-	var lastID string
+	lastID := after
 	wait := firstRetry
 	for {
 		got := false

@@ -115,7 +115,7 @@ func TestFollowResumes(t *testing.T) {
 	var got []string
 	client := server.Client()
 	defer client.CloseIdleConnections()
-	err := Follow(ctx, client, server.URL, func(e backendapi.Event) {
+	err := Follow(ctx, client, server.URL, "0", func(e backendapi.Event) {
 		got = append(got, e.EventID)
 		if len(got) == total {
 			cancel()
@@ -125,11 +125,11 @@ func TestFollowResumes(t *testing.T) {
 	assert.Equal(t, []string{"1", "2", "3", "4", "5", "6", "7"}, got)
 	mu.Lock()
 	defer mu.Unlock()
-	assert.Equal(t, []string{"", "2", "4", "6"}, askedFrom)
+	assert.Equal(t, []string{"0", "2", "4", "6"}, askedFrom)
 }
 
 func TestFollowRefusesABadAddress(t *testing.T) {
-	err := Follow(t.Context(), http.DefaultClient, "http://a b/", func(backendapi.Event) {})
+	err := Follow(t.Context(), http.DefaultClient, "http://a b/", "", func(backendapi.Event) {})
 	require.ErrorContains(t, err, "follow the events at")
 	require.False(t, errors.Is(err, context.Canceled))
 }
