@@ -99,7 +99,8 @@ func Start(path string, o Options) (*Server, error) {
 	}
 	s.server = grpc.NewServer(
 		grpc.MaxSendMsgSize(1<<30),
-		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream))
+		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
+	)
 	runtimeapi.RegisterRuntimeServiceServer(s.server, s)
 	go func() {
 		defer close(s.served)

@@ -1,0 +1,190 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package detect
+
+import (
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// host is a host's root directory, made of real files and sockets.
+type host struct {
+	t    *testing.T
+	root string
+}
+
+func newHost(t *testing.T) host {
+	t.Helper()
+	root, err := os.MkdirTemp("", "host") // short enough for sockets
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	root, err = filepath.EvalSymlinks(root)
+	require.NoError(t, err)
+	return host{t, root}
+}
+
+func (h host) socket(path string) {
+	h.t.Helper()
+	full := h.parent(path)
+	l, err := (&net.ListenConfig{}).Listen(h.t.Context(), "unix", full)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { _ = l.Close() })
+}
+
+func (h host) parent(path string) string {
+	h.t.Helper()
+	full := filepath.Join(h.root, path)
+	require.NoError(h.t, os.MkdirAll(filepath.Dir(full), 0o755))
+	return full
+}
+
+func (h host) link(path, target string) {
+	h.t.Helper()
+	require.NoError(h.t, os.Symlink(target, h.parent(path)))
+}
+
+func (h host) look() []Found {
+	h.t.Helper()
+	found, err := Runtimes(Machine{}, h.root)
+	require.NoError(h.t, err)
+	for i := range found { // as the host sees it
+		found[i].Endpoint = "unix://" + found[i].Endpoint[len("unix://"+h.root):]
+	}
+	return found
+}
+
+func TestEveryWellKnownSocketIsFoundInOrder(t *testing.T) {
+	h := newHost(t)
+	for _, path := range []string{
+		"/run/docker.sock", "/run/podman/podman.sock", "/run/cri-dockerd.sock", "/run/crio/crio.sock",
+		"/var/snap/microk8s/common/run/containerd.sock", "/run/k0s/containerd.sock", "/run/k3s/containerd/containerd.sock",
+		"/run/containerd/containerd.sock", "/run/user/1000/podman/podman.sock", "/run/user/1001/docker.sock",
+	} {
+		h.socket(path)
+	}
+	h.link("/var/run", "/run")
+	assert.Equal(t, []Found{
+		{"containerd", "containerd", "unix:///run/containerd/containerd.sock"},
+		{"k3s", "containerd", "unix:///run/k3s/containerd/containerd.sock"},
+		{"k0s", "containerd", "unix:///run/k0s/containerd.sock"},
+		{"microk8s", "containerd", "unix:///var/snap/microk8s/common/run/containerd.sock"},
+		{"cri-o", "cri-o", "unix:///run/crio/crio.sock"},
+		{"cri-dockerd", "cri", "unix:///run/cri-dockerd.sock"},
+		{"podman", "docker", "unix:///run/podman/podman.sock"},
+		{"docker", "docker", "unix:///run/docker.sock"},
+		{"podman-1000", "docker", "unix:///run/user/1000/podman/podman.sock"},
+		{"docker-1001", "docker", "unix:///run/user/1001/docker.sock"},
+	}, h.look())
+}
+
+func TestOneSocketIsOneRuntime(t *testing.T) {
+	t.Run("a link of the host is resolved inside its root", func(t *testing.T) {
+		h := newHost(t)
+		h.socket("/run/containerd/containerd.sock")
+		h.link("/var/run", "/run")
+		assert.Len(t, h.look(), 1)
+	})
+	t.Run("only /var/run is mounted", func(t *testing.T) {
+		h := newHost(t)
+		h.socket("/var/run/crio/crio.sock")
+		assert.Equal(t, []Found{{"cri-o", "cri-o", "unix:///var/run/crio/crio.sock"}}, h.look())
+	})
+	t.Run("the same file under another name", func(t *testing.T) {
+		h := newHost(t)
+		h.socket("/run/containerd/containerd.sock")
+		require.NoError(t, os.Link(filepath.Join(h.root, "/run/containerd/containerd.sock"), h.parent("/run/k3s/containerd/containerd.sock")))
+		assert.Equal(t, []Found{{"containerd", "containerd", "unix:///run/containerd/containerd.sock"}}, h.look())
+	})
+	t.Run("Podman at Docker's place", func(t *testing.T) {
+		h := newHost(t)
+		h.socket("/run/podman/podman.sock")
+		h.link("/run/docker.sock", "/run/podman/podman.sock")
+		assert.Equal(t, []Found{{"podman", "docker", "unix:///run/podman/podman.sock"}}, h.look())
+	})
+	t.Run("two sockets of one name are two", func(t *testing.T) {
+		h := newHost(t)
+		h.socket("/run/crio/crio.sock")
+		h.socket("/var/run/crio/crio.sock")
+		found := h.look()
+		require.Len(t, found, 2)
+		assert.Equal(t, "cri-o", found[0].Name)
+		assert.Equal(t, "cri-o-2", found[1].Name)
+	})
+}
+
+func TestWhatIsNoSocketIsNoRuntime(t *testing.T) {
+	h := newHost(t)
+	assert.Empty(t, h.look(), "an empty host")
+	require.NoError(t, os.WriteFile(h.parent("/run/containerd/containerd.sock"), nil, 0o600))
+	require.NoError(t, os.WriteFile(h.parent("/run/crio"), nil, 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(h.root, "/run/docker.sock"), 0o755))
+	h.link("/run/k0s/containerd.sock", "/run/k0s/containerd.sock.missing")
+	assert.Empty(t, h.look())
+}
+
+func TestLinksDoNotLeadOutOfTheRoot(t *testing.T) {
+	outside := newHost(t)
+	outside.socket("/c.sock")
+	h := newHost(t)
+	h.link("/run/containerd/containerd.sock", filepath.Join("/../../../..", outside.root, "c.sock"))
+	assert.Empty(t, h.look())
+}
+
+func TestSocketThatAppearsLater(t *testing.T) {
+	h := newHost(t)
+	assert.Empty(t, h.look())
+	h.socket("/run/containerd/containerd.sock")
+	assert.Len(t, h.look(), 1)
+}
+
+// odd is a machine with faults and pipes.
+type odd struct {
+	Machine
+	denied string
+	pipes  map[string]bool
+}
+
+func (o odd) Lstat(name string) (fs.FileInfo, error) {
+	if o.denied != "" && name == o.denied {
+		return nil, &fs.PathError{Op: "lstat", Path: name, Err: fs.ErrPermission}
+	}
+	return o.Machine.Lstat(name)
+}
+
+func (o odd) Pipe(name string) bool { return o.pipes[name] }
+
+func TestPlaceThatMayNotBeLookedAt(t *testing.T) {
+	h := newHost(t)
+	h.socket("/run/containerd/containerd.sock")
+	h.socket("/run/crio/crio.sock")
+	found, err := Runtimes(odd{denied: filepath.Join(h.root, "/run/containerd/containerd.sock")}, h.root)
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.Len(t, found, 1, "the other is found all the same")
+	assert.Equal(t, "cri-o", found[0].Name)
+}
+
+func TestWindowsPipes(t *testing.T) {
+	h := newHost(t)
+	found, err := Runtimes(odd{pipes: map[string]bool{
+		"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true,
+	}}, h.root)
+	require.NoError(t, err)
+	assert.Equal(t, []Found{
+		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd"},
+		{"docker", "docker", "npipe:////./pipe/docker_engine"},
+	}, found)
+}
+
+func TestThisMachine(t *testing.T) {
+	_, err := Runtimes(Machine{}, "")
+	require.NoError(t, err)
+}
