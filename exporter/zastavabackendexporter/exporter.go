@@ -1,0 +1,200 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.uber.org/zap"
+
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadata"
+	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/record"
+)
+
+type backendExporter struct {
+	config    *Config
+	settings  component.TelemetrySettings
+	logger    *zap.Logger
+	telemetry *metadata.TelemetryBuilder
+	decoder   record.Decoder
+	core      bool // event_kinds: core
+	url       string
+	shownURL  string // without what must not be shown
+	header    http.Header
+	limit     byteLimit
+	health    health
+	payloads  sync.Pool // of *payload
+	now       func() time.Time
+
+	client *http.Client // from start on
+}
+
+func newExporter(set exporter.Settings, cfg *Config) (*backendExporter, error) {
+	if cfg.Tenant == "" { // never without: not even where Validate was not called
+		return nil, errors.New("tenant is empty: no event may leave without one")
+	}
+	target, err := cfg.eventsURL()
+	if err != nil {
+		return nil, err
+	}
+	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, fmt.Errorf("set up the exporter's own metrics: %w", err)
+	}
+	header := http.Header{}
+	header.Set("Content-Type", contentTypeJSON)
+	header.Set("User-Agent", fmt.Sprintf("%s/%s (%s/%s)", set.BuildInfo.Command, set.BuildInfo.Version, runtime.GOOS, runtime.GOARCH))
+	header.Set(cfg.TenantHeader, cfg.Tenant)
+	return &backendExporter{
+		config:    cfg,
+		settings:  set.TelemetrySettings,
+		logger:    set.Logger,
+		telemetry: telemetry,
+		decoder:   record.Decoder{Tenant: cfg.Tenant, Project: cfg.Project, Node: cfg.Node, Annotations: cfg.Annotations},
+		core:      cfg.EventKinds == eventKindsCore,
+		url:       target.String(),
+		shownURL:  display(target),
+		header:    header,
+		limit:     byteLimit{configured: cfg.MaxBatchBytes, now: time.Now},
+		health:    health{logger: set.Logger},
+		payloads:  sync.Pool{New: func() any { return new(payload) }},
+		now:       time.Now,
+	}, nil
+}
+
+// start makes the HTTP client; only now are the extensions there that authenticate it.
+func (e *backendExporter) start(ctx context.Context, host component.Host) error {
+	client, err := e.config.ClientConfig.ToClient(ctx, host.GetExtensions(), e.settings)
+	if err != nil {
+		return fmt.Errorf("make the HTTP client for %s: %w", e.shownURL, err)
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	e.client = client
+	e.health.start(host)
+	return nil
+}
+
+func (e *backendExporter) shutdown(context.Context) error {
+	if e.client != nil {
+		e.client.CloseIdleConnections()
+	}
+	e.telemetry.Shutdown()
+	return nil
+}
+
+// maxPooledBytes keeps one huge push from holding memory for good.
+const maxPooledBytes = 8 << 20
+
+// pushLogs delivers the events in logs. Errors: consumererror.Logs with what is to be sent again; permanent where events
+// were refused and nothing is left to send.
+func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
+	p := e.payloads.Get().(*payload)
+	defer func() {
+		if cap(p.json) <= maxPooledBytes {
+			e.payloads.Put(p)
+		}
+	}()
+	e.convert(p, logs)
+	e.countConverted(ctx, p) // not part of the rest of a partial success, so counted once
+
+	done, refusals, err := e.deliver(ctx, p)
+	switch {
+	case err != nil:
+		if len(refusals) > 0 { // this error cannot carry both
+			e.logger.Error("The backend refuses events for good; dropped", zap.Errors("refused", refusals))
+		}
+		return consumererror.NewLogs(err, remaining(logs, p.items[done:]))
+	case len(refusals) > 0:
+		return consumererror.NewPermanent(errors.Join(refusals...))
+	}
+	return nil
+}
+
+// deliver sends the items of p in order. It stops at the first answer that asks to come back later and tells how many
+// items were dealt with before: stored, or refused for good.
+func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, refusals []error, err error) {
+	// todo is what is left, in order and without a hole. Whatever is split goes back in front, so that order is kept and
+	// what is done is a single number.
+	todo := p.cut(nil, span{0, len(p.items)}, e.config.MaxBatchEvents, e.limit.get())
+	for len(todo) > 0 {
+		s := todo[0]
+		single := s.to-s.from == 1
+		a := e.send(ctx, p, s)
+		switch {
+		case a.verdict == stored:
+			e.stored(ctx, a)
+			todo = todo[1:]
+		case a.verdict == tooLarge && !single:
+			most := e.limit.tooLarge(p.size(s))
+			var smaller []span
+			for _, s := range todo {
+				smaller = p.cut(smaller, s, e.config.MaxBatchEvents, most)
+			}
+			todo = smaller
+		case a.verdict == invalid && !single:
+			middle := s.from + (s.to-s.from)/2
+			todo = append([]span{{s.from, middle}, {middle, s.to}}, todo[1:]...)
+		case a.verdict == tooLarge, a.verdict == invalid, a.verdict == refused:
+			refusals = append(refusals, e.refuse(ctx, p, s, a.err))
+			todo = todo[1:]
+		default:
+			return s.from, refusals, e.comeBack(a)
+		}
+	}
+	return len(p.items), refusals, nil
+}
+
+// send posts one batch.
+func (e *backendExporter) send(ctx context.Context, p *payload, s span) answer {
+	id, body := p.body(s)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
+	if err != nil {
+		return answer{verdict: refused, err: fmt.Errorf("make the request to %s: %w", e.shownURL, withoutURL(err))}
+	}
+	req.Header = e.header.Clone()
+	req.Header.Set(backendapi.HeaderIdempotencyKey, id)
+	e.telemetry.ExporterZastavabackendBatchSize.Record(ctx, int64(len(body)))
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return answer{verdict: later, err: fmt.Errorf("POST %s: %w", e.shownURL, withoutURL(err))}
+	}
+	return e.read(resp, s.to-s.from)
+}
+
+// withoutURL takes the URL out of an HTTP client's error: it may hold credentials, and ours is told already.
+func withoutURL(err error) error {
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		return urlErr.Err
+	}
+	return err
+}
+
+// comeBack makes the error that has the rest sent again, and reports what the user has to mend.
+func (e *backendExporter) comeBack(a answer) error {
+	switch a.verdict {
+	case denied:
+		e.health.ill(a.status, "check the exporter's auth, headers and tenant", a.err)
+	case misplaced:
+		e.health.ill(a.status, "check the exporter's endpoint and events_path", a.err)
+	}
+	if a.retryAfter > 0 {
+		return exporterhelper.NewThrottleRetry(a.err, a.retryAfter)
+	}
+	return a.err
+}

@@ -1,0 +1,82 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configcompression"
+	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
+
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadata"
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+const (
+	defaultTimeout      = 30 * time.Second
+	defaultFlushTimeout = 200 * time.Millisecond
+)
+
+// NewFactory creates the factory of the exporter.
+func NewFactory() exporter.Factory {
+	return exporter.NewFactory(
+		metadata.Type,
+		createDefaultConfig,
+		exporter.WithLogs(createLogs, metadata.LogsStability),
+	)
+}
+
+func createDefaultConfig() component.Config {
+	client := confighttp.NewDefaultClientConfig()
+	client.Timeout = defaultTimeout
+	client.Compression = configcompression.TypeGzip
+	client.WriteBufferSize = 512 << 10 // a batch in few writes, as the collector's otlphttp exporter has it
+
+	retry := configretry.NewDefaultBackOffConfig()
+	retry.MaxElapsedTime = 0 // what happened must arrive, however long the road is closed
+
+	queue := exporterhelper.NewDefaultQueueConfig()
+	queue.BlockOnOverflow = true // the observer waits and folds state; dropping would lose events
+	// Lifecycle events come a few at a time; without batching each would be a request of its own.
+	queue.Batch = configoptional.Some(exporterhelper.BatchConfig{
+		FlushTimeout: defaultFlushTimeout,
+		Sizer:        exporterhelper.RequestSizerTypeItems,
+		MinSize:      backendapi.MaxEventsPerBatch,
+	})
+
+	return &Config{
+		ClientConfig:   client,
+		QueueConfig:    configoptional.Some(queue),
+		RetryConfig:    retry,
+		EventKinds:     eventKindsAll,
+		TenantHeader:   backendapi.HeaderTenant,
+		EventsPath:     backendapi.EventsPath,
+		MaxBatchEvents: backendapi.MaxEventsPerBatch,
+		MaxBatchBytes:  backendapi.MaxBatchBytes,
+	}
+}
+
+func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
+	config := cfg.(*Config)
+	e, err := newExporter(set, config)
+	if err != nil {
+		return nil, err
+	}
+	return exporterhelper.NewLogs(ctx, set, cfg, e.pushLogs,
+		exporterhelper.WithStart(e.start),
+		exporterhelper.WithShutdown(e.shutdown),
+		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
+		// The HTTP client has the timeout, for each request of its own.
+		exporterhelper.WithTimeout(exporterhelper.TimeoutConfig{Timeout: 0}),
+		exporterhelper.WithRetry(config.RetryConfig),
+		exporterhelper.WithQueue(config.QueueConfig),
+	)
+}

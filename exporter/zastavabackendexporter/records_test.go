@@ -1,0 +1,68 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/record"
+)
+
+var finished = time.Date(2026, 11, 22, 18, 9, 44, 123_456_789, time.UTC)
+
+// stopOf is the end of container i's only run.
+func stopOf(i int) container.Transition {
+	digest := fmt.Sprintf("sha256:%064x", i%17)
+	return container.Transition{
+		Kind: container.KindStopped, When: finished, State: container.StateExited, RestartCount: 3,
+		Container: &container.Container{
+			Engine: "containerd", Runtime: "main", Version: "2.4.2", ID: fmt.Sprintf("%064x", i), Name: "api",
+			CreatedAt: finished.Add(-193 * time.Second), Attempt: 3,
+			Pod: container.Pod{
+				SandboxID: "5b", Namespace: "payments", Name: fmt.Sprintf("api-7c9fbbd8b7-%05d", i),
+				UID: fmt.Sprintf("0c1e6f5a-53a4-4e0f-9d9d-%012d", i),
+			},
+			Image: container.Image{
+				Reference: "ghcr.io/acme/api:1.8", ID: digest, RepoDigests: []string{"ghcr.io/acme/api@" + digest}, ManifestDigest: digest,
+			},
+			Labels: map[string]string{"app": "api"},
+		},
+		Run: container.Run{
+			StartedAt: finished.Add(-192*time.Second + time.Duration(i)), FinishedAt: finished, ExitCode: 137, ExitKnown: true,
+			Reason: "OOMKilled", OOMKilled: true, PID: 12345,
+		},
+		Provenance: container.Provenance{Source: container.SourceStream, ObservedAt: finished.Add(27 * time.Millisecond)},
+	}
+}
+
+func encoder() *record.Encoder {
+	return &record.Encoder{
+		HostName: "ip-10-0-1-23", HostID: "8f1c2a4e5d6b47c38f1c2a4e5d6b47c3", NodeName: "node-a",
+		Scope: "github.com/zastava-otel/zastava/receiver/criobserverreceiver", ScopeVersion: "0.1.0", OS: "linux",
+	}
+}
+
+// stops are the records of n containers that stopped.
+func stops(n int) plog.Logs {
+	batch := encoder().NewBatch()
+	for i := range n {
+		tr := stopOf(i)
+		batch.Append(&tr)
+	}
+	return batch.Logs()
+}
+
+// stopIDs are the event ids of stops(n).
+func stopIDs(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		tr := stopOf(i)
+		out[i] = record.EventID(&tr)
+	}
+	return out
+}
