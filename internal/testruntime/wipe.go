@@ -38,18 +38,20 @@ func (c *Containerd) Wipe(ctx context.Context) error {
 		return nil
 	}
 	var failed []error
-	failed = append(failed, c.Thaw(), thawCgroup(cgroupRoot(c.dir)))
+	procs, err := processesOf(c.dir)
+	failed = append(failed, err, c.Thaw(), thawCgroup(cgroupRoot(c.dir)))
 	if c.running() != nil {
 		// Only the orderly way: what it leaves, the rest of Wipe removes.
 		_ = c.removePods(ctx)
 	}
 	stopping, cancel := context.WithTimeout(ctx, 10*time.Second)
-	err := c.Stop(stopping)
+	err = c.Stop(stopping)
 	cancel()
 	if err != nil {
 		failed = append(failed, c.Kill())
 	}
 	failed = append(failed, c.conn.Close(), WipeDir(ctx, c.dir))
+	awaitReaped(procs)
 	return errors.Join(failed...)
 }
 
@@ -123,20 +125,21 @@ func killAll(ctx context.Context, dir string) error {
 	defer tick.Stop()
 	limit, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	var killed []int
+	var killed []process
 	for {
 		procs, err := processesOf(dir)
 		if err != nil {
 			return err
 		}
 		if len(procs) == 0 {
-			break
+			awaitReaped(killed)
+			return nil
 		}
 		first := slices.MinFunc(procs, func(a, b process) int { return int(a.role) - int(b.role) }).role
 		for _, p := range procs {
 			if p.role == first {
 				_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may be gone by now
-				killed = append(killed, p.pid)
+				killed = append(killed, p)
 			}
 		}
 		select {
@@ -145,15 +148,20 @@ func killAll(ctx context.Context, dir string) error {
 			return fmt.Errorf("kill %d processes, the first %s: %w", len(procs), procs[0], context.Cause(limit))
 		}
 	}
-	reaped := time.After(reapLimit)
-	for slices.ContainsFunc(killed, func(pid int) bool { return syscall.Kill(pid, 0) == nil }) {
+}
+
+// awaitReaped waits until processes that have ended are no zombies any more.
+func awaitReaped(procs []process) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(reapLimit)
+	for slices.ContainsFunc(procs, func(p process) bool { return syscall.Kill(p.pid, 0) == nil }) {
 		select {
 		case <-tick.C:
-		case <-reaped:
-			return nil
+		case <-limit:
+			return
 		}
 	}
-	return nil
 }
 
 // unmountBelow unmounts everything at or below dir, the deepest first.
