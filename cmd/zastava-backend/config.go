@@ -1,0 +1,120 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/backend"
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+// envPrefix begins the names of the environment variables that stand for flags: --max-batch-events is
+// ZASTAVA_BACKEND_MAX_BATCH_EVENTS. A flag wins over its variable.
+const envPrefix = "ZASTAVA_BACKEND_"
+
+type config struct {
+	listen                    string
+	tlsCert, tlsKey, clientCA string
+	tokenFile                 string
+	backend                   backend.Options
+}
+
+// parse reads the command line and the environment. flag.ErrHelp: help was asked for and written to out.
+func parse(args []string, getenv func(string) string, out io.Writer) (*config, error) {
+	c := &config{}
+	f := flag.NewFlagSet("zastava-backend", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.StringVar(&c.listen, "listen", "127.0.0.1:8686", "`address` to serve on")
+	f.StringVar(&c.backend.DB, "db", "zastava-backend.db", "database `file`; created when it is not there")
+	f.StringVar(&c.tlsCert, "tls-cert", "", "certificate `file` (PEM); serves HTTPS, together with --tls-key")
+	f.StringVar(&c.tlsKey, "tls-key", "", "private key `file` (PEM)")
+	f.StringVar(&c.clientCA, "client-ca", "", "CA certificates `file` (PEM); clients must show a certificate of one of them")
+	f.StringVar(&c.tokenFile, "token-file", "", "`file` of bearer tokens, one a line; requests must carry one of them")
+	f.DurationVar(&c.backend.Retention, "retention", 7*24*time.Hour, "how long events are kept after they were received; 0 = for ever")
+	f.Float64Var(&c.backend.Rate, "rate", 0, "events a second that are taken from a tenant; 0 = any")
+	f.IntVar(&c.backend.MaxBatchEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events in a batch")
+	f.Int64Var(&c.backend.MaxBatchBytes, "max-batch-bytes", backendapi.MaxBatchBytes, "most bytes of uncompressed JSON in a batch")
+	f.Usage = func() {
+		fmt.Fprintf(out, "zastava-backend takes runtime events of containers and shows what runs where.\n\n"+
+			"Each flag can be given as an environment variable too: --max-batch-events as %sMAX_BATCH_EVENTS.\n\n", envPrefix)
+		f.PrintDefaults()
+	}
+	var faults []error
+	f.VisitAll(func(fl *flag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		if v := getenv(name); v != "" {
+			if err := f.Set(fl.Name, v); err != nil {
+				faults = append(faults, fmt.Errorf("%s=%q: %w", name, v, err))
+			}
+		}
+	})
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		faults = append(faults, fmt.Errorf("%q is not a flag; all options begin with --", f.Arg(0)))
+	}
+	faults = append(faults, c.check()...)
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return c, c.loadTokens()
+}
+
+func (c *config) check() []error {
+	var faults []error
+	if (c.tlsCert == "") != (c.tlsKey == "") {
+		faults = append(faults, errors.New("--tls-cert and --tls-key go together: give both or none"))
+	}
+	if c.clientCA != "" && c.tlsCert == "" {
+		faults = append(faults, errors.New("--client-ca needs --tls-cert and --tls-key: client certificates exist with TLS only"))
+	}
+	if _, _, err := net.SplitHostPort(c.listen); err != nil {
+		faults = append(faults, fmt.Errorf("--listen %q: %w; give host:port, for example 127.0.0.1:8686", c.listen, err))
+	}
+	if c.backend.Retention < 0 {
+		faults = append(faults, fmt.Errorf("--retention %s: must not be negative; 0 keeps events for ever", c.backend.Retention))
+	}
+	if !(c.backend.Rate >= 0) { //nolint:staticcheck // not a number is refused too
+		faults = append(faults, fmt.Errorf("--rate %g: must not be negative; 0 takes any rate", c.backend.Rate))
+	}
+	if c.backend.MaxBatchEvents < 1 {
+		faults = append(faults, fmt.Errorf("--max-batch-events %d: must be at least 1", c.backend.MaxBatchEvents))
+	}
+	if n := c.backend.MaxBatchBytes; n < 4<<10 || n > 1<<30 {
+		faults = append(faults, fmt.Errorf("--max-batch-bytes %d: must be from 4 KiB to 1 GiB", n))
+	}
+	return faults
+}
+
+func (c *config) loadTokens() error {
+	host, _, _ := net.SplitHostPort(c.listen) // checked before
+	ip := net.ParseIP(host)
+	loopback := host == "localhost" || (ip != nil && ip.IsLoopback())
+	c.backend.LocalHostOnly = loopback && c.tokenFile == ""
+	if c.tokenFile == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(c.tokenFile)
+	if err != nil {
+		return fmt.Errorf("--token-file: %w", err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			c.backend.Tokens = append(c.backend.Tokens, line)
+		}
+	}
+	if len(c.backend.Tokens) == 0 {
+		return fmt.Errorf("--token-file %s: holds no token; write one on a line of its own", c.tokenFile)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/backend"
+)
+
+// shutdownTimeout is how long requests in work may take to end; a batch is stored in far less.
+const shutdownTimeout = 10 * time.Second
+
+// run serves until ctx ends, then lets requests in work end and closes the database.
+func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
+	tlsConfig, err := loadTLS(cfg)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(ctx, cfg.listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close() //nolint:errcheck // the server has closed it, unless it never began
+	cfg.backend.Logger = log
+	b, err := backend.New(ctx, cfg.backend)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	scheme := "http"
+	if tlsConfig != nil {
+		scheme = "https"
+		tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+		listener = tls.NewListener(listener, tlsConfig)
+	}
+	srv := &http.Server{
+		Handler:           b.Handler(),
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // a client's faults, one line each
+	}
+	srv.RegisterOnShutdown(b.StopStreams)
+	if len(cfg.backend.Tokens) == 0 && cfg.clientCA == "" && !cfg.backend.LocalHostOnly {
+		log.Warn("Anyone who reaches this address can read and write; give --token-file or --client-ca", "address", cfg.listen)
+	}
+	log.Info("Serving", "url", fmt.Sprintf("%s://%s/", scheme, listener.Addr()), "db", cfg.backend.DB, "retention", cfg.backend.Retention)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on %s: %w", cfg.listen, err)
+	case <-ctx.Done():
+	}
+	log.Info("Stopping: waiting for requests in work")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		_ = srv.Close()
+		log.Warn("Some requests were cut off; their senders will repeat them", "after", shutdownTimeout)
+	}
+	<-served
+	return nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("another process listens on %s already; stop it, or choose another address with --listen", address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s (--listen): %w", address, err)
+	}
+	return l, nil
+}
+
+func loadTLS(cfg *config) (*tls.Config, error) {
+	if cfg.tlsCert == "" {
+		return nil, nil //nolint:nilnil // no TLS was asked for
+	}
+	cert, err := tls.LoadX509KeyPair(cfg.tlsCert, cfg.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("load --tls-cert %s with --tls-key %s: %w", cfg.tlsCert, cfg.tlsKey, err)
+	}
+	out := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if cfg.clientCA == "" {
+		return out, nil
+	}
+	pem, err := os.ReadFile(cfg.clientCA)
+	if err != nil {
+		return nil, fmt.Errorf("--client-ca: %w", err)
+	}
+	out.ClientCAs = x509.NewCertPool()
+	if !out.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--client-ca %s: holds no certificate in PEM", cfg.clientCA)
+	}
+	out.ClientAuth = tls.RequireAndVerifyClientCert
+	return out, nil
+}

@@ -1,0 +1,13 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package api carries the backend API's document, so that the reference backend serves and enforces the very file that
+// people read.
+package api
+
+import _ "embed"
+
+// OpenAPI is openapi.yaml: the OpenAPI 3.1 document of the backend API. Must not be changed.
+//
+//go:embed openapi.yaml
+var OpenAPI []byte

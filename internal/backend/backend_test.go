@@ -1,0 +1,344 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package backend_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/zastava-otel/zastava/internal/backend"
+	"github.com/zastava-otel/zastava/internal/backend/backendtest"
+	"github.com/zastava-otel/zastava/internal/backend/problem"
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// api is a backend on a loopback address, and a client of it.
+type api struct {
+	t   testing.TB
+	url string
+}
+
+func serve(t testing.TB, change func(*backend.Options)) *api {
+	t.Helper()
+	opts := backend.Options{DB: filepath.Join(t.TempDir(), "backend.db"), Logger: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&opts)
+	}
+	b, err := backend.New(t.Context(), opts)
+	require.NoError(t, err)
+	srv := httptest.NewServer(b.Handler())
+	t.Cleanup(func() {
+		b.StopStreams()
+		http.DefaultClient.CloseIdleConnections()
+		srv.Close()
+		assert.NoError(t, b.Close())
+	})
+	return &api{t, srv.URL}
+}
+
+// answer is a response, read.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+func (a answer) problem(t testing.TB) problem.Details {
+	t.Helper()
+	assert.Equal(t, "application/problem+json", a.Header.Get("Content-Type"))
+	var p problem.Details
+	require.NoError(t, json.Unmarshal(a.body, &p), "%s", a.body)
+	assert.Equal(t, a.StatusCode, p.Status)
+	return p
+}
+
+func into[T any](t testing.TB, a answer) T {
+	t.Helper()
+	require.Equal(t, http.StatusOK, a.StatusCode, "%s", a.body)
+	var v T
+	require.NoError(t, json.Unmarshal(a.body, &v))
+	return v
+}
+
+func (a *api) do(method, path string, body io.Reader, header ...string) answer {
+	a.t.Helper()
+	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, body)
+	require.NoError(a.t, err)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(a.t, err)
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	require.NoError(a.t, err)
+	return answer{res, got}
+}
+
+func (a *api) get(path string, header ...string) answer {
+	a.t.Helper()
+	return a.do(http.MethodGet, path, nil, header...)
+}
+
+func (a *api) postRaw(body []byte, header ...string) answer {
+	a.t.Helper()
+	all := append([]string{"Content-Type", "application/json", backendapi.HeaderTenant, backendtest.Tenant}, header...)
+	return a.do(http.MethodPost, backendapi.EventsPath, bytes.NewReader(body), all...)
+}
+
+func (a *api) post(b backendapi.Batch, header ...string) answer {
+	a.t.Helper()
+	raw, err := json.Marshal(b)
+	require.NoError(a.t, err)
+	return a.postRaw(raw, header...)
+}
+
+// put posts events that must be accepted.
+func (a *api) put(events ...backendapi.Event) {
+	a.t.Helper()
+	got := a.post(backendtest.Batch(events...))
+	require.Equal(a.t, http.StatusAccepted, got.StatusCode, "%s", got.body)
+}
+
+func zip(raw []byte) []byte {
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	_, _ = w.Write(raw)
+	_ = w.Close()
+	return buf.Bytes()
+}
+
+func TestIngestAnswers(t *testing.T) {
+	l := backendtest.NewLife(0)
+	valid, err := json.Marshal(backendtest.Batch(l.Started(1), l.Stopped(2, 1, 3, "Error")))
+	require.NoError(t, err)
+	swap := func(old, new string) []byte {
+		require.Contains(t, string(valid), old)
+		return []byte(strings.Replace(string(valid), old, new, 1))
+	}
+	big := bytes.Repeat([]byte(" "), 64<<10)
+	for name, tc := range map[string]struct {
+		body   []byte
+		header []string
+		status int
+		field  string
+	}{
+		"plain":                       {body: valid, status: 202},
+		"gzip":                        {body: zip(valid), header: []string{"Content-Encoding", "gzip"}, status: 202},
+		"identity, charset":           {body: valid, header: []string{"Content-Encoding", "identity", "Content-Type", "application/json; charset=UTF-8"}, status: 202},
+		"empty":                       {body: nil, status: 400},
+		"no JSON":                     {body: []byte("{"), status: 400},
+		"text after the batch":        {body: append(bytes.Clone(valid), "{}"...), status: 400},
+		"a name twice":                {body: swap(`"kind":`, `"node":"x","kind":`), status: 400, field: "events[0].event.node"},
+		"not UTF-8":                   {body: swap("node-1", "node-\xff"), status: 400},
+		"gzip promised, plain sent":   {body: valid, header: []string{"Content-Encoding", "gzip"}, status: 400},
+		"gzip cut off":                {body: zip(valid)[:40], header: []string{"Content-Encoding", "gzip"}, status: 400},
+		"no tenant":                   {body: valid, header: []string{backendapi.HeaderTenant, ""}, status: 400, field: backendapi.HeaderTenant},
+		"malformed tenant":            {body: valid, header: []string{backendapi.HeaderTenant, "a b"}, status: 400, field: backendapi.HeaderTenant},
+		"other content type":          {body: valid, header: []string{"Content-Type", "text/plain"}, status: 415, field: "Content-Type"},
+		"no content type":             {body: valid, header: []string{"Content-Type", ""}, status: 415, field: "Content-Type"},
+		"unknown encoding":            {body: valid, header: []string{"Content-Encoding", "br"}, status: 415, field: "Content-Encoding"},
+		"body too long":               {body: append(bytes.Clone(valid), big...), status: 413},
+		"bomb":                        {body: zip(append(bytes.Clone(valid), bytes.Repeat(big, 1000)...)), header: []string{"Content-Encoding", "gzip"}, status: 413},
+		"too many events":             {body: mustJSON(t, backendtest.Batch(l.Started(1), l.Started(2), l.Started(3), l.Started(4), l.Started(5))), status: 413, field: "events"},
+		"other tenant's event":        {body: valid, header: []string{backendapi.HeaderTenant, "globex"}, status: 422, field: "events[0].event.tenant"},
+		"idempotency key differs":     {body: valid, header: []string{backendapi.HeaderIdempotencyKey, "00000000-0000-5000-8000-000000000000"}, status: 422, field: backendapi.HeaderIdempotencyKey},
+		"no object":                   {body: []byte("[]"), status: 422, field: "body"},
+		"no events":                   {body: []byte(`{"batchId":"01998f6e-7c1e-5b0a-8d63-2f9f0f4a51c7","events":[]}`), status: 422, field: "events"},
+		"batch id missing":            {body: swap(`"batchId"`, `"batch"`), status: 422, field: "batchId"},
+		"unknown schema":              {body: swap(backendapi.SchemaVersion, "zastava.runtime.event@v9"), status: 422, field: "events[0].schemaVersion"},
+		"unknown field":               {body: swap(`"node":`, `"nodes":1,"node":`), status: 422, field: "events[0].event.nodes"},
+		"unknown field deep inside":   {body: swap(`"engine":`, `"shape":1,"engine":`), status: 422, field: "events[0].event.runtime.shape"},
+		"field missing":               {body: swap(`"node":"node-1",`, ``), status: 422, field: "events[0].event.node"},
+		"unknown kind":                {body: swap(`"CONTAINER_STOP"`, `"CONTAINER_EXPLODE"`), status: 422, field: "events[1].event.kind"},
+		"container missing":           {body: swap(`"workload":`, `"annotations":{},"was":`), status: 422, field: "events[0].event.workload"},
+		"empty string":                {body: swap(`"pod":"c0-pod"`, `"pod":""`), status: 422, field: "events[0].event.workload.pod"},
+		"null":                        {body: swap(`"pod":"c0-pod"`, `"pod":null`), status: 422, field: "events[0].event.workload.pod"},
+		"id without engine":           {body: swap(`containerd://`, ``), status: 422, field: "events[0].event.workload.containerId"},
+		"zero time":                   {body: swap(`"startedAt":"2026-11-22T18:00:01.123456789Z"`, `"startedAt":"0001-01-01T00:00:00Z"`), status: 422, field: "events[0].event.run.startedAt"},
+		"local time":                  {body: swap(`"startedAt":"2026-11-22T18:00:01.123456789Z"`, `"startedAt":"2026-11-22T18:00:01+01:00"`), status: 422, field: "events[0].event.run.startedAt"},
+		"day that is not":             {body: swap(`"startedAt":"2026-11-22T`, `"startedAt":"2026-02-30T`), status: 422, field: "events[0].event.run.startedAt"},
+		"exit code over 32 bits":      {body: swap(`"exitCode":3`, `"exitCode":4294967296`), status: 422, field: "events[1].event.run.exitCode"},
+		"number in a float's clothes": {body: swap(`"exitCode":3`, `"exitCode":3.0`), status: 422, field: "events[1].event.run.exitCode"},
+		"unknown source":              {body: swap(`"source":"list"`, `"source":"hearsay"`), status: 422, field: "events[0].event.observation.source"},
+		"event id no UUID":            {body: swap(`"eventId":"`, `"eventId":"x`), status: 422, field: "events[0].event.eventId"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := serve(t, func(o *backend.Options) { o.MaxBatchEvents, o.MaxBatchBytes = 4, 32<<10 })
+			got := a.postRaw(tc.body, tc.header...)
+			require.Equal(t, tc.status, got.StatusCode, "%s", got.body)
+			stored := into[backend.EventPage](t, a.get(backendapi.EventsPath))
+			if tc.status == 202 {
+				assert.Equal(t, "application/json", got.Header.Get("Content-Type"))
+				assert.JSONEq(t, `{"accepted":2,"duplicates":0}`, string(got.body))
+				assert.Len(t, stored.Events, 2)
+				return
+			}
+			assert.Empty(t, stored.Events, "nothing of a refused batch is stored")
+			p := got.problem(t)
+			if tc.field != "" {
+				var fields []string
+				for _, e := range p.Errors {
+					fields = append(fields, e.Field)
+				}
+				assert.Contains(t, fields, tc.field, "%s", got.body)
+			}
+			if tc.status == 415 && tc.field == "Content-Encoding" {
+				assert.Equal(t, "gzip, identity", got.Header.Get("Accept-Encoding"))
+			}
+		})
+	}
+}
+
+func mustJSON(t testing.TB, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	require.NoError(t, err)
+	return raw
+}
+
+func TestRepeatedBatches(t *testing.T) {
+	a, l := serve(t, nil), backendtest.NewLife(0)
+	b := backendtest.Batch(l.Started(1))
+	require.Equal(t, 202, a.post(b).StatusCode)
+	got := a.post(b)
+	assert.Equal(t, 409, got.StatusCode)
+	assert.Contains(t, got.problem(t).Type, "#batch-done")
+
+	got = a.post(backendtest.RandomBatchID(b))
+	assert.Equal(t, 202, got.StatusCode)
+	assert.JSONEq(t, `{"accepted":0,"duplicates":1}`, string(got.body))
+
+	other := backendtest.Batch(l.Stopped(2, 1, 0, "Completed"))
+	other.BatchID = b.BatchID
+	got = a.post(other)
+	assert.Equal(t, 422, got.StatusCode)
+	assert.Equal(t, "batchId", got.problem(t).Errors[0].Field)
+}
+
+func TestRejectedEventsAreNamed(t *testing.T) {
+	a := serve(t, nil)
+	first, second := backendtest.NewLife(0).Started(1), backendtest.NewLife(1).Started(1)
+	a.put(first)
+	second.EventID = first.EventID
+	got := a.post(backendtest.RandomBatchID(backendtest.Batch(second)))
+	require.Equal(t, 202, got.StatusCode)
+	var out backendapi.IngestResponse
+	require.NoError(t, json.Unmarshal(got.body, &out))
+	require.Len(t, out.Rejected, 1)
+	assert.Equal(t, first.EventID, out.Rejected[0].EventID)
+	assert.Equal(t, "id_conflict", out.Rejected[0].Code)
+}
+
+func TestTenantsDoNotSeeEachOther(t *testing.T) {
+	a, l := serve(t, nil), backendtest.NewLife(0)
+	a.put(l.Started(1))
+	theirs := l.Started(1)
+	theirs.Tenant = "globex"
+	require.Equal(t, 202, a.post(backendtest.Batch(theirs), backendapi.HeaderTenant, "globex").StatusCode)
+	require.Equal(t, 202, a.post(backendtest.RandomBatchID(backendtest.Batch(func() backendapi.Event {
+		e := l.Stopped(2, 1, 1, "Error")
+		e.Tenant = "globex"
+		return e
+	}())), backendapi.HeaderTenant, "globex").StatusCode)
+
+	ours := into[backend.EventPage](t, a.get(backendapi.EventsPath, backendapi.HeaderTenant, "acme"))
+	assert.Len(t, ours.Events, 1)
+	all := into[backend.ContainerPage](t, a.get("/api/v1/containers"))
+	assert.Len(t, all.Containers, 2)
+	got := a.get("/api/v1/containers/" + l.ID)
+	assert.Equal(t, 409, got.StatusCode)
+	assert.Contains(t, got.problem(t).Type, "#ambiguous-id")
+	assert.Equal(t, 200, a.get("/api/v1/containers/"+l.ID, backendapi.HeaderTenant, "acme").StatusCode)
+}
+
+func TestTokens(t *testing.T) {
+	a := serve(t, func(o *backend.Options) { o.Tokens = []string{"old", "new"} })
+	for name, tc := range map[string]struct {
+		auth   string
+		status int
+	}{
+		"none": {"", 401}, "wrong": {"Bearer olds", 401}, "empty": {"Bearer ", 401}, "other scheme": {"Digest old", 401},
+		"first": {"Bearer old", 202}, "second, lower case scheme": {"bearer new", 202},
+		"password on POST": {"Basic eDpvbGQ=", 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := a.post(backendtest.RandomBatchID(backendtest.Batch(backendtest.NewLife(0).Started(1))), "Authorization", tc.auth)
+			require.Equal(t, tc.status, got.StatusCode)
+			if tc.status == 401 {
+				got.problem(t)
+				assert.Contains(t, got.Header.Get("WWW-Authenticate"), "Bearer")
+			}
+		})
+	}
+	for _, path := range []string{"/", "/metrics", "/openapi.yaml", "/api/v1/containers", "/api/v1/runtime/events/stream"} {
+		assert.Equal(t, 401, a.get(path).StatusCode, path)
+	}
+	assert.Equal(t, 200, a.get("/api/v1/containers", "Authorization", "Basic eDpvbGQ=").StatusCode, "browsers send a password")
+	assert.Equal(t, 200, a.get("/healthz").StatusCode)
+	assert.Equal(t, 200, a.get("/readyz").StatusCode)
+}
+
+func TestRateIsPerTenant(t *testing.T) {
+	a := serve(t, func(o *backend.Options) { o.Rate, o.MaxBatchEvents = 0.1, 2 })
+	l := backendtest.NewLife(0)
+	require.Equal(t, 202, a.post(backendtest.Batch(l.Started(1), l.Started(2))).StatusCode, "a full batch always fits")
+	got := a.post(backendtest.Batch(l.Started(3)))
+	require.Equal(t, 429, got.StatusCode)
+	assert.Equal(t, "10", got.Header.Get("Retry-After"))
+	got.problem(t)
+	theirs := l.Started(1)
+	theirs.Tenant = "globex"
+	assert.Equal(t, 202, a.post(backendtest.Batch(theirs), backendapi.HeaderTenant, "globex").StatusCode)
+}
+
+func TestUnknownPathsAndMethods(t *testing.T) {
+	a := serve(t, nil)
+	got := a.get("/api/v2/runtime/events")
+	assert.Equal(t, 404, got.StatusCode)
+	assert.Contains(t, got.problem(t).Type, "#wrong-path")
+	got = a.do(http.MethodDelete, backendapi.EventsPath, nil)
+	assert.Equal(t, 405, got.StatusCode)
+	assert.Equal(t, "GET, HEAD, POST", got.Header.Get("Allow"))
+	got.problem(t)
+}
+
+func TestForeignHostNames(t *testing.T) {
+	b, err := backend.New(t.Context(), backend.Options{DB: filepath.Join(t.TempDir(), "x.db"), LocalHostOnly: true})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, b.Close()) }()
+	for host, status := range map[string]int{
+		"localhost:8686": 200, "127.0.0.1:8686": 200, "[::1]:8686": 200, "zastava.localhost": 200,
+		"rebound.example:8686": 421, "": 421,
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/healthz", nil)
+		r.Host = host
+		b.Handler().ServeHTTP(w, r)
+		assert.Equal(t, status, w.Code, host)
+	}
+}
+
+func TestMetricsCount(t *testing.T) {
+	a, l := serve(t, nil), backendtest.NewLife(0)
+	a.put(l.Started(1), l.Stopped(2, 1, 0, "Completed"))
+	a.post(backendtest.RandomBatchID(backendtest.Batch(l.Started(1))))
+	text := string(a.get("/metrics").body)
+	assert.Contains(t, text, `zastava_backend_events_total{outcome="accepted"} 2`)
+	assert.Contains(t, text, `zastava_backend_events_total{outcome="duplicate"} 1`)
+	assert.Contains(t, text, `zastava_backend_http_requests_total{code="202",route="/api/v1/runtime/events"} 2`)
+	assert.Contains(t, text, "zastava_backend_store_duration_seconds_count 2")
+}

@@ -1,0 +1,116 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package backend
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/backend/problem"
+	"github.com/zastava-otel/zastava/internal/backend/store"
+	"github.com/zastava-otel/zastava/internal/backend/wire"
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+const (
+	maxTenant = 128             // characters of a tenant; as in the document
+	retryBusy = time.Second     // what a client is told when too many batches are in work
+	retryFail = 5 * time.Second // and when the database failed
+)
+
+// retryStore is what a client is told to wait when the database cannot be written.
+const retryStore = retryFail
+
+func (b *Backend) postEvents(w http.ResponseWriter, r *http.Request) {
+	tenant, p := tenantOf(r, true)
+	if p != nil {
+		p.Write(w)
+		return
+	}
+	select {
+	case b.ingesting <- struct{}{}:
+		defer func() { <-b.ingesting }()
+	default:
+		problem.New(http.StatusServiceUnavailable, "busy", "Too many batches at once",
+			"at most %d are taken at a time", maxIngesting).RetryAfter(retryBusy).Write(w)
+		return
+	}
+	// A client that sends its body by drops must not hold a place for ever. Answers of a test recorder know no deadline.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ingestTimeout))
+	batch, p := b.reader.Read(w, r, tenant)
+	if p != nil {
+		p.Write(w)
+		return
+	}
+	b.metrics.bytes.Add(float64(batch.Bytes))
+	if key := r.Header.Get(backendapi.HeaderIdempotencyKey); key != "" && !strings.EqualFold(key, batch.ID) {
+		problem.New(http.StatusUnprocessableEntity, "invalid-batch", "The batch is not valid",
+			"its id and the idempotency key differ").With(backendapi.HeaderIdempotencyKey, "must equal batchId").Write(w)
+		return
+	}
+	if wait, ok := b.limits.take(tenant, len(batch.Records), b.opts.Now()); !ok {
+		b.metrics.events.WithLabelValues("limited").Add(float64(len(batch.Records)))
+		problem.New(http.StatusTooManyRequests, "too-many", "The tenant sends too much",
+			"at most %g events a second are taken", b.opts.Rate).RetryAfter(wait).Write(w)
+		return
+	}
+	b.storeBatch(w, r, tenant, batch)
+}
+
+func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant string, batch *wire.Batch) {
+	begun := time.Now()
+	result, err := b.store.Ingest(r.Context(), tenant, batch.ID, batch.Records)
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrBatchDone):
+		b.metrics.events.WithLabelValues("duplicate").Add(float64(len(batch.Records)))
+		problem.New(http.StatusConflict, "batch-done", "The batch was stored before", "there is nothing left to do").Write(w)
+		return
+	case errors.Is(err, store.ErrBatchReused):
+		problem.New(http.StatusUnprocessableEntity, "batch-reused", "The batch id was used before",
+			"a batch with this id holds other events; a batch id stands for one list of event ids and revisions").
+			With("batchId", "was used for other events").Write(w)
+		return
+	default:
+		b.metrics.events.WithLabelValues("failed").Add(float64(len(batch.Records)))
+		if r.Context().Err() == nil && !b.failing.Swap(true) {
+			b.log.Error("Batches cannot be stored; their senders are told to try again", "error", err)
+		}
+		problem.New(http.StatusServiceUnavailable, "not-ready", "Events cannot be stored now", "the backend's log says why").
+			RetryAfter(retryStore).Write(w)
+		return
+	}
+	b.metrics.storing.Observe(time.Since(begun).Seconds())
+	if b.failing.Swap(false) {
+		b.log.Info("Batches can be stored again")
+	}
+	b.metrics.events.WithLabelValues("accepted").Add(float64(result.Accepted))
+	b.metrics.events.WithLabelValues("duplicate").Add(float64(result.Duplicates))
+	b.metrics.events.WithLabelValues("rejected").Add(float64(len(result.Rejected)))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(result) // the batch is stored; a client that is gone will send it again and get 409
+}
+
+// tenantOf reads the tenant header; empty where there is none and none is needed.
+func tenantOf(r *http.Request, required bool) (string, *problem.Details) {
+	tenant := r.Header.Get(backendapi.HeaderTenant)
+	if tenant == "" && !required {
+		return "", nil
+	}
+	detail := ""
+	switch {
+	case tenant == "":
+		detail = "is required"
+	case len(tenant) > maxTenant || strings.ContainsFunc(tenant, func(c rune) bool { return c < '!' || c > '~' }):
+		detail = "must be 1 to 128 visible ASCII characters"
+	default:
+		return tenant, nil
+	}
+	return "", problem.New(http.StatusBadRequest, "bad-request", "The request is not valid", "the tenant is missing or malformed").
+		With(backendapi.HeaderTenant, detail)
+}

@@ -1,0 +1,76 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package problem is the one way in which the backend says no: RFC 9457 problem details that name the field.
+package problem
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// MaxErrors bounds the fields that one answer names.
+const MaxErrors = 20
+
+// typeBase is where docs/reference-backend.md explains the problem types; RFC 9457 section 3.1.1 wants them to be
+// addresses that a reader can open.
+const typeBase = "https://github.com/zastava-otel/zastava/blob/main/docs/reference-backend.md#"
+
+// Details is a problem and an error.
+type Details struct {
+	Type   string  `json:"type"`
+	Title  string  `json:"title"`
+	Status int     `json:"status"`
+	Detail string  `json:"detail,omitempty"`
+	Errors []Field `json:"errors,omitempty"`
+
+	retryAfter time.Duration
+}
+
+// Field is one thing that is wrong.
+type Field struct {
+	Field  string `json:"field"` // events[3].event.kind, or a header or query parameter
+	Detail string `json:"detail"`
+}
+
+// New makes a problem. kind is its anchor in docs/reference-backend.md, for example invalid-batch.
+func New(status int, kind, title, format string, args ...any) *Details {
+	return &Details{Type: typeBase + kind, Title: title, Status: status, Detail: fmt.Sprintf(format, args...)}
+}
+
+// With adds what is wrong with a field; beyond MaxErrors it adds nothing.
+func (d *Details) With(field, detail string) *Details {
+	if len(d.Errors) < MaxErrors {
+		d.Errors = append(d.Errors, Field{field, detail})
+	}
+	return d
+}
+
+// RetryAfter adds the time after which a repeated request may succeed; it is sent in whole seconds, at least 1.
+func (d *Details) RetryAfter(after time.Duration) *Details {
+	d.retryAfter = max(after, time.Second)
+	return d
+}
+
+// Error gives title and detail.
+func (d *Details) Error() string {
+	if d.Detail == "" {
+		return d.Title
+	}
+	return d.Title + ": " + d.Detail
+}
+
+// Write answers with the problem.
+func (d *Details) Write(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	if d.retryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((d.retryAfter+time.Second-1)/time.Second), 10))
+	}
+	w.WriteHeader(d.Status)
+	_ = json.NewEncoder(w).Encode(d) // the client is gone where this fails
+}

@@ -1,0 +1,192 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/backend/projection"
+)
+
+// Container is the state of a container as queries show it.
+type Container struct {
+	ContainerID  string     `json:"containerId"`
+	Tenant       string     `json:"tenant"`
+	Engine       string     `json:"engine"`
+	Node         string     `json:"node"`
+	Name         string     `json:"name,omitempty"`
+	Namespace    string     `json:"namespace,omitempty"`
+	Pod          string     `json:"pod,omitempty"`
+	PodUID       string     `json:"podUid,omitempty"`
+	ImageRef     string     `json:"imageRef,omitempty"`
+	ImageDigest  string     `json:"imageDigest,omitempty"`
+	ImageID      string     `json:"imageId,omitempty"`
+	State        string     `json:"state"`
+	Current      bool       `json:"current"` // not removed, and no later attempt took its place
+	StartedAt    *time.Time `json:"startedAt,omitempty"`
+	End                     // of its latest run
+	RestartCount *uint32    `json:"restartCount,omitempty"`
+	LastEventAt  time.Time  `json:"lastEventAt"`
+	LastExit     *End       `json:"lastExit,omitempty"` // of this or an earlier attempt
+	CrashLoop    *Loop      `json:"crashLoop,omitempty"`
+
+	identity string
+}
+
+// End is how a run ended.
+type End struct {
+	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+	ExitCode   *uint32    `json:"exitCode,omitempty"`
+	Signal     string     `json:"signal,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+	OOMKilled  bool       `json:"oomKilled,omitempty"`
+}
+
+// Failed tells whether the run ended without success, as far as anyone knows.
+func (e *End) Failed() bool { return e.OOMKilled || (e.ExitCode != nil && *e.ExitCode != 0) }
+
+// Loop is a crash loop that goes on.
+type Loop struct {
+	Since    time.Time `json:"since"`
+	Count    uint32    `json:"count,omitempty"`
+	ExitCode *uint32   `json:"exitCode,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+}
+
+// ContainerQuery asks for a page of containers, the newest to the backend first; zero fields select all.
+type ContainerQuery struct {
+	Tenant, Namespace, State string
+	Text                     string // occurs in a name, the image, the node or the id; ASCII case does not matter
+	Current                  bool   // neither removed nor replaced
+	Trouble                  bool   // failed at its last end, or crash-looping
+	Limit                    int
+	Cursor                   string
+}
+
+// currentContainer holds for c when no later attempt of its identity is known.
+const currentContainer = `(c.state <> 'removed' AND NOT EXISTS (SELECT 1 FROM containers n WHERE n.tenant = c.tenant
+	AND n.identity = c.identity AND (n.position_ns, n.container_id) > (c.position_ns, c.container_id)))`
+
+const selectContainer = `
+SELECT c.first_seq, c.container_id, c.tenant, c.engine, c.node, c.identity, c.name, c.namespace, c.pod, c.pod_uid, c.image_ref,
+	c.image_digest, c.image_id, c.state, ` + currentContainer + `, c.run_ns, c.finished_ns, c.exit_code, c.signal, c.reason,
+	c.oom, c.restart_count, c.last_event_ns,
+	(SELECT json_object('f', finished_ns, 'c', exit_code, 's', signal, 'r', reason, 'o', oom) FROM runs r
+		WHERE r.tenant = c.tenant AND r.identity = c.identity AND r.ended = 1 ORDER BY r.finished_ns DESC LIMIT 1),
+	l.since_ns, l.failures, l.exit_code, l.reason
+FROM containers c LEFT JOIN loops l ON l.tenant = c.tenant AND l.identity = c.identity
+WHERE TRUE`
+
+// failedEnd holds for c when its latest run ended without success.
+const failedEnd = "(c.state = 'exited' AND (c.oom = 1 OR coalesce(c.exit_code, 0) <> 0))"
+
+func (ask *ContainerQuery) where(q *query) {
+	q.andIf(ask.Tenant != "", "c.tenant = ?", ask.Tenant)
+	q.andIf(ask.Namespace != "", "c.namespace = ?", ask.Namespace)
+	q.andIf(ask.State != "", "c.state = ?", ask.State)
+	q.andIf(ask.Current, currentContainer)
+	q.andIf(ask.Trouble, "("+failedEnd+" OR l.since_ns IS NOT NULL)")
+	if ask.Text != "" {
+		q.and(`(c.name || char(10) || c.pod || char(10) || c.namespace || char(10) || c.image_ref || char(10) || c.node ||
+			char(10) || c.container_id) LIKE ? ESCAPE '\'`, "%"+escapeLike.Replace(ask.Text)+"%")
+	}
+}
+
+var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// Containers gives a page of containers and the cursor of the next page, if any. ErrCursor: the cursor is not ours.
+func (s *Store) Containers(ctx context.Context, ask ContainerQuery) ([]Container, string, error) {
+	var at struct {
+		FirstSeq int64  `json:"s"`
+		ID       string `json:"i"`
+	}
+	q := query{text: selectContainer}
+	ask.where(&q)
+	if ask.Cursor != "" {
+		if err := decodeCursor(ask.Cursor, &at); err != nil {
+			return nil, "", err
+		}
+		q.and("(c.first_seq, c.container_id) < (?, ?)", at.FirstSeq, at.ID)
+	}
+	q.add(" ORDER BY c.first_seq DESC, c.container_id DESC LIMIT ?", ask.Limit+1)
+	rows, err := s.read.QueryContext(ctx, q.text, q.args...)
+	if err != nil {
+		return nil, "", fmt.Errorf("query containers: %w", err)
+	}
+	defer rows.Close()
+	var out []Container
+	for rows.Next() {
+		if len(out) == ask.Limit {
+			return out, encodeCursor(at), nil
+		}
+		c, firstSeq, err := scanContainer(rows)
+		if err != nil {
+			return nil, "", fmt.Errorf("query containers: %w", err)
+		}
+		at.FirstSeq, at.ID = firstSeq, c.ContainerID
+		out = append(out, *c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", fmt.Errorf("query containers: %w", err)
+	}
+	return out, "", nil
+}
+
+func scanContainer(rows *sql.Rows) (*Container, int64, error) {
+	var (
+		c                              Container
+		firstSeq, started, lastEvent   int64
+		finished, exit, restarts       *int64
+		lastExit                       *string
+		loopSince, loopCount, loopExit *int64
+		loopReason                     *string
+	)
+	if err := rows.Scan(&firstSeq, &c.ContainerID, &c.Tenant, &c.Engine, &c.Node, &c.identity, &c.Name, &c.Namespace, &c.Pod,
+		&c.PodUID, &c.ImageRef, &c.ImageDigest, &c.ImageID, &c.State, &c.Current, &started, &finished, &exit, &c.Signal,
+		&c.Reason, &c.OOMKilled, &restarts, &lastEvent, &lastExit, &loopSince, &loopCount, &loopExit, &loopReason); err != nil {
+		return nil, 0, err
+	}
+	if started != 0 {
+		c.StartedAt = new(fromNanos(started))
+	}
+	c.FinishedAt, c.ExitCode, c.RestartCount = timeOf(finished), uint32Of(exit), uint32Of(restarts)
+	c.LastEventAt = fromNanos(lastEvent)
+	if lastExit != nil {
+		var end struct {
+			F, C *int64
+			S, R string
+			O    int
+		}
+		if err := json.Unmarshal([]byte(*lastExit), &end); err != nil {
+			return nil, 0, err
+		}
+		c.LastExit = &End{FinishedAt: timeOf(end.F), ExitCode: uint32Of(end.C), Signal: end.S, Reason: end.R, OOMKilled: end.O != 0}
+	}
+	if loopSince != nil && c.State != projection.StateRemoved {
+		c.CrashLoop = &Loop{Since: fromNanos(*loopSince), ExitCode: uint32Of(loopExit), Reason: *loopReason}
+		if loopCount != nil {
+			c.CrashLoop.Count = uint32(*loopCount) //nolint:gosec // stored from a uint32
+		}
+	}
+	return &c, firstSeq, nil
+}
+
+func timeOf(ns *int64) *time.Time {
+	if ns == nil || *ns == 0 {
+		return nil
+	}
+	return new(fromNanos(*ns))
+}
+
+func uint32Of(v *int64) *uint32 {
+	if v == nil {
+		return nil
+	}
+	return new(uint32(*v)) //nolint:gosec // stored from a uint32
+}

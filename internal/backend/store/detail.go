@@ -1,0 +1,157 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+// MaxRuns bounds the runs that Container and Runs give for one container.
+const MaxRuns = 200
+
+// Detail is a container with its runs and what it loads.
+type Detail struct {
+	Container
+	Labels     map[string]string      `json:"labels,omitempty"`
+	Process    *backendapi.Process    `json:"process,omitempty"`
+	LoadedLibs []backendapi.LoadedLib `json:"loadedLibs,omitempty"`
+	Runs       []Run                  `json:"runs"` // of all its attempts, latest first, at most MaxRuns
+}
+
+// Run is one life of the main process of a container.
+type Run struct {
+	ContainerID string     `json:"containerId"`
+	StartedAt   *time.Time `json:"startedAt,omitempty"`
+	Ended       bool       `json:"ended"`
+	End
+	RestartCount *uint32 `json:"restartCount,omitempty"`
+}
+
+var (
+	// ErrNotFound says that no such container is known.
+	ErrNotFound = errors.New("no such container is known")
+	// ErrAmbiguous says that several containers have the id.
+	ErrAmbiguous = errors.New("several containers have this id")
+)
+
+// Container gives one container by <engine>://<id> or its bare id. Tenant may be empty: any. ErrNotFound, ErrAmbiguous.
+func (s *Store) Container(ctx context.Context, tenant, id string) (*Detail, error) {
+	q := query{text: selectContainer}
+	if strings.Contains(id, "://") {
+		q.and("c.container_id = ?", id)
+	} else {
+		q.and("c.bare_id = ?", id)
+	}
+	q.andIf(tenant != "", "c.tenant = ?", tenant)
+	q.add(" LIMIT 2")
+	found, err := s.scanContainers(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	switch len(found) {
+	case 0:
+		return nil, ErrNotFound
+	case 1:
+	default:
+		return nil, ErrAmbiguous
+	}
+	d := &Detail{Container: found[0]}
+	if err := s.loadKnown(ctx, d); err != nil {
+		return nil, fmt.Errorf("query what container %s is: %w", id, err)
+	}
+	runs, err := s.Runs(ctx, []Container{d.Container}, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	d.Runs = runs[d.ContainerID]
+	if d.Runs == nil {
+		d.Runs = []Run{}
+	}
+	return d, nil
+}
+
+func (s *Store) scanContainers(ctx context.Context, q query) ([]Container, error) {
+	rows, err := s.read.QueryContext(ctx, q.text, q.args...)
+	if err != nil {
+		return nil, fmt.Errorf("query containers: %w", err)
+	}
+	defer rows.Close()
+	var out []Container
+	for rows.Next() {
+		c, _, err := scanContainer(rows)
+		if err != nil {
+			return nil, fmt.Errorf("query containers: %w", err)
+		}
+		out = append(out, *c)
+	}
+	return out, rows.Err()
+}
+
+// loadKnown finds the latest labels, process and libraries that any event told of.
+func (s *Store) loadKnown(ctx context.Context, d *Detail) error {
+	for member, to := range map[string]any{
+		"$.workload.labels": &d.Labels, "$.process": &d.Process, "$.loadedLibs": &d.LoadedLibs,
+	} {
+		var text *string
+		err := s.read.QueryRowContext(ctx, `SELECT (SELECT json_extract(CAST(body AS TEXT), ?3) FROM events WHERE tenant = ?1 AND container_id = ?2
+			AND superseded_by IS NULL AND json_type(CAST(body AS TEXT), ?3) IS NOT NULL
+			ORDER BY when_ns DESC, event_id DESC LIMIT 1)`, d.Tenant, d.ContainerID, member).Scan(&text)
+		if err != nil {
+			return err
+		}
+		if text == nil {
+			continue
+		}
+		if err := json.Unmarshal([]byte(*text), to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Runs gives, by container id, the runs of each of the containers and its other attempts that had not ended before since,
+// latest first, at most MaxRuns of each.
+func (s *Store) Runs(ctx context.Context, of []Container, since time.Time) (map[string][]Run, error) {
+	out := make(map[string][]Run, len(of))
+	stmt, err := s.read.PrepareContext(ctx, `SELECT container_id, run_ns, ended, finished_ns, exit_code, signal, reason, oom, restart_count
+		FROM runs WHERE tenant = ? AND identity = ? AND (ended = 0 OR finished_ns >= ?)
+		ORDER BY CASE WHEN run_ns > 0 THEN run_ns ELSE finished_ns END DESC, container_id DESC LIMIT ?`)
+	if err != nil {
+		return nil, fmt.Errorf("query runs: %w", err)
+	}
+	defer stmt.Close()
+	for i := range of {
+		c := &of[i]
+		rows, err := stmt.QueryContext(ctx, c.Tenant, c.identity, nanos(since), MaxRuns)
+		if err != nil {
+			return nil, fmt.Errorf("query the runs of %s: %w", c.ContainerID, err)
+		}
+		for rows.Next() {
+			var (
+				r                   Run
+				started, finished   int64
+				exitCode, restarted *int64
+			)
+			if err := rows.Scan(&r.ContainerID, &started, &r.Ended, &finished, &exitCode, &r.Signal, &r.Reason, &r.OOMKilled,
+				&restarted); err != nil {
+				_ = rows.Close()
+				return nil, fmt.Errorf("query the runs of %s: %w", c.ContainerID, err)
+			}
+			r.StartedAt, r.FinishedAt = timeOf(&started), timeOf(&finished)
+			r.ExitCode, r.RestartCount = uint32Of(exitCode), uint32Of(restarted)
+			out[c.ContainerID] = append(out[c.ContainerID], r)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, fmt.Errorf("query the runs of %s: %w", c.ContainerID, err)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,23 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+// query is SQL text with its arguments. Text never comes from outside; what does is an argument.
+type query struct {
+	text string
+	args []any
+}
+
+func (q *query) add(text string, args ...any) {
+	q.text += text
+	q.args = append(q.args, args...)
+}
+
+func (q *query) and(condition string, args ...any) { q.add(" AND "+condition, args...) }
+
+func (q *query) andIf(wanted bool, condition string, args ...any) {
+	if wanted {
+		q.and(condition, args...)
+	}
+}

@@ -1,0 +1,176 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store keeps runtime events and what follows from them in one SQLite file. It promises that a batch is on disk,
+// with everything derived from it, when Ingest returns; that an event id counts once per revision; and that the derived
+// state depends on the set of events alone, not on their order. It refuses to open a file that a newer release wrote.
+//
+// There is one writer at a time; readers never wait for it (write-ahead log). Nothing is cached: the file is the truth.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver, pure Go
+)
+
+// readers bounds the connections that queries share. Each may hold a few MiB of page cache.
+const readers = 4
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	path string
+	now  func() time.Time
+	read *sql.DB
+
+	writing sync.Mutex // guards write, conn and its statements
+	write   *sql.DB
+	conn    *sql.Conn
+	stmts   *statements
+
+	change  sync.Mutex
+	changed chan struct{} // closed and replaced after each commit that added events
+}
+
+// Open opens or creates the database at path. now is the clock that received events are stamped with.
+func Open(ctx context.Context, path string, now func() time.Time) (_ *Store, err error) {
+	// SQLite would create the file readable by all; what runs where is nobody's business but ours.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the database (choose a writable place with --db): %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("open the database %s: %w", path, err)
+	}
+	s := &Store{path: path, now: now, changed: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.write, err = connect(path, 1, "_txlock=immediate"); err != nil {
+		return nil, err
+	}
+	if s.conn, err = s.write.Conn(ctx); err != nil {
+		return nil, fmt.Errorf("open the database %s (is it a SQLite database?): %w", path, err)
+	}
+	if err := migrate(ctx, s.conn, path); err != nil {
+		return nil, err
+	}
+	if s.stmts, err = prepare(ctx, s.conn); err != nil {
+		return nil, fmt.Errorf("prepare the statements for %s: %w", path, err)
+	}
+	if s.read, err = connect(path, readers, "_pragma=query_only(1)"); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func connect(path string, conns int, option string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the database %s: %w", path, err)
+	}
+	slashed := filepath.ToSlash(abs)
+	if !strings.HasPrefix(slashed, "/") {
+		slashed = "/" + slashed // file:///C:/…
+	}
+	// synchronous FULL: a commit is on disk before it returns, also over a power cut. The write-ahead log alone only
+	// promises that over a crash of the process.
+	dsn := (&url.URL{Scheme: "file", Path: slashed}).String() +
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=temp_store(2)&_pragma=cache_size(-8192)&" + option
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open the database %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+// Close waits for the writer and closes the file.
+func (s *Store) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	var errs []error
+	if s.stmts != nil {
+		errs = append(errs, s.stmts.close())
+		s.stmts = nil
+	}
+	if s.conn != nil {
+		errs = append(errs, s.conn.Close())
+		s.conn = nil
+	}
+	for _, db := range []*sql.DB{s.read, s.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close the database %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// ErrClosed says that the store was closed.
+var ErrClosed = errors.New("the store is closed")
+
+// inTransaction runs do as the only writer. Once begun it is not interrupted by ctx: a batch is stored or it is not.
+func (s *Store) inTransaction(ctx context.Context, do func(context.Context, *statements) error) (err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.conn == nil {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if _, err := s.stmts.begin.ExecContext(ctx); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_, rollback := s.stmts.rollback.ExecContext(ctx)
+			err = errors.Join(err, rollback)
+		}
+	}()
+	if err := do(ctx, s.stmts); err != nil {
+		return err
+	}
+	if _, err := s.stmts.commit.ExecContext(ctx); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// Changed gives a channel that is closed once events were added after the call. Who waits for it takes the channel first
+// and then looks, or it may miss a change.
+func (s *Store) Changed() <-chan struct{} {
+	s.change.Lock()
+	defer s.change.Unlock()
+	return s.changed
+}
+
+func (s *Store) announce() {
+	s.change.Lock()
+	defer s.change.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Ready tells whether a batch could be stored now, by taking the place of a writer for a moment.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.inTransaction(ctx, func(context.Context, *statements) error { return nil })
+}
+
+func fromNanos(ns int64) time.Time { return time.Unix(0, ns).UTC() }

@@ -1,0 +1,396 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/zastava-otel/zastava/internal/backend/backendtest"
+	"github.com/zastava-otel/zastava/internal/backend/store"
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, path string, now func() time.Time) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), path, now)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, s.Close()) })
+	return s
+}
+
+func fresh(t testing.TB) *store.Store {
+	t.Helper()
+	return open(t, filepath.Join(t.TempDir(), "events.db"), func() time.Time { return backendtest.Start })
+}
+
+func ingest(t testing.TB, s *store.Store, events ...backendapi.Event) backendapi.IngestResponse {
+	t.Helper()
+	out, err := s.Ingest(t.Context(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
+	require.NoError(t, err)
+	return out
+}
+
+func state(t testing.TB, s *store.Store, l backendtest.Life) *store.Detail {
+	t.Helper()
+	d, err := s.Container(t.Context(), "", "containerd://"+l.ID)
+	require.NoError(t, err)
+	return d
+}
+
+func TestOpenRefusesForeignAndNewerFiles(t *testing.T) {
+	dir := t.TempDir()
+	garbage := filepath.Join(dir, "garbage.db")
+	require.NoError(t, os.WriteFile(garbage, []byte("this is no database, but long enough to look at"), 0o600))
+	_, err := store.Open(t.Context(), garbage, time.Now)
+	require.ErrorContains(t, err, "is it a SQLite database?")
+
+	_, err = store.Open(t.Context(), filepath.Join(dir, "missing", "x.db"), time.Now)
+	require.ErrorContains(t, err, "--db")
+}
+
+func TestEventsSurviveReopening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b%20?#.db")
+	l := backendtest.NewLife(0)
+	s, err := store.Open(t.Context(), path, time.Now)
+	require.NoError(t, err)
+	ingest(t, s, l.Started(1))
+	require.NoError(t, s.Close())
+	_, err = s.Ingest(t.Context(), "acme", uuid.NewString(), nil)
+	require.ErrorIs(t, err, store.ErrClosed)
+
+	mode, err := os.Stat(path)
+	require.NoError(t, err, "the file is where it was asked for")
+	assert.Zero(t, mode.Mode().Perm()&0o077, "nobody else reads it")
+	s = open(t, path, time.Now)
+	assert.Equal(t, "running", state(t, s, l).State)
+	assert.Equal(t, 1, ingest(t, s, l.Started(1)).Duplicates)
+}
+
+func TestBatchIDStandsForItsEvents(t *testing.T) {
+	s, l := fresh(t), backendtest.NewLife(0)
+	id := uuid.NewString()
+	put := func(e ...backendapi.Event) error {
+		_, err := s.Ingest(t.Context(), backendtest.Tenant, id, backendtest.Records(e...))
+		return err
+	}
+	start := l.Started(1)
+	require.NoError(t, put(start))
+	require.ErrorIs(t, put(start), store.ErrBatchDone)
+	again := start
+	again.Observation.Source = "checkpoint"
+	require.ErrorIs(t, put(again), store.ErrBatchDone, "the same events, seen another way")
+	require.ErrorIs(t, put(start, l.Stopped(2, 1, 0, "Completed")), store.ErrBatchReused)
+	revised := start
+	revised.Revision = 1
+	require.ErrorIs(t, put(revised), store.ErrBatchReused)
+	assert.Equal(t, "running", state(t, s, l).State, "nothing of a refused batch is stored")
+}
+
+func TestRevisionsReplaceWhatQueriesShow(t *testing.T) {
+	s, l := fresh(t), backendtest.NewLife(0)
+	ingest(t, s, l.Started(1))
+	stop := l.Stopped(9, 1, 137, "Error")
+	ingest(t, s, stop)
+	better := l.Stopped(9, 1, 137, "OOMKilled")
+	better.Revision = 2
+	assert.Equal(t, 1, ingest(t, s, better).Accepted)
+	late := l.Stopped(9, 1, 137, "Unknown")
+	late.Revision = 1
+	assert.Equal(t, 1, ingest(t, s, late).Accepted, "a lower revision that comes late is stored")
+	assert.Equal(t, 1, ingest(t, s, late).Duplicates)
+
+	d := state(t, s, l)
+	assert.Equal(t, "OOMKilled", d.Reason)
+	assert.True(t, d.OOMKilled)
+	got, _, err := s.Events(t.Context(), store.EventQuery{Limit: 10})
+	require.NoError(t, err)
+	assert.Len(t, got, 2)
+	assert.Contains(t, string(got[0].Body), "OOMKilled")
+	got, _, err = s.Events(t.Context(), store.EventQuery{Limit: 10, AllRevisions: true})
+	require.NoError(t, err)
+	assert.Len(t, got, 4)
+}
+
+func TestAnIDOfAnotherThingIsRejected(t *testing.T) {
+	s, l := fresh(t), backendtest.NewLife(0)
+	start := l.Started(1)
+	ingest(t, s, start)
+	other := backendtest.NewLife(1).Started(1)
+	other.EventID = start.EventID
+	out := ingest(t, s, other, l.Stopped(2, 1, 0, "Completed"))
+	require.Len(t, out.Rejected, 1)
+	assert.Equal(t, store.CodeIDConflict, out.Rejected[0].Code)
+	assert.Equal(t, 1, out.Accepted, "the rest is stored")
+}
+
+func TestPagesAreCutFromOneMoment(t *testing.T) {
+	s, l := fresh(t), backendtest.NewLife(0)
+	for i := range 10 {
+		ingest(t, s, l.Started(float64(10*i)))
+	}
+	var seen []string
+	page := func(cursor string) string {
+		got, next, err := s.Events(t.Context(), store.EventQuery{Limit: 3, Cursor: cursor})
+		require.NoError(t, err)
+		for _, e := range got {
+			seen = append(seen, string(e.Body))
+		}
+		return next
+	}
+	next := page("")
+	// Between the pages: newer ones, older ones, and a revision of the oldest that moves it to the front.
+	ingest(t, s, l.Started(1000), l.Started(45))
+	revised := l.Started(0)
+	revised.Revision, revised.When = 1, l.At(2000)
+	ingest(t, s, revised)
+	for next != "" {
+		next = page(next)
+	}
+	require.Len(t, seen, 10, "each event as of the first page, once")
+	for i, body := range seen {
+		want := l.Started(float64(10 * (9 - i)))
+		assert.Contains(t, body, want.EventID)
+		assert.Contains(t, body, `"revision":0`)
+	}
+}
+
+func TestFollowingGivesEveryArrival(t *testing.T) {
+	s, l := fresh(t), backendtest.NewLife(0)
+	changed := s.Changed()
+	ingest(t, s, l.Started(5), l.Started(3))
+	select {
+	case <-changed:
+	default:
+		t.Fatal("a change is announced before Ingest returns")
+	}
+	got, next, err := s.After(t.Context(), 0, store.EventFilter{}, 1)
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	got, next, err = s.After(t.Context(), next, store.EventFilter{}, 10)
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	assert.Contains(t, string(got[0].Body), l.Started(3).EventID, "in the order of arrival")
+	ingest(t, s, backendtest.NewLife(1).Started(1))
+	got, next2, err := s.After(t.Context(), next, store.EventFilter{Container: l.ID}, 10)
+	require.NoError(t, err)
+	assert.Empty(t, got)
+	assert.Greater(t, next2, next, "what the filter hides is not looked at again")
+}
+
+func TestCursorsOfOthersAreRefused(t *testing.T) {
+	s := fresh(t)
+	for _, cursor := range []string{"%", "AAAA", "bm90IGpzb24"} {
+		_, _, err := s.Events(t.Context(), store.EventQuery{Limit: 1, Cursor: cursor})
+		require.ErrorIs(t, err, store.ErrCursor)
+		_, _, err = s.Containers(t.Context(), store.ContainerQuery{Limit: 1, Cursor: cursor})
+		require.ErrorIs(t, err, store.ErrCursor)
+		_, _, err = s.Images(t.Context(), "", 1, cursor)
+		require.ErrorIs(t, err, store.ErrCursor)
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	s := fresh(f)
+	l := backendtest.NewLife(0)
+	ingest(f, s, l.Started(1), l.Started(2), l.Started(3))
+	_, next, err := s.Events(f.Context(), store.EventQuery{Limit: 1})
+	require.NoError(f, err)
+	f.Add(next)
+	f.Add("eyJhIjoxLCJ3IjoxZTQwfQ")
+	f.Fuzz(func(t *testing.T, cursor string) {
+		for _, err := range []error{
+			func() error {
+				_, _, err := s.Events(t.Context(), store.EventQuery{Limit: 2, Cursor: cursor})
+				return err
+			}(),
+			func() error {
+				_, _, err := s.Containers(t.Context(), store.ContainerQuery{Limit: 2, Cursor: cursor})
+				return err
+			}(),
+			func() error { _, _, err := s.Images(t.Context(), "", 2, cursor); return err }(),
+		} {
+			if err != nil {
+				require.ErrorIs(t, err, store.ErrCursor)
+			}
+		}
+	})
+}
+
+func TestRetentionKeepsWhatStillIsThere(t *testing.T) {
+	now := backendtest.Start
+	s := open(t, filepath.Join(t.TempDir(), "events.db"), func() time.Time { return now })
+	running, gone := backendtest.NewLife(0), backendtest.NewLife(1)
+	ingest(t, s, running.Event(backendapi.KindCreate, 0), running.Started(1))
+	ingest(t, s, gone.Started(0))
+	many := make([]backendapi.Event, 0, 1200)
+	for i := range 1200 {
+		e := running.InRun(backendapi.KindHealth, float64(10+i), 1)
+		e.EventID = uuid.NewString()
+		many = append(many, e)
+	}
+	ingest(t, s, many...)
+	ingest(t, s, gone.Stopped(5, 0, 1, "Error"), gone.Event(backendapi.KindRemove, 6))
+	now = now.Add(24 * time.Hour)
+	kept := backendtest.NewLife(2)
+	ingest(t, s, kept.Started(1))
+
+	removed, err := s.Prune(t.Context(), now.Add(-time.Hour))
+	require.NoError(t, err)
+	assert.Equal(t, int64(1200+3), removed, "all but what the running one's state rests on")
+	assert.Equal(t, "running", state(t, s, running).State)
+	assert.Equal(t, "running", state(t, s, kept).State)
+	_, err = s.Container(t.Context(), "", gone.ID)
+	require.ErrorIs(t, err, store.ErrNotFound)
+	last, pruned, err := s.Bounds(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, last-1, pruned)
+
+	removed, err = s.Prune(t.Context(), now.Add(-time.Hour))
+	require.NoError(t, err)
+	assert.Zero(t, removed)
+	ingest(t, s, running.Stopped(2000, 1, 0, "Completed"))
+	d := state(t, s, running)
+	assert.Equal(t, "exited", d.State)
+	assert.Equal(t, running.At(1), *d.StartedAt)
+}
+
+// TestStateDoesNotDependOnArrival: any order, repetition and cut into batches of the events of some containers gives the
+// same state.
+func TestStateDoesNotDependOnArrival(t *testing.T) {
+	dir := t.TempDir()
+	var n int
+	rapid.Check(t, func(rt *rapid.T) {
+		var events []backendapi.Event
+		for c := range rapid.IntRange(1, 3).Draw(rt, "containers") {
+			events = append(events, drawLife(rt, backendtest.NewLife(c))...)
+		}
+		if len(events) == 0 {
+			rt.Skip("nothing was seen")
+		}
+		arrival := rapid.Permutation(events).Draw(rt, "arrival")
+		for range rapid.IntRange(0, 4).Draw(rt, "repeats") {
+			arrival = append(arrival, rapid.SampledFrom(events).Draw(rt, "repeat"))
+		}
+		n++
+		want := project(rt, filepath.Join(dir, fmt.Sprintf("%d-a.db", n)), [][]backendapi.Event{events})
+		var batches [][]backendapi.Event
+		for len(arrival) > 0 {
+			k := rapid.IntRange(1, len(arrival)).Draw(rt, "batch")
+			batches, arrival = append(batches, arrival[:k]), arrival[k:]
+		}
+		got := project(rt, filepath.Join(dir, fmt.Sprintf("%d-b.db", n)), batches)
+		assert.Equal(rt, want, got)
+		if rt.Failed() {
+			rt.FailNow()
+		}
+	})
+}
+
+func drawLife(rt *rapid.T, l backendtest.Life) []backendapi.Event {
+	if rapid.Bool().Draw(rt, "attempts of one pod") {
+		l.Name = "shared"
+	}
+	var out []backendapi.Event
+	add := func(e backendapi.Event) {
+		if !rapid.Bool().Draw(rt, "seen") {
+			return
+		}
+		e.Workload.ImageDigest = rapid.SampledFrom([]string{"", "sha256:aa", "sha256:bb"}).Draw(rt, "digest")
+		out = append(out, e)
+		for rev := range rapid.IntRange(0, 2).Draw(rt, "revisions") {
+			e.Revision = uint32(rev + 1)
+			e.When = e.When.Add(time.Duration(rapid.IntRange(-3, 3).Draw(rt, "shift")) * time.Second)
+			if e.Run != nil && e.Run.FinishedAt != nil {
+				run := *e.Run
+				run.FinishedAt, run.Reason = new(e.When), fmt.Sprintf("Revised%d", rev)
+				e.Run = &run
+			}
+			out = append(out, e)
+		}
+	}
+	at := 0.0
+	step := func() float64 { at += float64(rapid.IntRange(0, 3).Draw(rt, "step")); return at }
+	add(l.Event(backendapi.KindCreate, 0))
+	for range rapid.IntRange(0, 3).Draw(rt, "runs") {
+		at++
+		began := step()
+		add(l.Started(began))
+		for _, kind := range rapid.SliceOfN(rapid.SampledFrom([]backendapi.Kind{
+			backendapi.KindPause, backendapi.KindUnpause, backendapi.KindHealth, backendapi.KindOOM,
+			backendapi.KindCrashLoop, backendapi.KindCrashLoopEnd,
+		}), 0, 3).Draw(rt, "inside") {
+			e := l.InRun(kind, step(), began)
+			e.EventID = backendapi.EventID("containerd", l.ID, kind, e.When, uint32(len(out)))
+			if kind == backendapi.KindCrashLoop {
+				e.CrashLoop = &backendapi.CrashLoop{Count: uint32(len(out)), WindowSeconds: 600}
+			}
+			add(e)
+		}
+		add(l.Stopped(step(), began, uint32(rapid.IntRange(0, 1).Draw(rt, "exit")), "Error"))
+	}
+	if rapid.Bool().Draw(rt, "start failed") {
+		e := l.Stopped(step(), 0, 128, "StartError")
+		e.Run.StartedAt, e.EventID = nil, backendapi.EventID("containerd", l.ID, e.Kind, l.Created, 0)
+		add(e)
+	}
+	add(l.Event(backendapi.KindRemove, step()))
+	return out
+}
+
+// project stores the batches and gives all derived state.
+func project(rt *rapid.T, path string, batches [][]backendapi.Event) map[string]store.Detail {
+	s, err := store.Open(context.Background(), path, func() time.Time { return backendtest.Start })
+	require.NoError(rt, err)
+	defer func() { require.NoError(rt, s.Close()); _ = os.Remove(path) }()
+	for _, events := range batches {
+		_, err := s.Ingest(context.Background(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
+		require.NoError(rt, err)
+	}
+	found, _, err := s.Containers(context.Background(), store.ContainerQuery{Limit: 100})
+	require.NoError(rt, err)
+	out := map[string]store.Detail{}
+	for _, c := range found {
+		d, err := s.Container(context.Background(), "", c.ContainerID)
+		require.NoError(rt, err)
+		out[c.ContainerID] = *d
+	}
+	return out
+}
+
+// BenchmarkIngest stores batches of 256 events of as many containers, the worst case: all state is derived 256 times.
+func BenchmarkIngest(b *testing.B) {
+	s := fresh(b)
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		events := make([]backendapi.Event, backendapi.MaxEventsPerBatch)
+		for i := range events {
+			if l := backendtest.NewLife(n / 2); n%2 == 0 {
+				events[i] = l.Started(1)
+			} else {
+				events[i] = l.Stopped(2, 1, 0, "Completed")
+			}
+			n++
+		}
+		records := backendtest.Records(events...)
+		id := uuid.NewString()
+		b.StartTimer()
+		_, err := s.Ingest(b.Context(), backendtest.Tenant, id, records)
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(b.N*backendapi.MaxEventsPerBatch)/b.Elapsed().Seconds(), "events/s")
+}

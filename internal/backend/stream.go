@@ -1,0 +1,158 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/backend/problem"
+	"github.com/zastava-otel/zastava/internal/backend/store"
+)
+
+// streamStep bounds the events that a stream holds in memory at a time.
+const streamStep = 200
+
+// streamEvents follows the events as a resumable read of the store: there is no queue per client that could overflow, and
+// a client that does not read holds up nobody. What it costs is one query per client and commit.
+func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
+	p, tenant, fault := newParams(r)
+	if fault != nil {
+		fault.Write(w)
+		return
+	}
+	filter := p.eventFilter(tenant)
+	from := p.lastEventID(r)
+	if fault := p.problem(); fault != nil {
+		fault.Write(w)
+		return
+	}
+	select {
+	case b.streams <- struct{}{}:
+		defer func() { <-b.streams }()
+	default:
+		b.metrics.dropped.Inc()
+		problem.New(http.StatusServiceUnavailable, "busy", "Too many streams", "at most %d are served at a time", maxStreams).
+			RetryAfter(retryBusy).Write(w)
+		return
+	}
+	last, pruned, err := b.store.Bounds(r.Context())
+	if err != nil {
+		b.queryFailed(w, r, err)
+		return
+	}
+	b.metrics.streams.Inc()
+	defer b.metrics.streams.Dec()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // proxies that know it pass messages on at once
+	out := &stream{w: w, rc: http.NewResponseController(w), timeout: b.opts.WriteTimeout}
+	fmt.Fprint(out, "retry: 1000\n\n")
+	at := last
+	if from != nil {
+		at = *from
+		if at < pruned || at > last {
+			fmt.Fprintf(out, "event: truncated\ndata: {\"after\":%d,\"resumedAfter\":%d}\n\n", at, max(pruned, min(at, last)))
+			at = max(pruned, min(at, last))
+		}
+	}
+	if err := b.follow(r, out, at, filter); err != nil {
+		b.metrics.dropped.Inc()
+		b.log.Info("A stream was ended; its client can resume", "error", err)
+	}
+}
+
+// follow writes events until the client is gone, the backend stops (both nil), the client does not read or the store fails.
+func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.EventFilter) error {
+	heartbeat := time.NewTicker(b.opts.Heartbeat)
+	defer heartbeat.Stop()
+	var message []byte
+	for {
+		changed := b.store.Changed()
+		events, next, err := b.store.After(r.Context(), at, filter, streamStep)
+		if err != nil {
+			if r.Context().Err() != nil {
+				return nil
+			}
+			return err
+		}
+		for i := range events {
+			message = append(message[:0], "id: "...)
+			message = strconv.AppendInt(message, events[i].Seq, 10)
+			message = append(message, "\nevent: runtime\ndata: "...)
+			message = events[i].AppendJSON(message)
+			_, _ = out.Write(append(message, '\n', '\n'))
+		}
+		at = next
+		if err := out.flush(); err != nil {
+			// A failed write ends the request's context too, so that tells nothing here.
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return err
+			}
+			return nil
+		}
+		if len(events) == streamStep {
+			select {
+			case <-b.stop:
+				return nil
+			default:
+				continue
+			}
+		}
+		select {
+		case <-changed:
+		case <-heartbeat.C:
+			fmt.Fprint(out, ": still here\n\n")
+		case <-r.Context().Done():
+			return nil
+		case <-b.stop:
+			return nil
+		}
+	}
+}
+
+// stream writes under a deadline and remembers its first error.
+type stream struct {
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	timeout time.Duration
+	err     error
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	if s.err == nil {
+		_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout)) // not supported only where there is no connection
+		_, s.err = s.w.Write(p)
+	}
+	return len(p), s.err
+}
+
+func (s *stream) flush() error {
+	if s.err == nil {
+		_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout))
+		s.err = s.rc.Flush()
+	}
+	return s.err
+}
+
+// lastEventID reads where to resume: the header that browsers send when they come back, else the parameter. nil = now.
+func (p *params) lastEventID(r *http.Request) *int64 {
+	name, v := "lastEventId", p.text("lastEventId")
+	if h := r.Header.Get("Last-Event-ID"); h != "" {
+		name, v = "Last-Event-ID", h
+	}
+	if v == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		p.bad(name, "must be the id of a message of this stream")
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,102 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
+	"github.com/zastava-otel/zastava/internal/backend/problem"
+)
+
+func newInvalid() *problem.Details {
+	return problem.New(http.StatusUnprocessableEntity, "invalid-batch", "The batch is not valid",
+		"it does not follow docs/api/openapi.yaml, which is served at /openapi.yaml")
+}
+
+// invalid turns the tree of a failed validation into one entry per field at fault: its leaves.
+func invalid(err error) *problem.Details {
+	p := newInvalid()
+	var failed *jsonschema.ValidationError
+	if !errors.As(err, &failed) {
+		p.Detail = err.Error()
+		return p
+	}
+	printer := message.NewPrinter(language.English)
+	var seen []string
+	var walk func(*jsonschema.ValidationError)
+	walk = func(e *jsonschema.ValidationError) {
+		for _, cause := range e.Causes {
+			walk(cause)
+		}
+		if len(e.Causes) > 0 {
+			return
+		}
+		for _, f := range fields(e, printer) {
+			if key := f.Field + "\x00" + f.Detail; !slices.Contains(seen, key) && len(seen) < problem.MaxErrors {
+				seen = append(seen, key)
+				p.With(f.Field, f.Detail)
+			}
+		}
+	}
+	walk(failed)
+	return p
+}
+
+// fields names what a leaf is about. Missing and unknown members are named themselves rather than the object around them.
+func fields(e *jsonschema.ValidationError, printer *message.Printer) []problem.Field {
+	at := func(name ...string) string { return path(slices.Concat(e.InstanceLocation, name)) }
+	var out []problem.Field
+	switch k := e.ErrorKind.(type) {
+	case *kind.Required:
+		for _, name := range k.Missing {
+			out = append(out, problem.Field{Field: at(name), Detail: "is required"})
+		}
+	case *kind.AdditionalProperties:
+		for _, name := range k.Properties {
+			out = append(out, problem.Field{Field: at(name), Detail: "is not a field of this schema version"})
+		}
+	case *kind.FalseSchema:
+		out = append(out, problem.Field{Field: at(), Detail: "is not a field of this schema version"})
+	default:
+		out = append(out, problem.Field{Field: at(), Detail: shorten(e.ErrorKind.LocalizedString(printer))})
+	}
+	return out
+}
+
+// path writes a location as people do: events[3].event.kind. The empty location is the body.
+func path(location []string) string {
+	var b strings.Builder
+	for _, name := range location {
+		if _, err := strconv.ParseUint(name, 10, 31); err == nil {
+			b.WriteString("[" + name + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(shorten(name))
+	}
+	if b.Len() == 0 {
+		return "body"
+	}
+	return b.String()
+}
+
+// shorten keeps hostile input from filling the answer.
+func shorten(s string) string {
+	const most = 300
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
