@@ -11,7 +11,6 @@ import (
 
 	"github.com/gobwas/glob"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
@@ -27,9 +26,13 @@ const (
 // Describe tells what stays the same over a container's life. The image's repository digests are known after the first
 // Inspect only: a list does not carry them on every runtime.
 func (r *Runtime) Describe(ctx context.Context, s runtime.Summary) (*container.Container, error) {
-	item, ok := s.Item.(*runtimeapi.Container)
-	if !ok || item == nil {
+	listed, ok := s.Item.(*listItem)
+	if !ok || listed == nil {
 		return nil, fmt.Errorf("describe container %s: the summary is not one of a CRI list", s.ID)
+	}
+	item, err := listed.decode()
+	if err != nil {
+		return nil, fmt.Errorf("describe container %s at %s: %w", s.ID, r.endpoint, err)
 	}
 	info, err := r.known(ctx)
 	if err != nil {

@@ -74,7 +74,7 @@ func TestDescribeWithoutLabelsListsSandboxesOncePerList(t *testing.T) {
 	assert.Equal(t, 1, s.Calls("PodSandboxStatus"))
 
 	// Pods that are gone leave the cache when the sandboxes are listed again.
-	gone := list[0].Item.(*runtimeapi.Container).PodSandboxId
+	gone := life(t, s, list[0].ID).Sandbox
 	require.NoError(t, s.RemovePod(gone))
 	s.Fill(1, 1)
 	list, err = r.List(t.Context(), list[:0])

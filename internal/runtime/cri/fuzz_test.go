@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -91,16 +92,32 @@ func FuzzList(f *testing.F) {
 	f.Cleanup(func() { _ = r.Close() })
 	r.info.Store(&runtime.Info{Engine: "containerd"})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		answer := &runtimeapi.ListContainersResponse{}
-		if proto.Unmarshal(b, answer) != nil {
-			return
+		var answer listAnswer
+		err := answer.read(b)
+		decoded := &runtimeapi.ListContainersResponse{}
+		if proto.Unmarshal(b, decoded) == nil { // what protobuf can read must read the same
+			require.NoError(t, err)
+			var want []runtime.Summary
+			for _, c := range decoded.Containers {
+				if c.Id != "" {
+					want = append(want, runtime.Summary{
+						ID: c.Id, State: state(c.State), CreatedAt: saneNanos(c.CreatedAt), Attempt: c.GetMetadata().GetAttempt(),
+					})
+				}
+			}
+			require.Len(t, answer.summaries, len(want))
+			for i, got := range answer.summaries {
+				got.Item = nil
+				require.Equal(t, want[i], got)
+			}
 		}
-		for _, s := range summarize(nil, answer.GetContainers()) {
+		for _, s := range answer.summaries {
 			assert.NotEmpty(t, s.ID)
 			sane(t, saneTime(s.CreatedAt))
 			assert.LessOrEqual(t, s.State, container.StateExited)
 			// Without a server only containers that tell their pod, or have none, can be described.
 			if c, err := r.Describe(t.Context(), s); err == nil {
+				assert.Equal(t, s.ID, c.ID)
 				bounded(t, c)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -23,7 +24,10 @@ var (
 	streamAll = &runtimeapi.StreamContainersRequest{}
 )
 
-// List appends a summary of every container to dst. Items that have no id are left out: nothing can be asked about them.
+// undecoded is the option of a call whose answer is a listAnswer.
+var undecoded = grpc.ForceCodecV2(listCodec{})
+
+// List appends a summary of every container to dst. Their Items share the memory of one answer: keep none. Items that have no id are left out: nothing can be asked about them.
 // Should the runtime list an id twice, so does List. The order is the runtime's.
 func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
@@ -46,29 +50,29 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 			return dst[:from], r.explain(err, "list the containers")
 		}
 	}
-	answer, err := r.client.ListContainers(ctx, listAll)
-	if err != nil {
+	answer := listAnswer{summaries: dst}
+	if err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, listAll, &answer, undecoded); err != nil {
 		return dst[:from], r.explain(err, "list the containers")
 	}
-	return summarize(dst, answer.GetContainers()), nil
+	return answer.summaries, nil
 }
 
 // stream lists through StreamContainers. An error at any point means that what came before it is worth nothing; a server
-// without the method says so at the first Recv, not at the call.
+// without the method says so at the first message, not at the call.
 func (r *Runtime) stream(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
-	s, err := r.client.StreamContainers(ctx, streamAll)
+	s, err := r.client.StreamContainers(ctx, streamAll, undecoded)
 	if err != nil {
 		return dst, err
 	}
+	answer := listAnswer{summaries: dst}
 	for {
-		part, err := s.Recv()
+		err := s.RecvMsg(&answer) // not Recv, which would decode
 		if errors.Is(err, io.EOF) {
-			return dst, nil
+			return answer.summaries, nil
 		}
 		if err != nil {
 			return dst, err
 		}
-		dst = summarize(dst, part.GetContainers())
 	}
 }
 
@@ -76,35 +80,18 @@ func (r *Runtime) stream(ctx context.Context, dst []runtime.Summary) ([]runtime.
 func (r *Runtime) Find(ctx context.Context, id string) (runtime.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	answer, err := r.client.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{Id: id}})
+	request := &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{Id: id}}
+	var answer listAnswer
+	err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, request, &answer, undecoded)
 	if err != nil {
 		return runtime.Summary{}, r.explain(err, "look up container "+id)
 	}
-	for _, c := range answer.GetContainers() {
-		if c.GetId() == id { // runtimes take a prefix for an id
-			return summary(c), nil
+	for _, s := range answer.summaries {
+		if s.ID == id { // runtimes take a prefix for an id
+			return s, nil
 		}
 	}
 	return runtime.Summary{}, fmt.Errorf("look up container %s at %s: %w", id, r.endpoint, runtime.ErrNotFound)
-}
-
-func summarize(dst []runtime.Summary, items []*runtimeapi.Container) []runtime.Summary {
-	for _, c := range items {
-		if c.GetId() != "" {
-			dst = append(dst, summary(c))
-		}
-	}
-	return dst
-}
-
-func summary(c *runtimeapi.Container) runtime.Summary {
-	return runtime.Summary{
-		ID:        c.Id,
-		State:     state(c.State),
-		CreatedAt: saneNanos(c.CreatedAt),
-		Attempt:   c.GetMetadata().GetAttempt(),
-		Item:      c,
-	}
 }
 
 // state maps a CRI state; what CRI calls unknown and what it does not define is unknown. CRI has no paused state.
