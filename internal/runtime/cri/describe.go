@@ -11,6 +11,7 @@ import (
 
 	"github.com/gobwas/glob"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )

@@ -17,8 +17,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// A quiet node lists the same containers every few seconds and looks at four fields of each. Decoding all of the answer, labels
-// and annotations included, is nine tenths of the cost of a list. So a list is not decoded: its bytes are kept, the four
+// A quiet node lists the same containers every few seconds and looks at four fields of each. Decoding all of the answer,
+// labels and annotations included, is most of the cost of a list. So a list is not decoded: its bytes are kept, the four
 // fields are read from them, and the rest is decoded when, and if, the container is described.
 
 // Field numbers of CRI v1 (api.proto).
