@@ -198,6 +198,15 @@ func TestWipeLeavesNothing(t *testing.T) {
 			}
 			sockets := shimSockets(c.Dir())
 			require.NotEmpty(t, sockets)
+			var listening []string
+			procs, err := processesOf(c.Dir())
+			require.NoError(t, err)
+			for _, p := range procs {
+				if p.role == roleShim {
+					listening = append(listening, shimSocketsOf(p.pid)...)
+				}
+			}
+			assert.ElementsMatch(t, sockets, listening, "bundles and processes tell the same")
 			left, err := Leftovers(c.Dir())
 			require.NoError(t, err)
 			kinds := map[string]int{}

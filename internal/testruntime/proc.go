@@ -75,6 +75,33 @@ func commandLine(pid int) []string {
 	return strings.Split(strings.TrimRight(string(content), "\x00"), "\x00")
 }
 
+// shimSocketsOf are the socket files that a shim listens on, by its open files
+// and /proc/net/unix (proc_pid_net(5)).
+func shimSocketsOf(pid int) []string {
+	open := map[string]bool{}
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid)) // the pattern is well-formed
+	for _, fd := range fds {
+		if target, err := os.Readlink(fd); err == nil {
+			if inode, ok := strings.CutPrefix(target, "socket:["); ok {
+				open[strings.TrimSuffix(inode, "]")] = true
+			}
+		}
+	}
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", pid))
+	if err != nil {
+		return nil
+	}
+	var sockets []string
+	for line := range strings.Lines(string(content)) {
+		// Num RefCount Protocol Flags Type St Inode Path
+		fields := strings.Fields(line)
+		if len(fields) == 8 && open[fields[6]] && within(fields[7], shimSocketDir) && !slices.Contains(sockets, fields[7]) {
+			sockets = append(sockets, fields[7])
+		}
+	}
+	return sockets
+}
+
 // mount is a line of mountinfo, as far as it matters here.
 type mount struct{ point, fsType string }
 

@@ -14,21 +14,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// removalLimit bounds the orderly removal of pods in Wipe; what is left after
-// it is killed.
-const removalLimit = 60 * time.Second
+// stopLimit is how long Wipe gives the daemon to end by itself.
+const stopLimit = 10 * time.Second
 
-// Wipe removes every pod through CRI when the daemon answers, ends the daemon
-// and then does what WipeDir does. The Containerd is of no use afterwards;
-// wiping it again does nothing.
+// Wipe ends the daemon and then does what WipeDir does. It does not remove the
+// pods through CRI first: that takes a minute for 500 of them, needs a daemon
+// that answers, and leaves the same nothing. The Containerd is of no use
+// afterwards; wiping it again does nothing.
 func (c *Containerd) Wipe(ctx context.Context) error {
 	c.mu.Lock()
 	wiped := c.wiped
@@ -38,47 +36,14 @@ func (c *Containerd) Wipe(ctx context.Context) error {
 		return nil
 	}
 	var failed []error
-	procs, err := processesOf(c.dir)
-	failed = append(failed, err, c.Thaw(), thawCgroup(cgroupRoot(c.dir)))
-	if c.running() != nil {
-		// Only the orderly way: what it leaves, the rest of Wipe removes.
-		_ = c.removePods(ctx)
-	}
-	stopping, cancel := context.WithTimeout(ctx, 10*time.Second)
-	err = c.Stop(stopping)
+	stopping, cancel := context.WithTimeout(ctx, stopLimit)
+	err := c.Stop(stopping)
 	cancel()
 	if err != nil {
 		failed = append(failed, c.Kill())
 	}
 	failed = append(failed, c.conn.Close(), WipeDir(ctx, c.dir))
-	awaitReaped(procs)
 	return errors.Join(failed...)
-}
-
-func (c *Containerd) removePods(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, removalLimit)
-	defer cancel()
-	client := cri.NewRuntimeServiceClient(c.conn)
-	list, err := client.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
-	if err != nil {
-		return err
-	}
-	pods := make(chan string)
-	var workers sync.WaitGroup
-	for range 4 {
-		workers.Go(func() {
-			for id := range pods {
-				_, _ = client.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: id})
-				_, _ = client.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: id})
-			}
-		})
-	}
-	for _, pod := range list.GetItems() {
-		pods <- pod.GetId()
-	}
-	close(pods)
-	workers.Wait()
-	return nil
 }
 
 // WipeDir removes what a containerd in dir left, whether this process or an
@@ -93,8 +58,10 @@ func WipeDir(ctx context.Context, dir string) error {
 	}
 	var failed []error
 	sockets := shimSockets(dir)
-	failed = append(failed, thawCgroup(cgroupRoot(dir)), killAll(ctx, dir), unmountBelow(dir))
-	failed = append(failed, removeCgroup(cgroupRoot(dir)))
+	failed = append(failed, thawCgroup(cgroupRoot(dir)))
+	listening, err := killAll(ctx, dir)
+	sockets = append(sockets, listening...)
+	failed = append(failed, err, unmountBelow(dir), removeCgroup(cgroupRoot(dir)))
 	for _, socket := range sockets {
 		if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 			failed = append(failed, err)
@@ -119,8 +86,10 @@ func WipeDir(ctx context.Context, dir string) error {
 const reapLimit = 2 * time.Second
 
 // killAll kills the processes of dir until none is left: the daemon first,
-// then the containers, and the shims last so that they can reap.
-func killAll(ctx context.Context, dir string) error {
+// then the containers, and the shims last so that they can reap. It returns
+// the sockets that the shims listened on: of a shim that was starting or ending
+// there is no bundle to tell.
+func killAll(ctx context.Context, dir string) (sockets []string, err error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	limit, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -129,14 +98,17 @@ func killAll(ctx context.Context, dir string) error {
 	for {
 		procs, err := processesOf(dir)
 		if err != nil {
-			return err
+			return sockets, err
 		}
 		if len(procs) == 0 {
 			awaitReaped(killed)
-			return nil
+			return sockets, nil
 		}
 		first := slices.MinFunc(procs, func(a, b process) int { return int(a.role) - int(b.role) }).role
 		for _, p := range procs {
+			if p.role == roleShim {
+				sockets = append(sockets, shimSocketsOf(p.pid)...)
+			}
 			if p.role == first {
 				_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may be gone by now
 				killed = append(killed, p)
@@ -145,7 +117,7 @@ func killAll(ctx context.Context, dir string) error {
 		select {
 		case <-tick.C:
 		case <-limit.Done():
-			return fmt.Errorf("kill %d processes, the first %s: %w", len(procs), procs[0], context.Cause(limit))
+			return sockets, fmt.Errorf("kill %d processes, the first %s: %w", len(procs), procs[0], context.Cause(limit))
 		}
 	}
 }
@@ -186,9 +158,11 @@ func unmountBelow(dir string) error {
 	return errors.Join(failed...)
 }
 
-// shimSockets are the sockets of the shims in dir's bundles. Shims listen
-// under /run/containerd/s whatever the daemon's state directory is, so they
-// would outlive dir.
+// shimSocketDir is where shims listen, whatever the daemon's state directory is.
+const shimSocketDir = "/run/containerd/s"
+
+// shimSockets are the sockets of the shims in dir's bundles; they would outlive
+// dir.
 func shimSockets(dir string) []string {
 	bundles, _ := filepath.Glob(filepath.Join(dir, "state", "io.containerd.runtime.v2.task", "*", "*")) // the pattern is well-formed
 	var sockets []string
@@ -205,7 +179,7 @@ func shimSockets(dir string) []string {
 			address = strings.TrimSpace(string(content))
 		}
 		socket := strings.TrimPrefix(address, "unix://")
-		if within(socket, "/run/containerd/s") && !slices.Contains(sockets, socket) {
+		if within(socket, shimSocketDir) && !slices.Contains(sockets, socket) {
 			sockets = append(sockets, socket)
 		}
 	}
