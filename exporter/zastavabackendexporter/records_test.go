@@ -4,7 +4,9 @@
 package zastavabackendexporter
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -17,15 +19,17 @@ var finished = time.Date(2026, 11, 22, 18, 9, 44, 123_456_789, time.UTC)
 
 // stopOf is the end of container i's only run.
 func stopOf(i int) container.Transition {
-	digest := fmt.Sprintf("sha256:%064x", i%17)
+	hex := func(what string, i int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(what+strconv.Itoa(i)))) }
+	digest := "sha256:" + hex("image", i%17)
+	uid := hex("pod", i)
 	return container.Transition{
 		Kind: container.KindStopped, When: finished, State: container.StateExited, RestartCount: 3,
 		Container: &container.Container{
-			Engine: "containerd", Runtime: "main", Version: "2.4.2", ID: fmt.Sprintf("%064x", i), Name: "api",
+			Engine: "containerd", Runtime: "main", Version: "2.4.2", ID: hex("container", i), Name: "api",
 			CreatedAt: finished.Add(-193 * time.Second), Attempt: 3,
 			Pod: container.Pod{
-				SandboxID: "5b", Namespace: "payments", Name: fmt.Sprintf("api-7c9fbbd8b7-%05d", i),
-				UID: fmt.Sprintf("0c1e6f5a-53a4-4e0f-9d9d-%012d", i),
+				SandboxID: "5b", Namespace: "payments", Name: "api-7c9fbbd8b7-" + uid[:5],
+				UID: uid[:8] + "-" + uid[8:12] + "-4" + uid[13:16] + "-9" + uid[17:20] + "-" + uid[20:32],
 			},
 			Image: container.Image{
 				Reference: "ghcr.io/acme/api:1.8", ID: digest, RepoDigests: []string{"ghcr.io/acme/api@" + digest}, ManifestDigest: digest,

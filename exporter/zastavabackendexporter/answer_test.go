@@ -1,0 +1,46 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		header string
+		want   time.Duration
+	}{
+		{"", 0},
+		{"0", 0},
+		{"7", 7 * time.Second},
+		{"-7", 0},
+		{"1.5", 0},
+		{"soon", 0},
+		{"86400", time.Hour},
+		{"99999999999999999999999999", time.Hour},
+		{now.Add(90 * time.Second).Format(http.TimeFormat), 90 * time.Second},
+		{now.Add(-time.Minute).Format(http.TimeFormat), 0},
+		{now.Add(48 * time.Hour).Format(http.TimeFormat), time.Hour},
+		{"Sunday, 22-Nov-26 18:00:05 GMT", 5 * time.Second}, // RFC 850, which RFC 9110 still asks to be read
+	} {
+		assert.Equal(t, tt.want, retryAfter(tt.header, now), "Retry-After: %s", tt.header)
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	f.Add("7")
+	f.Add("Sun, 22 Nov 2026 18:00:05 GMT")
+	now := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, header string) {
+		d := retryAfter(header, now)
+		assert.GreaterOrEqual(t, d, time.Duration(0))
+		assert.LessOrEqual(t, d, maxRetryAfter)
+	})
+}
