@@ -1,0 +1,100 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package criobserverreceiver
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/zastava-otel/zastava/internal/tracker"
+	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
+)
+
+func TestLoadConfig(t *testing.T) {
+	conf, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	load := func(id component.ID) *Config {
+		sub, err := conf.Sub(id.String())
+		require.NoError(t, err)
+		cfg := createDefaultConfig()
+		require.NoError(t, sub.Unmarshal(cfg))
+		require.NoError(t, confmap.Validate(cfg))
+		return cfg.(*Config)
+	}
+	assert.Equal(t, createDefaultConfig(), load(component.NewID(metadata.Type)))
+
+	storage := component.MustNewID("file_storage")
+	all := load(component.NewIDWithName(metadata.Type, "all"))
+	want := createDefaultConfig().(*Config)
+	want.Runtimes = []RuntimeConfig{
+		{Name: "main", Engine: EngineContainerd, Endpoint: "unix:///run/containerd/containerd.sock", Stream: StreamNative},
+		{Engine: EngineCRIO},
+	}
+	want.PollInterval, want.ResyncInterval, want.DetectInterval, want.Timeout = time.Second, 5*time.Minute, 30*time.Second, 3*time.Second
+	want.InitialInventory = tracker.InventoryAll
+	want.Backoff.InitialInterval, want.Backoff.MaxInterval = 500*time.Millisecond, 30*time.Second
+	want.CrashLoop = CrashLoopConfig{Threshold: 5, Window: 5 * time.Minute}
+	want.Labels, want.Annotations = []string{"app", "app.kubernetes.io/*"}, []string{"example.com/owner"}
+	want.Include = []MatchConfig{{Namespaces: []string{"payments", "team-*"}}}
+	want.Exclude = []MatchConfig{{Containers: []string{"istio-proxy"}, Images: []string{"*pause*"}}}
+	want.NodeName, want.HostRoot, want.StorageID = "node-1", "/host", &storage
+	assert.Equal(t, want, all)
+}
+
+func TestConfigStruct(t *testing.T) {
+	require.NoError(t, componenttest.CheckConfigStruct(createDefaultConfig()))
+}
+
+// TestValidateNamesEveryFault has one fault a line: what is wrong, and what the error must say of it.
+func TestValidateNamesEveryFault(t *testing.T) {
+	faults := []struct {
+		name string
+		make func(*Config)
+		says string
+	}{
+		{"engine", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: "rkt"}} }, `runtimes[0].engine: "rkt" is unknown; use`},
+		{"stream", func(c *Config) { c.Runtimes = []RuntimeConfig{{Stream: "tcp"}} }, `runtimes[0].stream: "tcp" is unknown; use`},
+		{"native elsewhere", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRIO, Stream: StreamNative}} }, "native exists on containerd only"},
+		{"endpoint", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "http://x"}} }, "runtimes[0].endpoint: "},
+		{"endpoint twice", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "unix:///a"}, {Endpoint: "unix:///a"}} }, "runtimes[1].endpoint: \"unix:///a\" is that of runtimes[0] too"},
+		{"name twice", func(c *Config) { c.Runtimes = []RuntimeConfig{{Name: "a"}, {Name: "a"}} }, "runtimes[1].name"},
+		{"name with a slash", func(c *Config) { c.Runtimes = []RuntimeConfig{{Name: "a/b"}} }, "has a slash"},
+		{"poll_interval", func(c *Config) { c.PollInterval = time.Millisecond }, "poll_interval: 1ms is too short; use at least"},
+		{"resync_interval", func(c *Config) { c.ResyncInterval = time.Second }, "resync_interval: 1s is shorter than poll_interval (2s)"},
+		{"detect_interval", func(c *Config) { c.DetectInterval = 0 }, "detect_interval: 0s is too short"},
+		{"timeout", func(c *Config) { c.Timeout = -1 }, "timeout: -1ns is not a time to wait"},
+		{"initial_inventory", func(c *Config) { c.InitialInventory = "some" }, `initial_inventory: "some" is unknown; use running, all or none`},
+		{"backoff ends", func(c *Config) { c.Backoff.MaxElapsedTime = time.Hour }, "backoff.max_elapsed_time: 1h0m0s would give up"},
+		{"backoff off", func(c *Config) { c.Backoff.Enabled = false }, "backoff.enabled: false would give up"},
+		{"backoff order", func(c *Config) { c.Backoff.MaxInterval = time.Millisecond }, "backoff: initial_interval 1s and max_interval 1ms"},
+		{"threshold", func(c *Config) { c.CrashLoop.Threshold = 1 }, "crash_loop.threshold: 1 is no number"},
+		{"window", func(c *Config) { c.CrashLoop.Window = 0 }, "crash_loop.window: 0s is no window"},
+		{"label", func(c *Config) { c.Labels = []string{""} }, "labels[0]: is empty"},
+		{"include", func(c *Config) { c.Include = []MatchConfig{{Pods: []string{"[x"}}} }, `include[0].pods[0]: "[x" is not a glob`},
+		{"exclude everything", func(c *Config) { c.Exclude = []MatchConfig{{}} }, "exclude[0]: is empty and would match everything"},
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			cfg := createDefaultConfig().(*Config)
+			f.make(cfg)
+			require.ErrorContains(t, cfg.Validate(), f.says)
+		})
+	}
+	t.Run("all at once", func(t *testing.T) {
+		cfg := createDefaultConfig().(*Config)
+		cfg.PollInterval, cfg.Timeout, cfg.CrashLoop.Threshold = 0, 0, -1
+		err := cfg.Validate()
+		require.Error(t, err)
+		assert.Len(t, strings.Split(err.Error(), "\n"), 3)
+	})
+}

@@ -1,0 +1,195 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package criobserverreceiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.opentelemetry.io/collector/receiver"
+	"go.uber.org/zap"
+
+	"github.com/zastava-otel/zastava/internal/checkpoint"
+	"github.com/zastava-otel/zastava/internal/observer"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// criObserver runs an observer for every runtime, those of the configuration and those that detection finds.
+type criObserver struct {
+	cfg      *Config
+	set      receiver.Settings
+	delivery *delivery
+	tel      *telemetry
+	filter   *observer.Filter
+
+	host   component.Host
+	status *status
+	facts  observer.Host
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu      sync.Mutex
+	running map[string]string // name of each observed runtime, by endpoint
+}
+
+func newReceiver(cfg *Config, set receiver.Settings, next consumer.Logs) (*criObserver, error) {
+	tel, err := newTelemetry(set.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDelivery(cfg, set, next, tel)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := cfg.filter()
+	if err != nil {
+		return nil, err
+	}
+	return &criObserver{cfg: cfg, set: set, delivery: d, tel: tel, filter: filter, running: map[string]string{}}, nil
+}
+
+// Start begins to observe. A runtime that is not there is no error: it is a recoverable status until it is.
+func (r *criObserver) Start(_ context.Context, host component.Host) error {
+	if r.cfg.StorageID != nil {
+		if _, err := r.storage(host); err != nil {
+			return err
+		}
+	}
+	r.host, r.status, r.facts = host, newStatus(host), hostFacts()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	for _, rc := range r.cfg.Runtimes {
+		if rc.Endpoint != "" {
+			r.observe(ctx, rc)
+		}
+	}
+	if kinds := r.detectable(); len(kinds) > 0 {
+		r.work.Go(func() { r.detect(ctx, kinds) })
+	}
+	return nil
+}
+
+// Shutdown ends all observers. What they still hold gets a few seconds to be accepted; with a checkpoint, what is not
+// accepted is found again after the next start.
+func (r *criObserver) Shutdown(context.Context) error {
+	if r.cancel != nil {
+		r.cancel()
+	}
+	r.work.Wait()
+	r.tel.shutdown()
+	return nil
+}
+
+// observe starts the observer of one runtime, unless its endpoint is observed already.
+func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.running[rc.Endpoint]; known {
+		return
+	}
+	name := r.nameOf(rc)
+	r.running[rc.Endpoint] = name
+	log := r.set.Logger.With(zap.String("runtime", name), zap.String("endpoint", rc.Endpoint))
+
+	var cp observer.Checkpoint
+	var client storage.Client
+	if r.cfg.StorageID != nil {
+		extension, err := r.storage(r.host)
+		if err == nil {
+			client, err = extension.GetClient(ctx, component.KindReceiver, r.set.ID, name)
+		}
+		if err != nil {
+			log.Error("no checkpoint: the storage cannot be opened; a restart will begin with an inventory", zap.Error(err))
+		} else {
+			cp = checkpoint.New(client, r.facts.BootID)
+		}
+	}
+	opts := observer.Options{
+		Name: name, PollInterval: r.cfg.PollInterval, ResyncInterval: r.cfg.ResyncInterval, Timeout: r.cfg.Timeout,
+		Backoff: observer.BackoffOptions{Initial: r.cfg.Backoff.InitialInterval, Max: r.cfg.Backoff.MaxInterval},
+		Tracker: tracker.Options{
+			Inventory: r.cfg.InitialInventory, CrashLoopThreshold: r.cfg.CrashLoop.Threshold, CrashLoopWindow: r.cfg.CrashLoop.Window,
+		},
+		Filter: r.filter,
+	}
+	o := observer.New(opts, r.opener(rc, name, log), r.delivery, cp, r.facts, r.tel.of(name), logger{log.Sugar()}, func(err error) { r.status.set(name, err) })
+	r.tel.watch(name, o.Stats)
+	r.work.Go(func() {
+		o.Run(ctx)
+		if client != nil {
+			if err := client.Close(context.Background()); err != nil {
+				log.Warn("closing the checkpoint failed", zap.Error(err))
+			}
+		}
+	})
+}
+
+// nameOf gives a name that no other observed runtime has.
+func (r *criObserver) nameOf(rc RuntimeConfig) string {
+	name := rc.Name
+	if name == "" {
+		name = string(rc.Engine)
+	}
+	if name == "" || name == string(EngineAuto) {
+		name = "cri"
+	}
+	taken := func(name string) bool {
+		for _, other := range r.running {
+			if other == name {
+				return true
+			}
+		}
+		return false
+	}
+	unique := name
+	for n := 2; taken(unique); n++ {
+		unique = fmt.Sprintf("%s-%d", name, n)
+	}
+	return unique
+}
+
+func (r *criObserver) storage(host component.Host) (storage.Extension, error) {
+	ext, ok := host.GetExtensions()[*r.cfg.StorageID]
+	if !ok {
+		return nil, fmt.Errorf("storage: there is no extension %q; add it to extensions and service.extensions, or remove storage", r.cfg.StorageID)
+	}
+	s, ok := ext.(storage.Extension)
+	if !ok {
+		return nil, fmt.Errorf("storage: extension %q is not a storage; name one such as file_storage", r.cfg.StorageID)
+	}
+	return s, nil
+}
+
+// logger lets an observer speak through zap. The name of the runtime is on every line already.
+type logger struct{ *zap.SugaredLogger }
+
+func (l logger) Info(msg string, fields ...any) { l.Infow(msg, withoutRuntime(fields)...) }
+func (l logger) Warn(msg string, fields ...any) { l.Warnw(msg, withoutRuntime(fields)...) }
+
+func withoutRuntime(fields []any) []any {
+	if len(fields) >= 2 && fields[0] == "runtime" {
+		return fields[2:]
+	}
+	return fields
+}
+
+// sleep waits for d and tells whether ctx still goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+var errNoRuntime = errors.New("no container runtime was found at any well-known socket; set runtimes[].endpoint, or mount the directory of the socket")

@@ -1,0 +1,341 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package criobserverreceiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/storagetest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pipeline"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
+)
+
+// fake starts a synthetic CRI server with one pod and gives the pod's id.
+func fake(t *testing.T) (*crifake.Server, string) {
+	t.Helper()
+	s, err := crifake.Start(filepath.Join(t.TempDir(), "cri.sock"), crifake.Options{Name: "cri-o", Version: "1.36.0"})
+	require.NoError(t, err)
+	t.Cleanup(s.Stop)
+	return s, s.RunPod("default", "web")
+}
+
+// quick is a configuration for a fake that answers at once.
+func quick(endpoint string) *Config {
+	cfg := createDefaultConfig().(*Config)
+	cfg.Runtimes = []RuntimeConfig{{Endpoint: endpoint}}
+	cfg.PollInterval = 100 * time.Millisecond
+	cfg.Timeout = 5 * time.Second
+	cfg.Backoff.InitialInterval, cfg.Backoff.MaxInterval = 10*time.Millisecond, 100*time.Millisecond
+	return cfg
+}
+
+// watched is a host that keeps the statuses that are reported.
+type watched struct {
+	component.Host
+	mu       sync.Mutex
+	statuses []*componentstatus.Event
+}
+
+func (h *watched) Report(e *componentstatus.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.statuses = append(h.statuses, e)
+}
+
+func (h *watched) told() []componentstatus.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []componentstatus.Status
+	for _, e := range h.statuses {
+		out = append(out, e.Status())
+	}
+	return out
+}
+
+func start(t *testing.T, cfg *Config, next consumer.Logs, host component.Host) component.Component {
+	t.Helper()
+	set := receivertest.NewNopSettings(metadata.Type)
+	set.ID = component.NewID(metadata.Type) // a storage is by id
+	r, err := NewFactory().CreateLogs(t.Context(), set, cfg, next)
+	require.NoError(t, err)
+	require.NoError(t, r.Start(t.Context(), host))
+	t.Cleanup(func() { assert.NoError(t, r.Shutdown(context.Background())) })
+	return r
+}
+
+// names gives the event names of everything that a sink got, in order.
+func names(sink *consumertest.LogsSink) []string {
+	var out []string
+	for _, logs := range sink.AllLogs() {
+		eachRecord(logs, func(r plog.LogRecord) { out = append(out, r.EventName()) })
+	}
+	return out
+}
+
+func eachRecord(logs plog.Logs, f func(plog.LogRecord)) {
+	for _, rl := range logs.ResourceLogs().All() {
+		for _, sl := range rl.ScopeLogs().All() {
+			for _, lr := range sl.LogRecords().All() {
+				f(lr)
+			}
+		}
+	}
+}
+
+func eventually(t *testing.T, what func() bool, msg string) {
+	t.Helper()
+	require.Eventually(t, what, 20*time.Second, 10*time.Millisecond, msg)
+}
+
+func TestALifeBecomesRecords(t *testing.T) {
+	s, pod := fake(t)
+	sink := new(consumertest.LogsSink)
+	start(t, quick(s.Endpoint()), sink, componenttest.NewNopHost())
+	eventually(t, func() bool { return s.Calls("ListContainers") > 0 }, "no list")
+	id, err := s.Create(pod, "api", 0)
+	require.NoError(t, err)
+	require.NoError(t, s.Start(id))
+	eventually(t, func() bool { return len(names(sink)) == 2 }, "started")
+	require.NoError(t, s.Exit(id, 3, "Error"))
+	eventually(t, func() bool { return len(names(sink)) == 3 }, "stopped")
+	require.NoError(t, s.Remove(id))
+	eventually(t, func() bool { return len(names(sink)) == 4 }, "removed")
+	assert.Equal(t, []string{"zastava.container.created", "zastava.container.started", "zastava.container.stopped", "zastava.container.removed"}, names(sink))
+}
+
+func TestSeveralRuntimesDoNotDisturbEachOther(t *testing.T) {
+	good, pod := fake(t)
+	hung, _ := fake(t)
+	hung.Inject(crifake.Fault{Hang: true})
+	cfg := quick(good.Endpoint())
+	cfg.Timeout = 300 * time.Millisecond
+	cfg.Runtimes = append(cfg.Runtimes, RuntimeConfig{Endpoint: hung.Endpoint()}, RuntimeConfig{Endpoint: "unix://" + filepath.Join(t.TempDir(), "absent.sock")})
+	host := &watched{Host: componenttest.NewNopHost()}
+	sink := new(consumertest.LogsSink)
+	start(t, cfg, sink, host)
+	eventually(t, func() bool { return good.Calls("ListContainers") > 0 }, "no list")
+	id, err := good.Create(pod, "api", 0)
+	require.NoError(t, err)
+	require.NoError(t, good.Start(id))
+	eventually(t, func() bool { return len(names(sink)) == 2 }, "the good runtime is observed")
+	eventually(t, func() bool { return len(host.told()) > 0 }, "the others are said to be away")
+	assert.NotContains(t, host.told(), componentstatus.StatusPermanentError)
+	assert.Contains(t, host.told(), componentstatus.StatusRecoverableError)
+}
+
+func TestARuntimeThatAppearsLaterIsObserved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cri.sock")
+	host := &watched{Host: componenttest.NewNopHost()}
+	sink := new(consumertest.LogsSink)
+	start(t, quick("unix://"+path), sink, host)
+	eventually(t, func() bool { return len(host.told()) == 1 }, "away")
+	s, err := crifake.Start(path, crifake.Options{})
+	require.NoError(t, err)
+	defer s.Stop()
+	s.Fill(3, 3)
+	eventually(t, func() bool { return len(names(sink)) == 3 }, "inventory")
+	eventually(t, func() bool { return len(host.told()) == 2 }, "back")
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.told(), "changes only")
+}
+
+func TestAnotherEngineThanConfiguredIsSaid(t *testing.T) {
+	s, _ := fake(t)
+	cfg := quick(s.Endpoint())
+	cfg.Runtimes[0].Engine = EngineContainerd
+	host := &watched{Host: componenttest.NewNopHost()}
+	start(t, cfg, consumertest.NewNop(), host)
+	eventually(t, func() bool { return len(host.told()) == 1 }, "said")
+	host.mu.Lock()
+	defer host.mu.Unlock()
+	require.ErrorContains(t, host.statuses[0].Err(), `engine "containerd" is configured and "cri-o" answers`)
+}
+
+func TestRestartWithACheckpoint(t *testing.T) {
+	s, pod := fake(t)
+	host := storagetest.NewStorageHost().WithFileBackedStorageExtension("store", t.TempDir())
+	cfg := quick(s.Endpoint())
+	id := storagetest.NewFileBackedStorageExtension("store", t.TempDir()).ID
+	cfg.StorageID = &id
+	sink := new(consumertest.LogsSink)
+	first := start(t, cfg, sink, host)
+	eventually(t, func() bool { return s.Calls("ListContainers") > 0 }, "no list")
+	c, err := s.Create(pod, "api", 0)
+	require.NoError(t, err)
+	require.NoError(t, s.Start(c))
+	eventually(t, func() bool { return len(names(sink)) == 2 }, "started")
+	require.NoError(t, first.Shutdown(t.Context()))
+
+	require.NoError(t, s.Exit(c, 7, "Error"))
+	sink.Reset()
+	start(t, cfg, sink, host)
+	eventually(t, func() bool { return len(names(sink)) >= 1 }, "stopped")
+	assert.Equal(t, []string{"zastava.container.stopped"}, names(sink), "what was reported before is not reported again")
+	eachRecord(sink.AllLogs()[0], func(r plog.LogRecord) {
+		v, _ := r.Attributes().Get(record.AttrSource)
+		assert.Equal(t, "checkpoint", v.Str())
+	})
+}
+
+func TestStorageThatIsNotThere(t *testing.T) {
+	cfg := quick("unix:///x")
+	id := component.MustNewID("file_storage")
+	cfg.StorageID = &id
+	r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	require.ErrorContains(t, r.Start(t.Context(), componenttest.NewNopHost()), `there is no extension "file_storage"`)
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+func TestShutdownWithoutStart(t *testing.T) {
+	r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), quick("unix:///x"), consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+func TestRefusedRecordsAreOfferedAgainAndDroppedOnesCounted(t *testing.T) {
+	s, pod := fake(t)
+	sink := new(consumertest.LogsSink)
+	tel := componenttest.NewTelemetry()
+	t.Cleanup(func() { assert.NoError(t, tel.Shutdown(context.Background())) })
+	set := receivertest.NewNopSettings(metadata.Type)
+	set.TelemetrySettings = tel.NewTelemetrySettings()
+	var mu sync.Mutex
+	calls := 0
+	next, err := consumer.NewLogs(func(ctx context.Context, logs plog.Logs) error {
+		mu.Lock()
+		defer mu.Unlock()
+		calls++
+		switch {
+		case calls <= 2:
+			return errors.New("not now")
+		case calls == 3:
+			return consumererror.NewPermanent(errors.New("never"))
+		default:
+			return sink.ConsumeLogs(ctx, logs)
+		}
+	})
+	require.NoError(t, err)
+	r, err := NewFactory().CreateLogs(t.Context(), set, quick(s.Endpoint()), next)
+	require.NoError(t, err)
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	eventually(t, func() bool { return s.Calls("ListContainers") > 0 }, "no list")
+	_, err = s.Create(pod, "dropped", 0)
+	require.NoError(t, err)
+	eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return calls == 3 }, "dropped")
+	_, err = s.Create(pod, "kept", 0)
+	require.NoError(t, err)
+	eventually(t, func() bool { return len(names(sink)) == 1 }, "kept")
+	for name, want := range map[string]int64{"otelcol_criobserver_records_refused": 2, "otelcol_criobserver_records_dropped": 1} {
+		m, err := tel.GetMetric(name)
+		require.NoError(t, err, name)
+		assert.Contains(t, fmt.Sprintf("%+v", m.Data), fmt.Sprintf("Value:%d", want), name)
+	}
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+// TestMetadataMatchesTheSchema: what metadata.yaml documents is what records carry.
+func TestMetadataMatchesTheSchema(t *testing.T) {
+	conf := loadMetadata(t)
+	var resource []string
+	for _, a := range record.ResourceAttributes() {
+		if a.Name[len(a.Name)-1] != '.' { // templates are documented in the README
+			resource = append(resource, a.Name)
+		}
+	}
+	assert.ElementsMatch(t, resource, keys(conf["resource_attributes"]))
+	events := conf["events"].(map[string]any)
+	types := record.EventTypes()
+	assert.Len(t, events, len(types))
+	for _, e := range types {
+		documented, ok := events[e.Name].(map[string]any)
+		require.True(t, ok, "%s is not documented", e.Name)
+		var want []any
+		for _, a := range e.Attributes {
+			want = append(want, a.Name)
+		}
+		assert.ElementsMatch(t, want, documented["attributes"], e.Name)
+	}
+}
+
+// generator makes containers whose event ids are the ids that the contract checker counts.
+type generator struct {
+	t    *testing.T
+	mu   sync.Mutex
+	path string
+	srv  *crifake.Server
+	pod  string
+	n    int
+}
+
+func (g *generator) Start() {
+	lists := g.srv.Calls("ListContainers")
+	eventually(g.t, func() bool { return g.srv.Calls("ListContainers") > lists+1 }, "the receiver does not list")
+}
+
+func (g *generator) Stop() {}
+
+func (g *generator) Generate() []receivertest.UniqueIDAttrVal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n++
+	id, err := g.srv.Create(g.pod, fmt.Sprintf("c%d", g.n), 0)
+	require.NoError(g.t, err)
+	require.NoError(g.t, g.srv.Start(id))
+	life, _ := g.srv.Life(id)
+	return []receivertest.UniqueIDAttrVal{
+		receivertest.UniqueIDAttrVal(backendapi.EventID("cri-o", id, backendapi.KindCreate, life.Created, 0)),
+		receivertest.UniqueIDAttrVal(backendapi.EventID("cri-o", id, backendapi.KindStart, life.Started, 0)),
+	}
+}
+
+// identified puts the event id where the contract checker looks for the id of a record.
+func identified(next consumer.Logs) consumer.Logs {
+	c, err := consumer.NewLogs(func(ctx context.Context, logs plog.Logs) error {
+		eachRecord(logs, func(r plog.LogRecord) {
+			id, _ := r.Attributes().Get(record.AttrEventID)
+			r.Attributes().PutStr(receivertest.UniqueIDAttrName, id.Str())
+		})
+		return next.ConsumeLogs(ctx, logs)
+	}, consumer.WithCapabilities(consumer.Capabilities{MutatesData: true}))
+	if err != nil {
+		panic(err) // only a nil function is an error
+	}
+	return c
+}
+
+func TestConsumeContract(t *testing.T) {
+	s, pod := fake(t)
+	real := NewFactory()
+	factory := receiver.NewFactory(metadata.Type, real.CreateDefaultConfig, receiver.WithLogs(
+		func(ctx context.Context, set receiver.Settings, cfg component.Config, next consumer.Logs) (receiver.Logs, error) {
+			return real.CreateLogs(ctx, set, cfg, identified(next))
+		}, metadata.LogsStability))
+	cfg := quick(s.Endpoint())
+	cfg.InitialInventory = "none" // what an earlier scenario made is not this one's
+	receivertest.CheckConsumeContract(receivertest.CheckConsumeContractParams{
+		T: t, Factory: factory, Signal: pipeline.SignalLogs, Config: cfg,
+		Generator: &generator{t: t, srv: s, pod: pod}, GenerateCount: 100,
+	})
+}
