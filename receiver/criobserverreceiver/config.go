@@ -189,7 +189,7 @@ func (c *Config) validateRuntimes(fault func(string, ...any)) {
 			fault("%s.stream: %q is unknown; use auto, native, cri or off", field, r.Stream)
 		}
 		if r.Endpoint != "" {
-			if _, err := cri.New(cri.Options{Endpoint: r.Endpoint}); err != nil {
+			if err := cri.CheckEndpoint(r.Endpoint); err != nil {
 				fault("%s.%w", field, err)
 			}
 			if j, twice := endpoints[r.Endpoint]; twice {

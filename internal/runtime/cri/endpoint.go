@@ -41,6 +41,12 @@ func (e endpoint) String() string {
 	return e.scheme + "://" + e.address
 }
 
+// CheckEndpoint tells what is wrong with an endpoint of a configuration, if anything.
+func CheckEndpoint(s string) error {
+	_, err := parseEndpoint(s)
+	return err
+}
+
 // parseEndpoint reads unix:///path, a bare absolute path, npipe:////./pipe/name, npipe://\\.\pipe\name or \\.\pipe\name.
 func parseEndpoint(s string) (endpoint, error) {
 	const want = "write unix:///run/containerd/containerd.sock, or npipe:////./pipe/containerd-containerd on Windows"
