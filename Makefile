@@ -126,7 +126,7 @@ env dist.version=$(VERSION) $(TOOLS)/ocb --config $(1) --skip-compilation --skip
 	|| { cat $(2).log >&2; exit 1; }
 endef
 
-go_build = $(RELEASE_ENV) $(GO) build $(RELEASE_FLAGS) -ldflags='$(LDFLAGS) -X main.version=$(VERSION)'
+go_build = $(RELEASE_ENV) $(GO) build $(RELEASE_FLAGS) -ldflags='$(LDFLAGS)'
 
 $(BUILD)/_otelcol.stamp: builder-config.yaml $(TOOLS)/ocb $(BUILD)/version $(SOURCES)
 	$(call generate_distribution,$<,$(BUILD)/_otelcol)
@@ -152,7 +152,7 @@ $(BUILD)/otelcol-zastava-slim_linux_arm64: $(BUILD)/_otelcol-slim.stamp
 	cd $(BUILD)/_otelcol-slim && GOOS=linux GOARCH=arm64 $(go_build) -o ../$(@F) .
 	@touch $@
 
-$(BUILD)/zastava-backend $(BUILD)/zastava-demo: $(BUILD)/version $(SOURCES)
+$(BUILD)/zastava-backend $(BUILD)/zastava-demo: $(SOURCES)
 	$(go_build) -o $@ ./cmd/$(@F)
 	@touch $@
 
