@@ -163,7 +163,7 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 		l.failed(e, r.err)
 	default:
 		e.failures, e.retryAt = 0, time.Time{}
-		l.apply(e, &r.snap, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e), PauseBlind: r.snap.State != container.StatePaused})
+		l.apply(e, &r.snap, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e), PauseBlind: !l.info.ShowsPause})
 	}
 	e.summary.Item = nil
 	if e.dirty && !e.busy && e.retryAt.IsZero() && e.behind.IsZero() {

@@ -316,7 +316,7 @@ func (l *loop) compare(r listed) []*seat {
 		if e.foreign {
 			e.foreign, e.dirty = false, true // it is a container after all
 		}
-		if e.excluded || (!e.dirty && sameState(e.state, s.State) && e.mark == s.Mark) {
+		if e.excluded || (!e.dirty && l.sameState(e.state, s.State) && e.mark == s.Mark) {
 			continue
 		}
 		e.dirty, e.source, e.summary = true, container.SourceList, *s
@@ -342,9 +342,9 @@ func (l *loop) compare(r listed) []*seat {
 	return changed
 }
 
-// sameState tells that a list that cannot tell paused from running shows what is known.
-func sameState(known, listed container.State) bool {
-	return known == listed || (known == container.StatePaused && listed == container.StateRunning)
+// sameState tells that a list shows what is known, as far as it can show it.
+func (l *loop) sameState(known, listed container.State) bool {
+	return known == listed || (!l.info.ShowsPause && known == container.StatePaused && listed == container.StateRunning)
 }
 
 // absent concludes from a list what it does not show.

@@ -101,7 +101,7 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 	case n.Snapshot != nil && e.container != nil && !e.busy:
 		snap := *n.Snapshot
 		snap.Container = e.container
-		look.PauseBlind = true
+		look.PauseBlind = !l.info.ShowsPause
 		l.apply(e, &snap, look)
 		return
 	case n.Kind == runtime.NoticeDeleted:
@@ -144,7 +144,7 @@ func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
 	}
 	switch snap.State {
 	case container.StateRunning, container.StatePaused:
-		if snap.Run.StartedAt.IsZero() || n.At.Before(snap.Run.StartedAt) {
+		if snap.Run.StartedAt.IsZero() || (l.info.Reruns && n.At.Before(snap.Run.StartedAt)) {
 			e.exit = nil // the end of an earlier run
 			return false
 		}

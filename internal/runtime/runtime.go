@@ -31,6 +31,8 @@ type Info struct {
 	Engine     string // containerd, cri-o, docker, podman, or the name that the runtime gives, in lower case
 	Version    string // for example 1.6.20
 	APIVersion string // of the API spoken: v1, 1.41
+	ShowsPause bool   // lists and inspects tell paused from running (Docker); false: only notices do (CRI)
+	Reruns     bool   // one container may run many times (Docker); false: a restart is a new container (CRI)
 }
 
 // Summary is what a list says of one container: enough to tell whether it changed. It is small and made without an

@@ -9,6 +9,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
+// clockSlack is how much before its start a run may end: containerd reads its clock for the start once the start has
+// returned, and takes the end from the shim, so a process that exits at once ends some milliseconds before it started.
+const clockSlack = 5 * time.Second
+
 // step works out one change.
 type step struct {
 	t    *Tracker
@@ -252,7 +256,7 @@ func (st *step) stop(run container.Run, m missed) {
 	if run.StartedAt.IsZero() {
 		run.StartedAt = st.next.Run.StartedAt
 	}
-	if later(run.StartedAt, run.FinishedAt) {
+	if later(run.StartedAt, run.FinishedAt.Add(clockSlack)) {
 		run.FinishedAt = time.Time{} // an end before its start is no time at all
 	}
 	run.PID = keep(run.PID, st.next.Run.PID)

@@ -116,6 +116,8 @@ func TestTransitions(t *testing.T) {
 		{"new and running, attempt 1", nil, look(0), running(next, 101), []seen{exact(container.KindCreated, 100), exact(container.KindRestarted, 101)}},
 		{"new and paused", nil, look(0), paused(ctr, 1), []seen{exact(container.KindCreated, 0), exact(container.KindStarted, 1), window(container.KindPaused, 1000)}},
 		{"new and exited: lived between two looks", nil, look(0), exited(ctr, 1, 2, 3, "Error"), []seen{exact(container.KindCreated, 0), exact(container.KindStarted, 1), exact(container.KindStopped, 2)}},
+		{"new and exited at once, before it started by the runtime's clocks", nil, look(0), exited(ctr, 2, 1, 0, "Completed"), []seen{exact(container.KindCreated, 0), exact(container.KindStarted, 2), exact(container.KindStopped, 1)}},
+		{"new and exited long before it started: that is no time", nil, look(0), exited(ctr, 200, 1, 0, "Completed"), []seen{exact(container.KindCreated, 0), exact(container.KindStarted, 200), window(container.KindStopped, 1000)}},
 		{"new and never started", nil, look(0), neverStarted(ctr, 2), []seen{exact(container.KindCreated, 0), exact(container.KindStopped, 2)}},
 		{"new and started at a time that nobody tells", nil, look(0), &container.Snapshot{Container: ctr, State: container.StateRunning}, []seen{exact(container.KindCreated, 0), window(container.KindStarted, 1000)}},
 
