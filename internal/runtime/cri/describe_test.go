@@ -213,4 +213,6 @@ func TestCompleteCopiesOnlyWhenThereIsMore(t *testing.T) {
 	assert.Equal(t, container.Image{
 		Reference: "a:1", ID: "sha256:1", RepoDigests: []string{"a@sha256:2"}, ManifestDigest: "sha256:2",
 	}, more.Image)
+	c.Image.RepoDigests = []string{"a@sha256:2"}
+	assert.Equal(t, "sha256:2", complete(c, container.Image{ManifestDigest: "sha256:2"}).Image.ManifestDigest)
 }

@@ -27,8 +27,9 @@ var (
 // undecoded is the option of a call whose answer is a listAnswer.
 var undecoded = grpc.ForceCodecV2(listCodec{})
 
-// List appends a summary of every container to dst. Their Items share the memory of one answer: keep none. Items that have no id are left out: nothing can be asked about them.
-// Should the runtime list an id twice, so does List. The order is the runtime's.
+// List appends a summary of every container to dst. Their Items share the memory of one answer: keep none of them for longer
+// than the list. Containers without an id are left out: nothing can be asked about them. Should the runtime list an id
+// twice, so does List. The order is the runtime's.
 func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()

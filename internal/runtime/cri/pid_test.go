@@ -23,9 +23,12 @@ func TestPIDOfARunningContainer(t *testing.T) {
 	assert.NotZero(t, pid)
 
 	require.NoError(t, s.Exit(ids[1], 0, "Completed"))
-	pid, err = r.PID(t.Context(), ids[1])
-	require.NoError(t, err)
-	assert.Zero(t, pid, "it has none any more")
+	for _, verbose := range []string{"", `{"pid":4711}`} {
+		require.NoError(t, s.Edit(ids[1], func(*runtimeapi.Container, *runtimeapi.ContainerStatus) string { return verbose }))
+		pid, err = r.PID(t.Context(), ids[1])
+		require.NoError(t, err)
+		assert.Zero(t, pid, "it has none any more, whatever is remembered of it")
+	}
 
 	_, err = r.PID(t.Context(), "none")
 	require.ErrorIs(t, err, runtime.ErrNotFound)
