@@ -175,9 +175,26 @@ func TestEventsFromBeforeTheSubscription(t *testing.T) {
 	id := s.Fill(1, 1)[0]
 	w := watch(t, r)
 	all := w.after(t, 2)
-	assert.True(t, isReady(w), "a message proves the subscription")
+	w.stands(t)
 	assert.Equal(t, id, all[0].ID)
 	assert.True(t, all[0].At.Before(time.Now()))
+}
+
+func TestReadyThatBlocksHoldsUpNoMessage(t *testing.T) {
+	s, r := fake(t, crifake.Options{Events: crifake.EventsOn}, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	blocked, got, ended := make(chan struct{}), make(chan runtime.Notice, 100), make(chan error, 1)
+	entered := make(chan struct{})
+	go func() {
+		ended <- WithEvents(r).Watch(ctx, func() { close(entered); <-blocked }, func(n runtime.Notice) { got <- n })
+	}()
+	<-entered
+	s.Fill(1, 1)
+	assert.Equal(t, runtime.NoticeCreated, (<-got).Kind)
+	cancel()
+	close(blocked)
+	require.NoError(t, <-ended)
 }
 
 func TestBrokenStreamIsNotAMissingOne(t *testing.T) {

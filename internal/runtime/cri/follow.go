@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -39,7 +38,8 @@ type Stream[M any] struct {
 }
 
 // Follow reads a stream over a connection of its own until ctx ends (nil) or the stream does (an error). It calls ready
-// once, when the subscription stands and before the first message is taken; ready must not block.
+// once, when the subscription stands, from another goroutine than the one that reads: were ready to block, the stream would
+// be read all the same, and the first messages may be taken before it returns.
 //
 // A server that has no such stream, has it switched off or does not allow it says so at the first Recv: that is
 // runtime.ErrNoStream, and ready is not called then, unless the runtime took longer to refuse than to answer.
@@ -58,16 +58,13 @@ func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) e
 	if err != nil {
 		return r.ended(ctx, inner, err, doing)
 	}
-	var once sync.Once
-	confirmed := make(chan struct{})
+	first, confirmed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(confirmed)
-		if err := r.stands(inner, conn); err != nil {
+		if err := r.stands(inner, conn, first); err != nil {
 			cancel(err)
-			return
-		}
-		if inner.Err() == nil {
-			once.Do(ready)
+		} else if inner.Err() == nil {
+			ready()
 		}
 	}()
 	defer func() { cancel(nil); <-confirmed }()
@@ -82,7 +79,7 @@ func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) e
 			return r.ended(ctx, inner, err, doing)
 		}
 		if !taken {
-			once.Do(ready) // a message proves the subscription
+			close(first)
 			taken = true
 		}
 		if err := s.Take(m); err != nil {
@@ -91,8 +88,9 @@ func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) e
 	}
 }
 
-// stands waits until the subscription that was sent before on the same connection must have reached the runtime.
-func (r *Runtime) stands(ctx context.Context, conn grpc.ClientConnInterface) error {
+// stands waits until the subscription that was sent before on the same connection must have reached the runtime: until the
+// runtime answered a later call and some time passed, or the first message proved it.
+func (r *Runtime) stands(ctx context.Context, conn grpc.ClientConnInterface, first <-chan struct{}) error {
 	call, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	if _, err := runtimeapi.NewRuntimeServiceClient(conn).Version(call, &runtimeapi.VersionRequest{Version: "v1"}); err != nil {
@@ -102,6 +100,7 @@ func (r *Runtime) stands(ctx context.Context, conn grpc.ClientConnInterface) err
 	defer wait.Stop()
 	select {
 	case <-wait.C:
+	case <-first:
 	case <-ctx.Done():
 	}
 	return nil
