@@ -5,7 +5,7 @@
 // is doing, and — where the runtime has a stream worth reading — a notice when something changes. The runtimes themselves
 // are in the packages below it.
 //
-// Nothing here changes a runtime: every call is a read. Every call takes a context and honours its deadline.
+// Nothing here changes a runtime: every call is a read. Every call takes a context and keeps to its deadline.
 package runtime
 
 import (
@@ -16,13 +16,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// ErrNotFound: the runtime does not know the container (any more).
+// ErrNotFound means that the runtime does not know the container (any more).
 var ErrNotFound = errors.New("container not found")
 
-// ErrNoStream: this runtime has no stream of notices, or has it switched off. Look again later; do not reconnect at once.
+// ErrNoStream means that this runtime has no stream of notices, or has it switched off. Look again later; do not reconnect at once.
 var ErrNoStream = errors.New("the runtime offers no event stream")
 
-// ErrNotSupported: something answers at the endpoint, but not with the API that was asked for, for example a containerd
+// ErrNotSupported means that something answers at the endpoint, but not with the API that was asked for, for example a containerd
 // whose CRI plugin is disabled, as on a plain Docker host.
 var ErrNotSupported = errors.New("the endpoint does not offer this API")
 
@@ -61,7 +61,7 @@ type Runtime interface {
 	Close() error
 }
 
-// Finder is a Runtime that can summarise one container without listing all of them: for a notice about a container that
+// Finder is a Runtime that can summarize one container without listing all of them: for a notice about a container that
 // no list has shown yet.
 type Finder interface {
 	// Find gives the summary that List would give now. ErrNotFound: no container has this id (a sandbox may).

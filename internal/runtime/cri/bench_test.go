@@ -153,6 +153,7 @@ func BenchmarkList(b *testing.B) {
 }
 
 func bareUnary(b *testing.B, r *Runtime) {
+	b.Helper()
 	answer, err := r.client.ListContainers(context.Background(), &runtimeapi.ListContainersRequest{})
 	if err != nil || len(answer.Containers) == 0 {
 		b.Fatal("no answer: ", err)
@@ -160,6 +161,7 @@ func bareUnary(b *testing.B, r *Runtime) {
 }
 
 func bareStream(b *testing.B, r *Runtime) {
+	b.Helper()
 	s, err := r.client.StreamContainers(context.Background(), &runtimeapi.StreamContainersRequest{})
 	if err != nil {
 		b.Fatal(err)

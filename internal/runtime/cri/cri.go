@@ -15,7 +15,6 @@ package cri
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -23,6 +22,8 @@ import (
 
 	"github.com/gobwas/glob"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/runtime"
@@ -134,7 +135,7 @@ func (r *Runtime) known(ctx context.Context) (*runtime.Info, error) {
 
 // Close ends the connection. Calls under way fail.
 func (r *Runtime) Close() error {
-	if err := r.conn.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
+	if err := r.conn.Close(); err != nil && status.Code(err) != codes.Canceled { // closed already
 		return fmt.Errorf("close the connection to %s: %w", r.endpoint, err)
 	}
 	return nil

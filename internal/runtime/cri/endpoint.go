@@ -77,7 +77,7 @@ func parseEndpoint(s string) (endpoint, error) {
 	return endpoint{scheme: "unix", address: rest}, nil
 }
 
-// dialRecord remembers how dialling went: gRPC keeps only the text of a dial error, and the remedy depends on its kind.
+// dialRecord remembers how dialing went: gRPC keeps only the text of a dial error, and the remedy depends on its kind.
 type dialRecord struct {
 	made atomic.Uint64 // connections made
 	last atomic.Pointer[error]
@@ -86,7 +86,7 @@ type dialRecord struct {
 // dial makes a connection that connects when it is first used and, whenever it broke, again by path: the socket file of a
 // restarted runtime is a new one.
 func (e endpoint) dial(record *dialRecord) (*grpc.ClientConn, error) {
-	dialer := func(ctx context.Context, address string) (net.Conn, error) {
+	dialer := func(ctx context.Context, _ string) (net.Conn, error) {
 		var conn net.Conn
 		var err error
 		if e.scheme == "npipe" {

@@ -19,18 +19,18 @@ import (
 // explain says what was being done, where, and what can be done about it. It keeps err in the chain and adds
 // runtime.ErrNotFound or runtime.ErrNotSupported where the answer means that.
 func (r *Runtime) explain(err error, doing string) error {
-	var dialled error
+	var dialed error
 	if last := r.dials.last.Load(); last != nil {
-		dialled = *last
+		dialed = *last
 	}
-	return Explain(err, dialled, doing, r.Endpoint(), r.timeout.String())
+	return Explain(err, dialed, doing, r.Endpoint(), r.timeout.String())
 }
 
-// Explain is how all CRI-side packages word a failed call. dialled is the last dial's error, nil when it worked or is not
+// Explain is how all CRI-side packages word a failed call. dialed is the last dial's error, nil when it worked or is not
 // known; timeout is the deadline of the call, for the message.
-func Explain(err, dialled error, doing, endpoint, timeout string) error {
+func Explain(err, dialed error, doing, endpoint, timeout string) error {
 	wrap := func(remedy string) error { return fmt.Errorf("%s at %s: %w; %s", doing, endpoint, err, remedy) }
-	switch status.Code(err) {
+	switch code := status.Code(err); code {
 	case codes.NotFound:
 		return fmt.Errorf("%s at %s: %w: %w", doing, endpoint, runtime.ErrNotFound, err)
 	case codes.Unimplemented:
@@ -44,19 +44,20 @@ func Explain(err, dialled error, doing, endpoint, timeout string) error {
 		return wrap("run the collector as root or as a member of the group that owns the socket")
 	case codes.Unavailable:
 		switch {
-		case errors.Is(dialled, fs.ErrNotExist):
+		case errors.Is(dialed, fs.ErrNotExist):
 			return wrap("there is no such socket: the runtime is not running, or its directory is not mounted into the " +
 				"collector's container (mount the directory, not the socket file, which goes stale when the runtime restarts)")
-		case errors.Is(dialled, fs.ErrPermission):
+		case errors.Is(dialed, fs.ErrPermission):
 			return wrap("run the collector as root or as a member of the group that owns the socket")
-		case errors.Is(dialled, syscall.ECONNREFUSED):
+		case errors.Is(dialed, syscall.ECONNREFUSED):
 			return wrap("nobody listens on the socket: the runtime is not running, or the socket file was mounted by itself and " +
 				"is stale (mount its directory)")
 		}
 		return wrap("the runtime is not running or is just restarting")
+	default:
+		if code == codes.Canceled || errors.Is(err, context.Canceled) {
+			return fmt.Errorf("%s at %s: %w", doing, endpoint, err)
+		}
+		return wrap("the runtime's own log says more")
 	}
-	if errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
-		return fmt.Errorf("%s at %s: %w", doing, endpoint, err)
-	}
-	return wrap("the runtime's own log says more")
 }

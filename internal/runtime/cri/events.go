@@ -73,6 +73,7 @@ func (r EventRuntime) notice(e *runtimeapi.ContainerEventResponse) (runtime.Noti
 		if n.Snapshot != nil && n.Snapshot.State == container.StateExited && n.Snapshot.Run.ExitKnown {
 			n.Kind, n.ExitCode, n.At = runtime.NoticeExited, n.Snapshot.Run.ExitCode, n.Snapshot.Run.FinishedAt
 		}
+	default: // something changed
 	}
 	return n, true
 }

@@ -109,13 +109,12 @@ func (r *Runtime) stands(ctx context.Context, conn grpc.ClientConnInterface, fir
 // ended says why a stream ended. inner is the stream's own context, whose cause is the reason where we ended it.
 func (r *Runtime) ended(ctx, inner context.Context, err error, doing string) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the caller ended the stream; what it was doing then is no fault
 	}
 	if inner.Err() != nil {
 		err = context.Cause(inner)
 	}
-	switch status.Code(err) {
-	case codes.Unimplemented, codes.PermissionDenied:
+	if code := status.Code(err); code == codes.Unimplemented || code == codes.PermissionDenied {
 		return fmt.Errorf("%s at %s: %w: %w", doing, r.endpoint, runtime.ErrNoStream, err)
 	}
 	if errors.Is(err, io.EOF) {

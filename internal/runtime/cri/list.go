@@ -77,7 +77,7 @@ func (r *Runtime) stream(ctx context.Context, dst []runtime.Summary) ([]runtime.
 	}
 }
 
-// Find summarises one container by its full id.
+// Find summarizes one container by its full id.
 func (r *Runtime) Find(ctx context.Context, id string) (runtime.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()

@@ -75,18 +75,18 @@ func (r *Runtime) podOf(ctx context.Context, c *runtimeapi.Container) (container
 	if pod, ok := r.pods.get(id); ok {
 		return pod, nil
 	}
-	labelled := container.Pod{
+	labeled := container.Pod{
 		SandboxID: intern(id),
 		Namespace: intern(c.GetLabels()[labelPodNamespace]),
 		Name:      intern(c.GetLabels()[labelPodName]),
 		UID:       intern(c.GetLabels()[labelPodUID]),
 	}
 	if id == "" || len(id) > maxText {
-		return labelled, nil
+		return labeled, nil
 	}
-	if labelled.Namespace != "" && labelled.Name != "" && labelled.UID != "" {
-		r.pods.add(labelled)
-		return labelled, nil
+	if labeled.Namespace != "" && labeled.Name != "" && labeled.UID != "" {
+		r.pods.add(labeled)
+		return labeled, nil
 	}
 	if r.pods.due(r.lists.Load()) {
 		if err := r.listPods(ctx); err != nil {
@@ -98,7 +98,7 @@ func (r *Runtime) podOf(ctx context.Context, c *runtimeapi.Container) (container
 	}
 	pod, err := r.askPod(ctx, id)
 	if errors.Is(err, runtime.ErrNotFound) {
-		return labelled, nil
+		return labeled, nil
 	}
 	if err != nil {
 		return container.Pod{}, err

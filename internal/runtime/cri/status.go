@@ -64,6 +64,7 @@ func snapshot(c *container.Container, s *runtimeapi.ContainerStatus) container.S
 		look.Run = endedRun(s)
 	case container.StateUnknown:
 		look.Run.StartedAt = saneTime(s.GetStartedAt())
+	case container.StateCreated, container.StatePaused: // no run yet; CRI shows no pause
 	}
 	return look
 }

@@ -155,7 +155,7 @@ func summarize(wire []byte) (runtime.Summary, error) {
 			s.CreatedAt = saneNanos(int64(integer))
 		}
 	}
-	s.State = state(runtimeapi.ContainerState(int32(said))) //nolint:gosec // as protobuf narrows an enumeration
+	s.State = state(runtimeapi.ContainerState(int32(said))) // as protobuf narrows an enumeration
 	return s, nil
 }
 
@@ -170,7 +170,7 @@ func attemptIn(wire []byte) (attempt uint32, ok bool, err error) {
 		if number == fieldAttempt && kind == protowire.VarintType {
 			var v uint64
 			v, n = protowire.ConsumeVarint(wire)
-			attempt, ok = uint32(v), true //nolint:gosec // as protobuf narrows it
+			attempt, ok = uint32(v), true
 		} else {
 			n = protowire.ConsumeFieldValue(number, kind, wire)
 		}

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T, o Options) (*Server, runtimeapi.RuntimeServiceClient) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fake")
+	dir, err := os.MkdirTemp("", "fake") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s, err := Start(filepath.Join(dir, "c.sock"), o)
