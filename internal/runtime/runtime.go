@@ -19,11 +19,12 @@ import (
 // ErrNotFound means that the runtime does not know the container (any more).
 var ErrNotFound = errors.New("container not found")
 
-// ErrNoStream means that this runtime has no stream of notices, or has it switched off. Look again later; do not reconnect at once.
+// ErrNoStream means that this runtime has no stream of notices, or has it switched off. Look again later; do not reconnect
+// at once.
 var ErrNoStream = errors.New("the runtime offers no event stream")
 
-// ErrNotSupported means that something answers at the endpoint, but not with the API that was asked for, for example a containerd
-// whose CRI plugin is disabled, as on a plain Docker host.
+// ErrNotSupported means that something answers at the endpoint, but not with the API that was asked for, for example a
+// containerd whose CRI plugin is disabled, as on a plain Docker host.
 var ErrNotSupported = errors.New("the endpoint does not offer this API")
 
 // Info is who a runtime says it is.
@@ -103,8 +104,9 @@ type Notice struct {
 
 // Watcher is a Runtime with a stream of notices.
 type Watcher interface {
-	// Watch subscribes, calls ready once the subscription stands, then post for every notice, and blocks until ctx ends
+	// Watch subscribes, calls ready once the subscription stands and post for every notice, and blocks until ctx ends
 	// (nil) or the stream breaks (an error; ErrNoStream when there is none). post must not block: the goroutine that
-	// reads a runtime's stream does nothing else.
+	// reads a runtime's stream does nothing else. ready may be called from another goroutine, beside the first posts;
+	// Watch does not return before it has.
 	Watch(ctx context.Context, ready func(), post func(Notice)) error
 }
