@@ -6,9 +6,12 @@
 package testruntime
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -78,7 +81,8 @@ func (d *Driver) Create(ctx context.Context, pod *Pod, spec ContainerSpec) (id s
 	d.add(&Record{
 		ID: id, Name: spec.Name, Attempt: spec.Attempt, Image: spec.Image,
 		SandboxID: pod.ID, Pod: pod.Name, Namespace: pod.Namespace, PodUID: pod.UID,
-		Expect: spec.Expect,
+		LogFile: filepath.Join(pod.config.GetLogDirectory(), config.LogPath),
+		Expect:  spec.Expect,
 	})
 	_, err = d.Status(ctx, id)
 	return id, err
@@ -165,6 +169,27 @@ func (d *Driver) waitFor(ctx context.Context, id, what string, reached func(*cri
 			return Record{}, fmt.Errorf("wait for container %s %s: %w (last state %s)", id, what, context.Cause(ctx), said.GetState())
 		}
 	}
+}
+
+// Ready waits until the probe program in the container says that it is ready
+// for SIGTERM. A signal that comes earlier does something else: PID 1 without a
+// handler ignores it.
+func (d *Driver) Ready(ctx context.Context, id string) error {
+	r, _ := d.Record(id)
+	said := func() bool {
+		log, err := os.ReadFile(r.LogFile)
+		return err == nil && bytes.Contains(log, []byte(" ready\n"))
+	}
+	r, err := d.waitFor(ctx, id, "to be ready", func(s *cri.ContainerStatus) bool {
+		return said() || s.GetState() == cri.ContainerState_CONTAINER_EXITED
+	})
+	if err != nil {
+		return err
+	}
+	if !said() {
+		return fmt.Errorf("container %s ended before it was ready: exit %d, %s", id, r.ExitCode, r.Reason)
+	}
+	return nil
 }
 
 // PID is the container's main process, as the host numbers it.

@@ -76,6 +76,15 @@ func TestChildKilledForMemoryLeavesTheContainerRunning(t *testing.T) {
 	assert.Equal(t, cri.ContainerState_CONTAINER_RUNNING, r.State)
 }
 
+func TestReadyOfAContainerThatEnded(t *testing.T) {
+	d := ForTest(t).Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "early"})
+	require.NoError(t, err)
+	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "gone", Args: []string{"exit", "4"}})
+	require.NoError(t, err)
+	require.ErrorContains(t, d.Ready(t.Context(), id), "ended before it was ready: exit 4, Error")
+}
+
 func TestRestartIsTheNextAttemptInTheSamePod(t *testing.T) {
 	d := ForTest(t).Driver()
 	pod, err := d.RunPod(t.Context(), PodSpec{Name: "loop", Namespace: "shop", Labels: map[string]string{"app": "loop"}})
@@ -158,6 +167,7 @@ func TestPauseAndResume(t *testing.T) {
 	require.NoError(t, d.Pause(t.Context(), id))
 	require.ErrorContains(t, d.Pause(t.Context(), id), "pause container", "it is paused already")
 	require.NoError(t, d.Resume(t.Context(), id))
+	require.NoError(t, d.Ready(t.Context(), id))
 	require.NoError(t, d.Stop(t.Context(), id, 10*time.Second))
 	r, err := d.Wait(t.Context(), id)
 	require.NoError(t, err)
@@ -197,16 +207,7 @@ func TestWipeLeavesNothing(t *testing.T) {
 				}
 			}
 			sockets := shimSockets(c.Dir())
-			require.NotEmpty(t, sockets)
-			var listening []string
-			procs, err := processesOf(c.Dir())
-			require.NoError(t, err)
-			for _, p := range procs {
-				if p.role == roleShim {
-					listening = append(listening, shimSocketsOf(p.pid)...)
-				}
-			}
-			assert.ElementsMatch(t, sockets, listening, "bundles and processes tell the same")
+			require.Len(t, sockets, 2, "one shim a pod")
 			left, err := Leftovers(c.Dir())
 			require.NoError(t, err)
 			kinds := map[string]int{}

@@ -18,7 +18,8 @@ type Life struct {
 	Args        []string
 	MemoryLimit int64 // bytes
 
-	// At most one of these ends a life that does not end by itself.
+	// At most one of these ends a life that does not end by itself, once the
+	// probe program is ready for it.
 	Stop   time.Duration  // stop with this grace period
 	Signal syscall.Signal // sent to the main process
 
@@ -60,6 +61,11 @@ func (d *Driver) Play(ctx context.Context, pod *Pod, life Life, attempt uint32) 
 	}
 	if err := d.Start(ctx, id); err != nil && life.Expect.Reason != "StartError" {
 		return Record{}, err
+	}
+	if life.Stop > 0 || life.Signal != 0 {
+		if err := d.Ready(ctx, id); err != nil {
+			return Record{}, err
+		}
 	}
 	switch {
 	case life.Stop > 0:

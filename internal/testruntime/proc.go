@@ -27,6 +27,7 @@ type process struct {
 	pid  int
 	role role
 	name string
+	shim string // the id that a shim was started for
 }
 
 func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.name) }
@@ -56,12 +57,17 @@ func processesOf(dir string) ([]process, error) {
 		name := filepath.Base(args[0])
 		switch {
 		case slices.Contains(inCgroup, pid):
-			found = append(found, process{pid, roleContainer, name})
+			found = append(found, process{pid: pid, role: roleContainer, name: name})
 		case name == "containerd" && slices.Contains(args, configPath(dir)):
-			found = append(found, process{pid, roleDaemon, name})
-		case strings.HasPrefix(name, "containerd-shim") && slices.Contains(args, socketPath(dir)),
-			name == "runc" && slices.ContainsFunc(args, func(a string) bool { return within(a, dir) }):
-			found = append(found, process{pid, roleShim, name})
+			found = append(found, process{pid: pid, role: roleDaemon, name: name})
+		case strings.HasPrefix(name, "containerd-shim") && slices.Contains(args, socketPath(dir)):
+			p := process{pid: pid, role: roleShim, name: name}
+			if i := slices.Index(args, "-id"); i >= 0 && i+1 < len(args) {
+				p.shim = args[i+1]
+			}
+			found = append(found, p)
+		case name == "runc" && slices.ContainsFunc(args, func(a string) bool { return within(a, dir) }):
+			found = append(found, process{pid: pid, role: roleShim, name: name})
 		}
 	}
 	return found, nil
@@ -73,33 +79,6 @@ func commandLine(pid int) []string {
 		return nil
 	}
 	return strings.Split(strings.TrimRight(string(content), "\x00"), "\x00")
-}
-
-// shimSocketsOf are the socket files that a shim listens on, by its open files
-// and /proc/net/unix (proc_pid_net(5)).
-func shimSocketsOf(pid int) []string {
-	open := map[string]bool{}
-	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid)) // the pattern is well-formed
-	for _, fd := range fds {
-		if target, err := os.Readlink(fd); err == nil {
-			if inode, ok := strings.CutPrefix(target, "socket:["); ok {
-				open[strings.TrimSuffix(inode, "]")] = true
-			}
-		}
-	}
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", pid))
-	if err != nil {
-		return nil
-	}
-	var sockets []string
-	for line := range strings.Lines(string(content)) {
-		// Num RefCount Protocol Flags Type St Inode Path
-		fields := strings.Fields(line)
-		if len(fields) == 8 && open[fields[6]] && within(fields[7], shimSocketDir) && !slices.Contains(sockets, fields[7]) {
-			sockets = append(sockets, fields[7])
-		}
-	}
-	return sockets
 }
 
 // mount is a line of mountinfo, as far as it matters here.

@@ -26,7 +26,8 @@ type Record struct {
 	Image                  string
 	SandboxID              string
 	Pod, Namespace, PodUID string
-	Expect                 End // from the script; zero where the script does not say
+	LogFile                string // what it writes, in the CRI's log format; gone with its pod
+	Expect                 End    // from the script; zero where the script does not say
 
 	// The runtime's own words, from the last status. The times are UTC to the
 	// nanosecond, and zero where the runtime has none. containerd takes

@@ -7,7 +7,7 @@ package testruntime
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -57,12 +57,11 @@ func WipeDir(ctx context.Context, dir string) error {
 		return fmt.Errorf("wipe %q: not an absolute directory of its own", dir)
 	}
 	var failed []error
-	sockets := shimSockets(dir)
+	bundles := shimSockets(dir)
 	failed = append(failed, thawCgroup(cgroupRoot(dir)))
-	listening, err := killAll(ctx, dir)
-	sockets = append(sockets, listening...)
+	killed, err := killAll(ctx, dir)
 	failed = append(failed, err, unmountBelow(dir), removeCgroup(cgroupRoot(dir)))
-	for _, socket := range sockets {
+	for _, socket := range append(bundles, killed...) {
 		if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 			failed = append(failed, err)
 		}
@@ -87,8 +86,8 @@ const reapLimit = 2 * time.Second
 
 // killAll kills the processes of dir until none is left: the daemon first,
 // then the containers, and the shims last so that they can reap. It returns
-// the sockets that the shims listened on: of a shim that was starting or ending
-// there is no bundle to tell.
+// the shims' sockets: of a shim that was starting or ending there is no bundle
+// to tell, and one that dies in between removes nothing.
 func killAll(ctx context.Context, dir string) (sockets []string, err error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -106,8 +105,8 @@ func killAll(ctx context.Context, dir string) (sockets []string, err error) {
 		}
 		first := slices.MinFunc(procs, func(a, b process) int { return int(a.role) - int(b.role) }).role
 		for _, p := range procs {
-			if p.role == roleShim {
-				sockets = append(sockets, shimSocketsOf(p.pid)...)
+			if p.shim != "" {
+				sockets = append(sockets, shimSocket(dir, p.shim))
 			}
 			if p.role == first {
 				_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may be gone by now
@@ -158,28 +157,21 @@ func unmountBelow(dir string) error {
 	return errors.Join(failed...)
 }
 
-// shimSocketDir is where shims listen, whatever the daemon's state directory is.
-const shimSocketDir = "/run/containerd/s"
+// shimSocket is the socket of the shim that was started for a container or
+// sandbox. Shims of containerd 1.6 to 2.x listen there whatever the daemon's
+// state directory is, so it would outlive dir. The name is the one that
+// SocketAddress gives in containerd's package for shims.
+func shimSocket(dir, id string) string {
+	return fmt.Sprintf("/run/containerd/s/%x", sha256.Sum256([]byte(filepath.Join(socketPath(dir), kubernetesNamespace, id))))
+}
 
-// shimSockets are the sockets of the shims in dir's bundles; they would outlive
-// dir.
+// shimSockets are the sockets that exist of the shims in dir's bundles.
 func shimSockets(dir string) []string {
-	bundles, _ := filepath.Glob(filepath.Join(dir, "state", "io.containerd.runtime.v2.task", "*", "*")) // the pattern is well-formed
+	bundles, _ := filepath.Glob(filepath.Join(dir, "state", "io.containerd.runtime.v2.task", kubernetesNamespace, "*")) // the pattern is well-formed
 	var sockets []string
 	for _, bundle := range bundles {
-		address := ""
-		if content, err := os.ReadFile(filepath.Join(bundle, "bootstrap.json")); err == nil { // 1.7 and 2.x
-			var bootstrap struct {
-				Address string `json:"address"`
-			}
-			if json.Unmarshal(content, &bootstrap) == nil {
-				address = bootstrap.Address
-			}
-		} else if content, err := os.ReadFile(filepath.Join(bundle, "address")); err == nil { // 1.6
-			address = strings.TrimSpace(string(content))
-		}
-		socket := strings.TrimPrefix(address, "unix://")
-		if within(socket, shimSocketDir) && !slices.Contains(sockets, socket) {
+		socket := shimSocket(dir, filepath.Base(bundle))
+		if _, err := os.Lstat(socket); err == nil {
 			sockets = append(sockets, socket)
 		}
 	}
@@ -217,9 +209,7 @@ func Leftovers(dir string) ([]string, error) {
 		left = append(left, "cgroup "+cgroup)
 	}
 	for _, socket := range shimSockets(dir) {
-		if _, err := os.Lstat(socket); err == nil {
-			left = append(left, "socket "+socket)
-		}
+		left = append(left, "socket "+socket)
 	}
 	if _, err := os.Lstat(dir); err == nil {
 		left = append(left, "directory "+dir)

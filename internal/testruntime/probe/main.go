@@ -5,7 +5,8 @@
 
 // Probe is the only program in the images that testruntime builds: each
 // command is one way for a container to live and end. It uses nothing but the
-// standard library, because testruntime compiles this file by itself.
+// standard library, because testruntime compiles this file by itself. Where
+// SIGTERM matters it writes "ready" once it is prepared for it.
 //
 //	pause                 live until SIGTERM or SIGINT, then exit 0 (also the pods' pause process)
 //	sleep S [CODE]        live S seconds, exit CODE (default 0); SIGTERM ends it with 143
@@ -55,6 +56,7 @@ func main() {
 		sleep(time.Duration(number(args, 1, 50))*time.Millisecond, number(args, 2, 0))
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
+		fmt.Println("ready")
 		sleepForever()
 	case "exit":
 		os.Exit(number(args, 1, 0))
@@ -112,6 +114,7 @@ func exitOnTerm(code int) {
 		<-signals
 		os.Exit(code)
 	}()
+	fmt.Println("ready")
 }
 
 // reapChildren collects what is reparented to a pause process that is PID 1.

@@ -35,6 +35,11 @@ const (
 	firstBackoff = time.Second
 	lastBackoff  = 20 * time.Second
 
+	// callLimit is how much longer the calls to the runtime may take when the
+	// end has come. They are not cut short at once: containerd 1.6 leaves a
+	// shim's socket behind when a start is cancelled at the wrong moment.
+	callLimit = 10 * time.Second
+
 	memoryLimit = 32 << 20 // bytes
 	grace       = 5 * time.Second
 )
@@ -59,26 +64,38 @@ var scenes = []scene{
 	{"mail-sender", ends("send", "sleepms", "300")},       // exit 0
 }
 
-// stage is one run of the workload.
+// stage is one run of the workload. The context of a scene is for its calls;
+// over is closed when the scene should come to its end.
 type stage struct {
 	driver *testruntime.Driver
+	over   <-chan struct{}
 	round  int
 	kept   []*testruntime.Pod
 }
 
 // Play runs the workload until ctx is done, and returns nil then, or the
-// first fault of the runtime.
+// first fault of the runtime. It may take some seconds to come to the end of
+// what it is doing.
 func Play(ctx context.Context, driver *testruntime.Driver) error {
 	ctx, cancel := context.WithCancel(ctx)
+	calls, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
+	var limit sync.WaitGroup
+	limit.Go(func() {
+		<-ctx.Done()
+		sleep(calls.Done(), callLimit)
+		cancelCalls()
+	})
+	defer limit.Wait()
+	defer cancelCalls()
 	defer cancel()
-	s := &stage{driver: driver}
+	s := &stage{driver: driver, over: ctx.Done()}
 	var wait sync.WaitGroup
 	var once sync.Once
 	var fault error
 	for _, part := range []func(context.Context) error{s.steady, s.crashLoop, s.rounds} {
 		wait.Go(func() {
 			// A call that fails because the end has come is no fault.
-			if err := part(ctx); err != nil && ctx.Err() == nil {
+			if err := part(calls); err != nil && ctx.Err() == nil {
 				once.Do(func() { fault = err })
 				cancel()
 			}
@@ -102,7 +119,7 @@ func (s *stage) steady(ctx context.Context) error {
 			return err
 		}
 	}
-	<-ctx.Done()
+	<-s.over
 	return nil
 }
 
@@ -127,7 +144,7 @@ func (s *stage) crashLoop(ctx context.Context) error {
 		}
 		last = r.ID
 		s.driver.Forget()
-		if !sleep(ctx, backoff) {
+		if !sleep(s.over, backoff) {
 			return nil
 		}
 		backoff = min(2*backoff, lastBackoff)
@@ -143,7 +160,7 @@ func (s *stage) rounds(ctx context.Context) error {
 			if err := s.perform(ctx, scene); err != nil {
 				return err
 			}
-			if !sleep(ctx, pause) {
+			if !sleep(s.over, pause) {
 				return nil
 			}
 		}
@@ -209,8 +226,11 @@ func stopped(ctx context.Context, s *stage, pod *testruntime.Pod) error {
 	if err != nil {
 		return err
 	}
-	if !sleep(ctx, time.Second) {
+	if !sleep(s.over, time.Second) {
 		return nil
+	}
+	if err := s.driver.Ready(ctx, id); err != nil {
+		return err
 	}
 	if err := s.driver.Stop(ctx, id, grace); err != nil {
 		return err
@@ -230,14 +250,14 @@ func startFails(ctx context.Context, s *stage, pod *testruntime.Pod) error {
 	return err
 }
 
-// sleep reports whether the time passed before ctx was done.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep reports whether the time passed before it was over.
+func sleep(over <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-ctx.Done():
+	case <-over:
 		return false
 	}
 }
