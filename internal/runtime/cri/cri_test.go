@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
@@ -138,6 +140,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Run("no permission", func(t *testing.T) {
 		err := Explain(status14, os.ErrPermission, "list the containers", "unix:///c.sock", "10s")
 		require.ErrorContains(t, err, "as root or as a member of the group")
+	})
+	t.Run("gone, in Docker's words", func(t *testing.T) {
+		err := Explain(status.Error(codes.Unknown, "Error: No such container: 4f"), nil, "inspect container 4f", "unix:///c.sock", "10s")
+		require.ErrorIs(t, err, runtime.ErrNotFound)
 	})
 	t.Run("hangs", func(t *testing.T) {
 		s, r := fake(t, crifake.Options{}, Options{Timeout: 50 * time.Millisecond})

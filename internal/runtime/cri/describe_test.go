@@ -4,6 +4,7 @@
 package cri
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -83,6 +84,21 @@ func TestDescribeWithoutLabelsListsSandboxesOncePerList(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 2, s.Calls("ListPodSandbox"))
 	assert.False(t, r.IsSandbox(gone))
+}
+
+func TestPodCacheIsBoundedByTheNode(t *testing.T) {
+	s, r := fake(t, crifake.Options{}, Options{})
+	first := s.Fill(1, 1)[0]
+	sandbox := described(t, r, first).Pod.SandboxID
+	for i := range fewestPods + 2 {
+		assert.LessOrEqual(t, len(r.pods.byID), fewestPods+2)
+		r.pods.add(container.Pod{SandboxID: strconv.Itoa(i)})
+	}
+	assert.False(t, r.IsSandbox(sandbox), "it was emptied")
+	assert.Equal(t, sandbox, described(t, r, first).Pod.SandboxID)
+	assert.True(t, r.IsSandbox(sandbox))
+	r.pods.fit(1 << 40)
+	assert.Equal(t, mostPods, r.pods.limit)
 }
 
 func TestDescribeWithoutSandboxOrLabels(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"google.golang.org/grpc/codes"
@@ -55,6 +56,10 @@ func Explain(err, dialed error, doing, endpoint, timeout string) error {
 		}
 		return wrap("the runtime is not running or is just restarting")
 	default:
+		// cri-dockerd passes Docker's answer on as it is.
+		if strings.Contains(strings.ToLower(err.Error()), "no such container") {
+			return fmt.Errorf("%s at %s: %w: %w", doing, endpoint, runtime.ErrNotFound, err)
+		}
 		if code == codes.Canceled || errors.Is(err, context.Canceled) {
 			return fmt.Errorf("%s at %s: %w", doing, endpoint, err)
 		}

@@ -40,6 +40,7 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 		out, err := r.stream(ctx, dst)
 		switch {
 		case err == nil && len(out) > from:
+			r.pods.fit(len(out) - from)
 			return out, nil
 		case err == nil:
 			// An empty stream is also what a server gives that has the method but not the feature. To believe it would be to
@@ -55,6 +56,7 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 	if err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, listAll, &answer, undecoded); err != nil {
 		return dst[:from], r.explain(err, "list the containers")
 	}
+	r.pods.fit(len(answer.summaries) - from)
 	return answer.summaries, nil
 }
 

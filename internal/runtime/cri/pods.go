@@ -24,13 +24,18 @@ const (
 	annotationRestartCount = "io.kubernetes.container.restartCount"
 )
 
-// maxPods bounds the cache of sandboxes. It is emptied when it is full: a miss costs a label lookup, or one call.
-const maxPods = 16384
+// The cache of sandboxes is bounded by the size of the node, as the last list showed it, and emptied when it is full: a miss
+// costs a look at the labels, or one call. Nothing else tells that a sandbox whose containers had labels is gone.
+const (
+	fewestPods = 1024
+	mostPods   = 16384
+)
 
 // podCache remembers pods by sandbox id. Its lock is never held over a call: the reader of an event stream takes it too.
 type podCache struct {
 	mu     sync.Mutex
 	byID   map[string]container.Pod
+	limit  int    // how many are kept
 	listed uint64 // the List during which the sandboxes were last listed
 }
 
@@ -44,10 +49,17 @@ func (p *podCache) get(id string) (container.Pod, bool) {
 func (p *podCache) add(pod container.Pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.byID == nil || len(p.byID) >= maxPods {
+	if p.byID == nil || len(p.byID) >= max(p.limit, fewestPods) {
 		p.byID = map[string]container.Pod{}
 	}
 	p.byID[pod.SandboxID] = pod
+}
+
+// fit sets how many are kept on a node of so many containers.
+func (p *podCache) fit(containers int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = min(fewestPods+2*containers, mostPods)
 }
 
 // due tells whether the sandboxes have not been listed since the given List, and takes note that they are now.
@@ -115,9 +127,9 @@ func (r *Runtime) listPods(ctx context.Context) error {
 	if err != nil {
 		return r.explain(err, "list the pod sandboxes")
 	}
-	pods := make(map[string]container.Pod, min(len(answer.GetItems()), maxPods))
+	pods := make(map[string]container.Pod, min(len(answer.GetItems()), mostPods))
 	for _, s := range answer.GetItems() {
-		if id := s.GetId(); id != "" && len(id) <= maxText && len(pods) < maxPods {
+		if id := s.GetId(); id != "" && len(id) <= maxText && len(pods) < mostPods {
 			pods[id] = podFrom(id, s.GetMetadata())
 		}
 	}
