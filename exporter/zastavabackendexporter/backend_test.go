@@ -73,12 +73,14 @@ type server struct {
 }
 
 func newServer(t *testing.T, replies ...reply) *server {
+	t.Helper()
 	s := unstarted(t, replies...)
 	s.Start()
 	return s
 }
 
 func unstarted(t *testing.T, replies ...reply) *server {
+	t.Helper()
 	s := &server{replies: replies}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got := &request{header: r.Header.Clone(), path: r.URL.Path, proto: r.Proto}

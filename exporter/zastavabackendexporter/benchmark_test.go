@@ -26,6 +26,7 @@ import (
 
 // discard answers what each API answers to a success, and keeps nothing.
 func discard(b *testing.B) (url string, received *atomic.Int64) {
+	b.Helper()
 	received = new(atomic.Int64)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
@@ -43,6 +44,7 @@ func discard(b *testing.B) (url string, received *atomic.Int64) {
 }
 
 func startExporter(b *testing.B, f exporter.Factory, cfg component.Config) exporter.Logs {
+	b.Helper()
 	exp, err := f.CreateLogs(context.Background(), exportertest.NewNopSettings(f.Type()), cfg)
 	require.NoError(b, err)
 	require.NoError(b, exp.Start(context.Background(), componenttest.NewNopHost()))

@@ -32,8 +32,8 @@ import (
 
 const testID = "test_id" // the attribute by which the checker knows its records
 
-// labelled makes a record of ours out of a record of the checker; its id rides in a label.
-func labelled(from plog.LogRecord) plog.Logs {
+// withID makes a record of ours out of a record of the checker; its id rides in a label.
+func withID(from plog.LogRecord) plog.Logs {
 	id, _ := from.Attributes().Get(testID)
 	tr := stopOf(0)
 	tr.Container.Labels = map[string]string{testID: id.Str()}
@@ -46,7 +46,7 @@ func labelled(from plog.LogRecord) plog.Logs {
 type recordsOfOurs struct{ exporter.Logs }
 
 func (r recordsOfOurs) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
-	return r.Logs.ConsumeLogs(ctx, labelled(logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)))
+	return r.Logs.ConsumeLogs(ctx, withID(logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)))
 }
 
 func factoryOfOurs() exporter.Factory {

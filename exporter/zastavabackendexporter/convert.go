@@ -71,18 +71,14 @@ func (p *payload) add(ev *backendapi.Event, resource, scope, rec int) {
 
 // foldToCore turns ev into one of the classic two kinds; false: it has no place among them.
 func foldToCore(ev *backendapi.Event) bool {
-	switch ev.Kind {
-	case backendapi.KindStart, backendapi.KindStop:
-		return true
-	case backendapi.KindRestart:
+	if ev.Kind == backendapi.KindRestart {
 		ev.Kind = backendapi.KindStart
 		annotations := make(map[string]string, len(ev.Annotations)+1) // the event's map is shared
 		maps.Copy(annotations, ev.Annotations)
 		annotations["restart"] = "true"
 		ev.Annotations = annotations
-		return true
 	}
-	return false
+	return ev.Kind == backendapi.KindStart || ev.Kind == backendapi.KindStop
 }
 
 // remaining copies the records of items out of logs, for another try.

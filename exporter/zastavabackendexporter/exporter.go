@@ -72,7 +72,6 @@ func newExporter(set exporter.Settings, cfg *Config) (*backendExporter, error) {
 		header:    header,
 		limit:     byteLimit{configured: cfg.MaxBatchBytes, now: time.Now},
 		health:    health{logger: set.Logger},
-		payloads:  sync.Pool{New: func() any { return new(payload) }},
 		now:       time.Now,
 	}, nil
 }
@@ -103,7 +102,10 @@ const maxPooledBytes = 8 << 20
 // pushLogs delivers the events in logs. Errors: consumererror.Logs with what is to be sent again; permanent where events
 // were refused and nothing is left to send.
 func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
-	p := e.payloads.Get().(*payload)
+	p, ok := e.payloads.Get().(*payload)
+	if !ok {
+		p = new(payload)
+	}
 	defer func() {
 		if cap(p.json) <= maxPooledBytes {
 			e.payloads.Put(p)
@@ -178,8 +180,7 @@ func (e *backendExporter) send(ctx context.Context, p *payload, s span) answer {
 
 // withoutURL takes the URL out of an HTTP client's error: it may hold credentials, and ours is told already.
 func withoutURL(err error) error {
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		return urlErr.Err
 	}
 	return err
@@ -187,10 +188,9 @@ func withoutURL(err error) error {
 
 // comeBack makes the error that has the rest sent again, and reports what the user has to mend.
 func (e *backendExporter) comeBack(a answer) error {
-	switch a.verdict {
-	case denied:
+	if a.verdict == denied {
 		e.health.ill(a.status, "check the exporter's auth, headers and tenant", a.err)
-	case misplaced:
+	} else if a.verdict == misplaced {
 		e.health.ill(a.status, "check the exporter's endpoint and events_path", a.err)
 	}
 	if a.retryAfter > 0 {

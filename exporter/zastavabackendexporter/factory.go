@@ -5,6 +5,7 @@ package zastavabackendexporter
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -65,7 +66,10 @@ func createDefaultConfig() component.Config {
 }
 
 func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
-	config := cfg.(*Config)
+	config, ok := cfg.(*Config)
+	if !ok {
+		return nil, fmt.Errorf("configuration is a %T, not a %T", cfg, config)
+	}
 	e, err := newExporter(set, config)
 	if err != nil {
 		return nil, err

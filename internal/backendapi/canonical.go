@@ -233,7 +233,8 @@ func (w *writer) key(name string) {
 	}
 	b = append(b, '"')
 	b = append(b, name...)
-	*w = append(b, '"', ':')
+	b = append(b, '"', ':')
+	*w = b
 }
 
 func (w *writer) text(name, value string) {

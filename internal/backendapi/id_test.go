@@ -26,12 +26,12 @@ func (w *what) id() string {
 }
 
 func whats() *rapid.Generator[what] {
-	// Few values each, and such as run into each other where they are joined without care.
-	part := rapid.SampledFrom([]string{"", "a", "b", "ab", "a1", "1", "11", "CONTAINER_STOP"})
+	// Few values each, so that near misses are drawn, and such as run into each other where they are joined without care.
+	part := rapid.SampledFrom([]string{"", "a", "a1", "CONTAINER_STOP"})
 	return rapid.Custom(func(t *rapid.T) what {
 		return what{
-			part.Draw(t, "engine"), part.Draw(t, "container"), rapid.SampledFrom(Kinds()).Draw(t, "kind"),
-			rapid.Int64Range(1, 12).Draw(t, "ns"), rapid.Uint32Range(0, 12).Draw(t, "ordinal"),
+			part.Draw(t, "engine"), part.Draw(t, "container"), rapid.SampledFrom([]Kind{KindStart, KindStop}).Draw(t, "kind"),
+			rapid.SampledFrom([]int64{1, 2, 11, 12}).Draw(t, "ns"), rapid.Uint32Range(0, 2).Draw(t, "ordinal"),
 		}
 	})
 }

@@ -4,7 +4,6 @@
 package backendapi
 
 import (
-	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -27,13 +26,13 @@ func validEvent() Event {
 			ImageID: "sha256:cd", Owner: &Owner{Kind: "ReplicaSet", Name: "api-7c9fbbd8b7"}, Labels: map[string]string{"app": "api"},
 		},
 		Run: &Run{
-			StartedAt: &started, FinishedAt: &finished, RestartCount: ptr(uint32(3)), ExitCode: ptr(uint32(137)), Signal: "SIGKILL",
+			StartedAt: &started, FinishedAt: &finished, RestartCount: new(uint32(3)), ExitCode: new(uint32(137)), Signal: "SIGKILL",
 			Reason: "OOMKilled", OOMKilled: true,
 		},
-		Previous:    &Previous{ContainerID: "containerd://3e", ExitCode: ptr(uint32(1)), Reason: "Error", FinishedAt: &started},
+		Previous:    &Previous{ContainerID: "containerd://3e", ExitCode: new(uint32(1)), Reason: "Error", FinishedAt: &started},
 		Process:     &Process{PID: 12345, Entrypoint: []string{"/entrypoint.sh", "--serve"}, Executable: "/usr/bin/python3.12"},
 		LoadedLibs:  []LoadedLib{{Path: "/usr/lib/libssl.so.3", SHA256: strings.Repeat("ab", 32), Size: 689288}},
-		Observation: Observation{Source: "stream", Precision: "exact", MissedRuns: ptr(uint32(0)), ObservedAt: &observed},
+		Observation: Observation{Source: "stream", Precision: "exact", MissedRuns: new(uint32(0)), ObservedAt: &observed},
 		Evidence:    []Evidence{{Signal: "cri.container.status", Value: "OOMKilled"}},
 		Annotations: map[string]string{"deployment": "cluster-a"},
 	}
@@ -84,7 +83,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"workload.labels", func(e *Event) { e.Workload.Labels = map[string]string{long: ""} }},
 		{"run.startedAt", func(e *Event) { e.Run.StartedAt = &time.Time{} }},
 		{"run.reason", func(e *Event) { e.Run.Reason = veryLong }},
-		{"previous.finishedAt", func(e *Event) { e.Previous.FinishedAt = ptr(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)) }},
+		{"previous.finishedAt", func(e *Event) { e.Previous.FinishedAt = new(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)) }},
 		{"crashLoop.windowSeconds", func(e *Event) { e.CrashLoop = &CrashLoop{WindowSeconds: math.NaN()} }},
 		{"gap", func(e *Event) { e.Kind = KindObserverGap }},
 		{"gap.cause", func(e *Event) { e.Gap = &Gap{From: e.When, To: e.When} }},
@@ -108,12 +107,12 @@ func TestValidateNamesTheField(t *testing.T) {
 
 func TestValidateTellsAllFaults(t *testing.T) {
 	err := (&Event{}).Validate()
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the shape of errors.Join is what is looked at
+	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
 	var fields []string
 	for _, e := range joined.Unwrap() {
 		var fault *FieldError
-		require.True(t, errors.As(e, &fault))
+		require.ErrorAs(t, e, &fault)
 		fields = append(fields, fault.Field)
 	}
 	assert.Equal(t, []string{"eventId", "when", "kind", "tenant", "node", "runtime.engine", "observation.source", "workload"}, fields)

@@ -43,6 +43,8 @@ const (
 )
 
 // Record attributes: what one record says.
+//
+//nolint:gosec // G101 takes the names for credentials
 const (
 	AttrEventID            = "zastava.event.id"
 	AttrEventRevision      = "zastava.event.revision"

@@ -153,16 +153,13 @@ func gapBody(g *container.Gap) string {
 
 // severity: what ended badly warns, what memory or repetition killed is an error, the rest informs.
 func severity(t *container.Transition) plog.SeverityNumber {
-	switch t.Kind {
-	case container.KindOOM, container.KindCrashLoop:
+	stopped := t.Kind == container.KindStopped
+	switch {
+	case t.Kind == container.KindOOM, t.Kind == container.KindCrashLoop, stopped && t.Run.OOMKilled:
 		return plog.SeverityNumberError
-	case container.KindStopped:
-		if t.Run.OOMKilled {
-			return plog.SeverityNumberError
-		}
-		if t.Run.Failed() {
-			return plog.SeverityNumberWarn
-		}
+	case stopped && t.Run.Failed():
+		return plog.SeverityNumberWarn
+	default:
+		return plog.SeverityNumberInfo
 	}
-	return plog.SeverityNumberInfo
 }

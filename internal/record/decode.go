@@ -16,7 +16,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// ErrForeign: the record is not of this schema. It has no event name of ours, or no zastava.event.id.
+// ErrForeign says that a record is not of this schema: it has no event name of ours, or no zastava.event.id.
 var ErrForeign = errors.New("not a Zastava event record")
 
 // InvalidError is a record of this schema that lacks what an event cannot be without, or holds what the wire format has no
@@ -267,7 +267,8 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 			ev.Process = &p.process
 		}
 	}
-	return ev, invalid(&ev)
+	err := invalid(&ev)
+	return ev, err
 }
 
 // observation fills in when and how. A record without a time of its own happened at or before it was observed.
@@ -303,8 +304,7 @@ func invalid(ev *backendapi.Event) error {
 		attribute = AttrSource
 	default:
 		err := ev.Validate()
-		var fault *backendapi.FieldError
-		if errors.As(err, &fault) {
+		if fault, ok := errors.AsType[*backendapi.FieldError](err); ok {
 			return &InvalidError{ev.EventID, fault.Field, fault.Detail}
 		}
 		return err

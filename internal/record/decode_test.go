@@ -45,8 +45,6 @@ func encodeStop() plog.Logs {
 	return batch.Logs()
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func TestDecodeGivesTheContractsEvent(t *testing.T) {
 	rl, lr := one(overTheWire(t, encodeStop()))
 	got, err := sampleDecoder().Origin(rl.Resource()).Event(lr)
@@ -64,11 +62,11 @@ func TestDecodeGivesTheContractsEvent(t *testing.T) {
 			Labels:      map[string]string{"app": "api", "tier": "backend"},
 		},
 		Run: &backendapi.Run{
-			StartedAt: ptr(started), FinishedAt: ptr(finished), RestartCount: ptr(uint32(3)), ExitCode: ptr(uint32(137)),
+			StartedAt: new(started), FinishedAt: new(finished), RestartCount: new(uint32(3)), ExitCode: new(uint32(137)),
 			Signal: "SIGKILL", Reason: "OOMKilled", OOMKilled: true,
 		},
 		Process:     &backendapi.Process{PID: 12345},
-		Observation: backendapi.Observation{Source: "stream", Precision: "exact", MissedRuns: ptr(uint32(0)), ObservedAt: ptr(observed)},
+		Observation: backendapi.Observation{Source: "stream", Precision: "exact", MissedRuns: new(uint32(0)), ObservedAt: new(observed)},
 		Annotations: map[string]string{"team": "payments", "deployment": "cluster-a"},
 	}, got)
 }
@@ -85,7 +83,7 @@ func TestDecodeGap(t *testing.T) {
 		Runtime: backendapi.Runtime{Engine: "containerd", Version: "2.4.2"},
 		Gap:     &backendapi.Gap{Runtime: "main", From: started, To: finished, Cause: "list_failed", Folded: 4},
 		Observation: backendapi.Observation{
-			Source: "list", Precision: "window", WindowStart: ptr(started), MissedUnknown: true, ObservedAt: ptr(observed),
+			Source: "list", Precision: "window", WindowStart: new(started), MissedUnknown: true, ObservedAt: new(observed),
 		},
 		Annotations: map[string]string{"deployment": "cluster-a"},
 	}, got)
@@ -108,7 +106,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 	for _, tt := range []struct {
 		desc   string
 		change func(plog.ResourceLogs, plog.LogRecord)
-		check  func(*testing.T, *backendapi.Event)
+		check  func(*assert.Assertions, *backendapi.Event)
 	}{
 		{
 			"numbers became strings",
@@ -117,33 +115,33 @@ func TestDecodeAfterProcessors(t *testing.T) {
 				lr.Attributes().PutStr(AttrOOMKilled, "true")
 				lr.Attributes().PutStr(AttrEventRevision, "2")
 			},
-			func(t *testing.T, ev *backendapi.Event) {
-				assert.Equal(t, uint32(4294967295), *ev.Run.ExitCode)
-				assert.True(t, ev.Run.OOMKilled)
-				assert.Equal(t, uint32(2), ev.Revision)
+			func(a *assert.Assertions, ev *backendapi.Event) {
+				a.Equal(uint32(4294967295), *ev.Run.ExitCode)
+				a.True(ev.Run.OOMKilled)
+				a.Equal(uint32(2), ev.Revision)
 			},
 		},
 		{
 			"numbers became doubles",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().PutDouble(AttrExitCode, 137) },
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, uint32(137), *ev.Run.ExitCode) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(uint32(137), *ev.Run.ExitCode) },
 		},
 		{
 			"an exit code is written as signed",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().PutInt(AttrExitCode, -1) },
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, uint32(4294967295), *ev.Run.ExitCode) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(uint32(4294967295), *ev.Run.ExitCode) },
 		},
 		{
 			"an exit code says nothing usable",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().PutStr(AttrExitCode, "n/a") },
-			func(t *testing.T, ev *backendapi.Event) { assert.Nil(t, ev.Run.ExitCode) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Nil(ev.Run.ExitCode) },
 		},
 		{
 			"times became integers",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) {
 				lr.Attributes().PutInt(AttrRunStartedAt, started.UnixNano())
 			},
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, started, *ev.Run.StartedAt) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(started, *ev.Run.StartedAt) },
 		},
 		{
 			"a time is no time",
@@ -151,9 +149,9 @@ func TestDecodeAfterProcessors(t *testing.T) {
 				lr.Attributes().PutStr(AttrRunStartedAt, "yesterday")
 				lr.Attributes().PutStr(AttrRunFinishedAt, "9999-12-31T23:59:59-12:00")
 			},
-			func(t *testing.T, ev *backendapi.Event) {
-				assert.Nil(t, ev.Run.StartedAt)
-				assert.Nil(t, ev.Run.FinishedAt)
+			func(a *assert.Assertions, ev *backendapi.Event) {
+				a.Nil(ev.Run.StartedAt)
+				a.Nil(ev.Run.FinishedAt)
 			},
 		},
 		{
@@ -162,20 +160,20 @@ func TestDecodeAfterProcessors(t *testing.T) {
 				lr.Attributes().PutStr("event.name", lr.EventName())
 				lr.SetEventName("")
 			},
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, backendapi.KindStop, ev.Kind) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(backendapi.KindStop, ev.Kind) },
 		},
 		{
 			"the time is gone",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.SetTimestamp(0) },
-			func(t *testing.T, ev *backendapi.Event) {
-				assert.Equal(t, observed, ev.When)
-				assert.Equal(t, "window", ev.Observation.Precision)
+			func(a *assert.Assertions, ev *backendapi.Event) {
+				a.Equal(observed, ev.When)
+				a.Equal("window", ev.Observation.Precision)
 			},
 		},
 		{
 			"the node name is gone",
 			func(rl plog.ResourceLogs, _ plog.LogRecord) { rl.Resource().Attributes().Remove(AttrK8sNodeName) },
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, "ip-10-0-1-23", ev.Node) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal("ip-10-0-1-23", ev.Node) },
 		},
 		{
 			"node and host are gone",
@@ -183,7 +181,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 				rl.Resource().Attributes().Remove(AttrK8sNodeName)
 				rl.Resource().Attributes().Remove(AttrHostName)
 			},
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, "fallback", ev.Node) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal("fallback", ev.Node) },
 		},
 		{
 			"tags became a string, the manifest digest is gone",
@@ -191,9 +189,9 @@ func TestDecodeAfterProcessors(t *testing.T) {
 				rl.Resource().Attributes().PutStr(AttrImageTags, "1.8")
 				rl.Resource().Attributes().Remove(AttrManifestDigest)
 			},
-			func(t *testing.T, ev *backendapi.Event) {
-				assert.Equal(t, "ghcr.io/acme/api:1.8", ev.Workload.ImageRef)
-				assert.Equal(t, "sha256:ab00000000000000000000000000000000000000000000000000000000000002", ev.Workload.ImageDigest)
+			func(a *assert.Assertions, ev *backendapi.Event) {
+				a.Equal("ghcr.io/acme/api:1.8", ev.Workload.ImageRef)
+				a.Equal("sha256:ab00000000000000000000000000000000000000000000000000000000000002", ev.Workload.ImageDigest)
 			},
 		},
 		{
@@ -205,9 +203,9 @@ func TestDecodeAfterProcessors(t *testing.T) {
 				m.PutStr("k8s.pod.label.app", "from the pod")
 				m.PutStr("k8s.pod.labels.release", "r1")
 			},
-			func(t *testing.T, ev *backendapi.Event) {
-				assert.Equal(t, &backendapi.Owner{Kind: "ReplicaSet", Name: "api-7c9fbbd8b7"}, ev.Workload.Owner)
-				assert.Equal(t, map[string]string{"app": "api", "tier": "backend", "release": "r1"}, ev.Workload.Labels)
+			func(a *assert.Assertions, ev *backendapi.Event) {
+				a.Equal(&backendapi.Owner{Kind: "ReplicaSet", Name: "api-7c9fbbd8b7"}, ev.Workload.Owner)
+				a.Equal(map[string]string{"app": "api", "tier": "backend", "release": "r1"}, ev.Workload.Labels)
 			},
 		},
 		{
@@ -215,7 +213,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			func(rl plog.ResourceLogs, _ plog.LogRecord) {
 				rl.Resource().Attributes().PutStr(AttrAnnotationPrefix+"deployment", "forged")
 			},
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, "cluster-a", ev.Annotations["deployment"]) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal("cluster-a", ev.Annotations["deployment"]) },
 		},
 		{
 			"labels are larger than the wire format takes",
@@ -223,8 +221,8 @@ func TestDecodeAfterProcessors(t *testing.T) {
 				rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix+"big", strings.Repeat("x", backendapi.MaxText+1))
 				rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix, "no key")
 			},
-			func(t *testing.T, ev *backendapi.Event) {
-				assert.Equal(t, map[string]string{"app": "api", "tier": "backend"}, ev.Workload.Labels)
+			func(a *assert.Assertions, ev *backendapi.Event) {
+				a.Equal(map[string]string{"app": "api", "tier": "backend"}, ev.Workload.Labels)
 			},
 		},
 		{
@@ -235,12 +233,12 @@ func TestDecodeAfterProcessors(t *testing.T) {
 					rl.Resource().Attributes().PutStr(attrPodLabelPrefix+"p"+strconv.Itoa(i), "")
 				}
 			},
-			func(t *testing.T, ev *backendapi.Event) { assert.Len(t, ev.Workload.Labels, backendapi.MaxPairs) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Len(ev.Workload.Labels, backendapi.MaxPairs) },
 		},
 		{
 			"the restart count is left on the resource only",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().Remove(AttrRestartCount) },
-			func(t *testing.T, ev *backendapi.Event) { assert.Equal(t, uint32(3), *ev.Run.RestartCount) },
+			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(uint32(3), *ev.Run.RestartCount) },
 		},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
@@ -248,7 +246,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			tt.change(rl, lr)
 			ev, err := sampleDecoder().Origin(rl.Resource()).Event(lr)
 			require.NoError(t, err)
-			tt.check(t, &ev)
+			tt.check(assert.New(t), &ev)
 		})
 	}
 }

@@ -39,7 +39,7 @@ func (e *Encoder) NewBatch() *Batch {
 	return &Batch{enc: e, logs: plog.NewLogs()}
 }
 
-// Batch collects the log records of transitions. Neighbouring transitions of one container share a ResourceLogs. It
+// Batch collects the log records of transitions. Transitions of one container that follow each other share a ResourceLogs. It
 // belongs to one goroutine.
 type Batch struct {
 	enc      *Encoder

@@ -90,7 +90,7 @@ func TestEveryAttributeIsInTheSchema(t *testing.T) {
 	}
 }
 
-func TestNeighboursOfOneContainerShareAResource(t *testing.T) {
+func TestConsecutiveTransitionsOfOneContainerShareAResource(t *testing.T) {
 	all := sampleTransitions()
 	other := sampleContainer()
 	other.ID = "other"

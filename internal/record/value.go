@@ -107,6 +107,7 @@ func seconds(v pcommon.Value) float64 {
 		f = float64(v.Int())
 	case pcommon.ValueTypeStr:
 		f, _ = strconv.ParseFloat(v.Str(), 64)
+	default:
 	}
 	if f < 0 || math.IsNaN(f) || math.IsInf(f, 0) {
 		return 0
@@ -126,6 +127,7 @@ func instant(v pcommon.Value) (time.Time, bool) {
 		at = parsed.UTC()
 	case pcommon.ValueTypeInt:
 		at = time.Unix(0, v.Int()).UTC()
+	default:
 	}
 	if !backendapi.PlausibleTime(at) {
 		return time.Time{}, false
