@@ -200,7 +200,7 @@ func fencesOf(path string) (map[string][]byte, error) {
 		switch {
 		case where == "" && (strings.HasPrefix(trimmed, "```yaml") || strings.HasPrefix(trimmed, "```yml")):
 			where, fence = fmt.Sprintf(" line %04d", n), nil
-			indent = line[:strings.Index(line, "`")]
+			indent, _, _ = strings.Cut(line, "`")
 		case where != "" && trimmed == "```":
 			fences[where], where = fence, ""
 		case where != "":
