@@ -95,7 +95,7 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 		return nil, fmt.Errorf("start the backend: %w", err)
 	}
 	b := &Backend{
-		opts: opts, log: opts.Logger, store: s, reader: reader, page: page.New(s, opts.Now),
+		opts: opts, log: opts.Logger, store: s, reader: reader, page: page.New(s, opts.Now, opts.Logger),
 		limits:    newLimits(opts.Rate, opts.MaxBatchEvents),
 		metrics:   newMetrics(),
 		ingesting: make(chan struct{}, maxIngesting),

@@ -1,27 +1,117 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package page is
+// Package page shows people what the store knows: containers now, what happened, and the timeline of each container. It is
+// plain HTML from the server; a small script of our own keeps it current by asking for the same page again when the event
+// stream says that something happened, so there is one place that knows how a thing looks. It loads nothing from elsewhere,
+// and everything that came from outside is escaped.
 package page
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"mime"
 	"net/http"
+	"path"
 	"regexp"
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/backend/store"
+	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// policy lets the page use its own script, style and stream, and nothing else.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// renderTimeout bounds the queries of one page.
+const renderTimeout = 15 * time.Second
+
+// Page serves the pages.
 type Page struct {
-	store *store.Store
-	now   func() time.Time
+	store     *store.Store
+	now       func() time.Time
+	log       *slog.Logger
+	templates *template.Template
 }
 
-func New(s *store.Store, now func() time.Time) *Page { return &Page{s, now} }
+// New makes the page of a store. now is the clock that "the last hour" is counted back from.
+func New(s *store.Store, now func() time.Time, log *slog.Logger) *Page {
+	return &Page{
+		store: s, now: now, log: log,
+		templates: template.Must(template.New("").Funcs(functions).ParseFS(templateFiles, "templates/*.html")),
+	}
+}
 
-func (p *Page) Overview(w http.ResponseWriter, r *http.Request)  {}
-func (p *Page) Container(w http.ResponseWriter, r *http.Request) {}
-func (p *Page) Asset(w http.ResponseWriter, r *http.Request)     {}
+// Overview serves GET /.
+func (p *Page) Overview(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), renderTimeout)
+	defer cancel()
+	v, err := p.overview(ctx, r)
+	p.render(w, r, "overview.html", http.StatusOK, v, err)
+}
+
+// Container serves GET /containers/{id}.
+func (p *Page) Container(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), renderTimeout)
+	defer cancel()
+	id := ContainerID(r)
+	v, err := p.container(ctx, r, id)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrAmbiguous) {
+		p.render(w, r, "missing.html", http.StatusNotFound, missingView{ID: id, Ambiguous: errors.Is(err, store.ErrAmbiguous)}, nil)
+		return
+	}
+	p.render(w, r, "container.html", http.StatusOK, v, err)
+}
+
+func (p *Page) render(w http.ResponseWriter, r *http.Request, name string, status int, view any, err error) {
+	var out bytes.Buffer
+	if err == nil {
+		err = p.templates.ExecuteTemplate(&out, name, view)
+	}
+	if err != nil {
+		if r.Context().Err() == nil {
+			p.log.Error("A page could not be made", "path", r.URL.Path, "error", err)
+		}
+		http.Error(w, "The page could not be made; the backend's log says why.", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(out.Bytes())
+}
+
+// Asset serves GET /assets/{file}.
+func (p *Page) Asset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	content, err := fs.ReadFile(assetFiles, path.Join("assets", name))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	digest := sha256.Sum256(content)
+	h := w.Header()
+	h.Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+	h.Set("Cache-Control", "no-cache") // asked for again each time, answered with 304 while it is the same
+	h.Set("ETag", `"`+hex.EncodeToString(digest[:8])+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+}
 
 // cleaned matches <engine>:/<id>, which is what is left of an unescaped <engine>://<id> after the server and browsers have
 // cleaned the path.
@@ -31,3 +121,5 @@ var cleaned = regexp.MustCompile(`^([a-z][a-z0-9+.-]*):/([^/].*)$`)
 func ContainerID(r *http.Request) string {
 	return cleaned.ReplaceAllString(r.PathValue("id"), "$1://$2")
 }
+
+func tenantOf(r *http.Request) string { return r.Header.Get(backendapi.HeaderTenant) }
