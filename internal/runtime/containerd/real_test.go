@@ -8,6 +8,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -242,4 +243,44 @@ func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
 	require.NoError(t, d.Stop(t.Context(), id, 5*time.Second))
 	n.one(t, id, runtime.NoticeExited)
 	require.NoError(t, d.RemovePod(t.Context(), pod))
+}
+
+// TestRealCRIEventStream reads the stream that is not used on containerd by default, where the version has it: CRI-O, whose
+// stream is alike, cannot be had here.
+func TestRealCRIEventStream(t *testing.T) {
+	c := testruntime.ForTest(t)
+	d, r := c.Driver(), connect(t, c)
+	n, ready, ended := &notices{}, make(chan struct{}), make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { ended <- cri.WithEvents(r.Runtime).Watch(ctx, func() { close(ready) }, n.post) }()
+	if strings.HasPrefix(c.Version(), "1.6.") {
+		require.ErrorIs(t, <-ended, runtime.ErrNoStream)
+		return
+	}
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("watch ended: %v", err)
+	}
+	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "one"})
+	require.NoError(t, err)
+	truth, err := d.Play(t.Context(), pod, testruntime.Life{Name: "fails", Args: []string{"exit", "3"}}, 0)
+	require.NoError(t, err)
+	exited := n.one(t, truth.ID, runtime.NoticeExited)
+	assert.EqualValues(t, 3, exited.ExitCode)
+	assert.Equal(t, truth.FinishedAt, exited.At)
+	require.NotNil(t, exited.Snapshot)
+	assert.Equal(t, "Error", exited.Snapshot.Run.Reason)
+	assert.Equal(t, pod.ID, exited.Snapshot.Container.Pod.SandboxID)
+	require.NoError(t, d.RemovePod(t.Context(), pod))
+	n.one(t, truth.ID, runtime.NoticeDeleted)
+	n.mu.Lock()
+	for _, s := range n.all {
+		// A deleted sandbox carries no status, and is told by nothing when no list showed a container of it.
+		assert.True(t, s.ID != pod.ID || s.Kind == runtime.NoticeDeleted, "kind %d about the sandbox", s.Kind)
+	}
+	n.mu.Unlock()
+	cancel()
+	require.NoError(t, <-ended)
 }
