@@ -11,17 +11,15 @@ import (
 )
 
 // pace says how long to wait before the next try.
-type pace struct{ b *backoff.ExponentialBackOff }
+type pace struct{ *backoff.ExponentialBackOff }
 
 func newBackoff(o BackoffOptions) pace {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.Multiplier = o.Initial, o.Max, 2
+	b := &backoff.ExponentialBackOff{InitialInterval: o.Initial, MaxInterval: o.Max, Multiplier: o.Multiplier, RandomizationFactor: o.Jitter}
 	b.Reset()
 	return pace{b}
 }
 
-func (p pace) next() time.Duration { return p.b.NextBackOff() }
-func (p pace) reset()              { p.b.Reset() }
+func (p pace) next() time.Duration { return p.NextBackOff() }
 
 // sleep waits for d and tells whether ctx still goes on.
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -192,6 +192,10 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 		e.started = false
 	case e.started:
 		l.await(e)
+	case l.streaming:
+		// A start that fails has no event: a container that is slow to start is looked at again, ever more seldom.
+		age := look.At.Sub(snap.Container.CreatedAt)
+		l.recheckAfter(e.id, min(max(age, l.opts.RecheckAfterStop), l.opts.ResyncInterval))
 	}
 	c := l.tracker.Observe(snap, look)
 	if !l.take(&c) {

@@ -269,7 +269,7 @@ func (l *loop) regainedSight(ctx context.Context, r listed) {
 		return
 	}
 	l.blind = false
-	l.pace.reset()
+	l.pace.Reset()
 	if l.first {
 		return
 	}

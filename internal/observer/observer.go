@@ -47,10 +47,13 @@ type Options struct {
 	RecheckAfterStop time.Duration // when a stop's reason is looked at once more; 0 = 1 s
 }
 
-// BackoffOptions is how long to wait for a runtime that does not answer, doubling from Initial to Max, with jitter.
+// BackoffOptions is how long to wait for a runtime that does not answer: from Initial to Max, growing by Multiplier, with
+// Jitter (0 to 1) of each wait left to chance.
 type BackoffOptions struct {
-	Initial time.Duration
-	Max     time.Duration
+	Initial    time.Duration
+	Max        time.Duration
+	Multiplier float64
+	Jitter     float64
 }
 
 // Item is what the sink gets: the transitions of one container in order, or a gap.

@@ -264,7 +264,7 @@ type bench struct {
 func observe(t *testing.T, rt runtime.Runtime, base *scripted, change func(*bench, *Options)) *bench {
 	t.Helper()
 	b := &bench{rt: base, sink: &kept{}, tel: &counted{}}
-	opts := Options{Name: "test", PollInterval: 2 * time.Second, ResyncInterval: time.Minute, Timeout: 5 * time.Second, Backoff: BackoffOptions{time.Second, time.Minute}}
+	opts := Options{Name: "test", PollInterval: 2 * time.Second, ResyncInterval: time.Minute, Timeout: 5 * time.Second, Backoff: BackoffOptions{time.Second, time.Minute, 2, 0.5}}
 	if change != nil {
 		change(b, &opts)
 	}
@@ -650,6 +650,21 @@ func TestANoticeBeforeTheStatusIsThere(t *testing.T) {
 		b.stop()
 		assert.Equal(t, []string{"b created", "b started", "b stopped"}, b.sink.told()[2:])
 		assert.EqualValues(t, 9, b.sink.trs[4].Run.ExitCode)
+	})
+}
+
+func TestAStartThatFailsWithoutAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(time.Second)
+		r.create("a")
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeCreated})
+		pass(100 * time.Millisecond)
+		r.exit("a", 128, "StartError")
+		pass(2 * time.Second)
+		b.stop()
+		assert.Equal(t, []string{"a created", "a stopped"}, b.sink.told(), "long before the next list")
 	})
 }
 

@@ -40,7 +40,7 @@ func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
 			l.log.Info("the runtime has no event stream; its list is polled", "runtime", l.opts.Name, "look_again_in", delay)
 		default:
 			if up && time.Since(began) > l.opts.Backoff.Max {
-				wait.reset()
+				wait.Reset()
 				delay = wait.next()
 			}
 			l.log.Warn("the event stream ended; polling until it is back", "runtime", l.opts.Name, "retry_in", delay, "error", err)

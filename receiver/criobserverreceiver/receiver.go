@@ -113,7 +113,9 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	}
 	opts := observer.Options{
 		Name: name, PollInterval: r.cfg.PollInterval, ResyncInterval: r.cfg.ResyncInterval, Timeout: r.cfg.Timeout,
-		Backoff: observer.BackoffOptions{Initial: r.cfg.Backoff.InitialInterval, Max: r.cfg.Backoff.MaxInterval},
+		Backoff: observer.BackoffOptions{
+			Initial: r.cfg.Backoff.InitialInterval, Max: r.cfg.Backoff.MaxInterval, Multiplier: r.cfg.Backoff.Multiplier, Jitter: r.cfg.Backoff.RandomizationFactor,
+		},
 		Tracker: tracker.Options{
 			Inventory: r.cfg.InitialInventory, CrashLoopThreshold: r.cfg.CrashLoop.Threshold, CrashLoopWindow: r.cfg.CrashLoop.Window,
 		},
