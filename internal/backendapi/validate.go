@@ -173,7 +173,7 @@ func (c *check) fault(field, detail string) {
 }
 
 func (c *check) length(field, value string, most int) {
-	if !fits(value, most) {
+	if !Fits(value, most) {
 		c.fault(field, fmt.Sprintf("must have at most %d characters", most))
 	}
 }
@@ -229,10 +229,11 @@ func (c *check) pairs(field string, pairs map[string]string) {
 
 // PairFits tells whether a label or annotation is within the limits.
 func PairFits(key, value string) bool {
-	return key != "" && fits(key, MaxName) && fits(value, MaxText)
+	return key != "" && Fits(key, MaxName) && Fits(value, MaxText)
 }
 
-func fits(s string, most int) bool { return len(s) <= most || utf8.RuneCountInString(s) <= most }
+// Fits tells whether s has at most so many Unicode code points.
+func Fits(s string, most int) bool { return len(s) <= most || utf8.RuneCountInString(s) <= most }
 
 func (c *check) observation(o *Observation) {
 	if !slices.Contains(Sources, o.Source) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,39 +65,39 @@ func (d *Decoder) Origin(res pcommon.Resource) *Origin {
 	for key, v := range res.Attributes().All() {
 		switch key {
 		case AttrHostName:
-			hostName = text(v)
+			hostName = name(v)
 		case AttrK8sNodeName:
-			nodeName = text(v)
+			nodeName = name(v)
 		case AttrContainerID:
 			id = text(v)
 		case AttrContainerName:
-			containerName = text(v)
+			containerName = name(v)
 		case AttrK8sContainerName:
-			k8sContainerName = text(v)
+			k8sContainerName = name(v)
 		case AttrRuntimeName:
 			o.runtime.Engine = text(v)
 		case AttrRuntimeVersion:
-			o.runtime.Version = text(v)
+			o.runtime.Version = name(v)
 		case AttrRuntimeConfigured:
-			o.configured = text(v)
+			o.configured = name(v)
 		case AttrImageName:
 			imageName = text(v)
 		case AttrImageTags:
 			imageTag = first(v)
 		case AttrImageReference:
-			w.ImageRef = text(v)
+			w.ImageRef = prose(v)
 		case AttrImageID:
-			w.ImageID = text(v)
+			w.ImageID = name(v)
 		case AttrImageRepoDigests:
 			repoDigest = first(v)
 		case AttrManifestDigest:
-			w.ImageDigest = text(v)
+			w.ImageDigest = name(v)
 		case AttrPodName:
-			w.Pod = text(v)
+			w.Pod = name(v)
 		case AttrPodUID:
-			w.PodUID = text(v)
+			w.PodUID = name(v)
 		case AttrNamespaceName:
-			w.Namespace = text(v)
+			w.Namespace = name(v)
 		case AttrK8sRestartCount:
 			o.restarts, o.restartsSet = u32(v)
 		default:
@@ -123,10 +124,10 @@ func (d *Decoder) Origin(res pcommon.Resource) *Origin {
 	}
 	w.Container = firstOf(k8sContainerName, containerName)
 	if w.ImageRef == "" && imageName != "" {
-		w.ImageRef = joinReference(imageName, imageTag)
+		w.ImageRef = within(joinReference(imageName, imageTag), backendapi.MaxText)
 	}
 	if w.ImageDigest == "" {
-		w.ImageDigest = digestOf(repoDigest)
+		w.ImageDigest = within(digestOf(repoDigest), backendapi.MaxName)
 	}
 	if w.Pod != "" || w.PodUID != "" {
 		w.Platform = backendapi.PlatformKubernetes
@@ -183,9 +184,9 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 		case AttrExitCode:
 			run.ExitCode = u32Into(v, &p.exit)
 		case AttrExitSignal:
-			run.Signal = text(v)
+			run.Signal = name(v)
 		case AttrExitReason:
-			run.Reason = text(v)
+			run.Reason = prose(v)
 		case AttrOOMKilled:
 			run.OOMKilled = truth(v)
 		case AttrProcessPID:
@@ -195,7 +196,7 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 		case AttrPreviousExitCode:
 			prev.ExitCode = u32Into(v, &p.prevExit)
 		case AttrPreviousReason:
-			prev.Reason = text(v)
+			prev.Reason = prose(v)
 		case AttrPreviousFinishedAt:
 			prev.FinishedAt = timeInto(v, &p.prevFinished)
 		case AttrCrashLoopCount:
@@ -205,11 +206,13 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 		case AttrCrashLoopExitCode:
 			loop.ExitCode = u32Into(v, &p.loopExit)
 		case AttrCrashLoopReason:
-			loop.Reason = text(v)
+			loop.Reason = prose(v)
 		case AttrSource:
 			ev.Observation.Source = text(v)
 		case AttrPrecision:
-			ev.Observation.Precision = text(v)
+			if precision := text(v); slices.Contains(backendapi.Precisions, precision) {
+				ev.Observation.Precision = precision
+			}
 		case AttrWindowStart:
 			ev.Observation.WindowStart = timeInto(v, &p.windowStart)
 		case AttrMissedRuns:
@@ -221,7 +224,7 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 		case AttrGapTo:
 			gap.To, _ = instant(v)
 		case AttrGapCause:
-			gap.Cause = text(v)
+			gap.Cause = name(v)
 		case AttrGapFolded:
 			gap.Folded, _ = u64(v)
 		}
@@ -255,7 +258,7 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 			ev.Run = run
 		}
 		if previousID != "" {
-			prev.ContainerID = containerURI(o.runtime.Engine, previousID)
+			prev.ContainerID = within(containerURI(o.runtime.Engine, previousID), backendapi.MaxName)
 		}
 		if *prev != (backendapi.Previous{}) {
 			ev.Previous = prev
@@ -339,8 +342,8 @@ func firstOf(values ...string) string {
 	return ""
 }
 
-// put adds a label or annotation that the wire format has room for. One that is too large is left out rather than cut:
-// absent means unknown, and half a value would be a lie. Half of the room is for what is merged in later.
+// put adds a label or annotation that the wire format has room for. One that is too large is left out rather than cut, as
+// name and prose do. Half of the room is for what is merged in later.
 func put(m *map[string]string, key, value string) {
 	if !backendapi.PairFits(key, value) || len(*m) >= backendapi.MaxPairs/2 {
 		return

@@ -216,6 +216,20 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal("cluster-a", ev.Annotations["deployment"]) },
 		},
 		{
+			"texts are longer than the wire format takes",
+			func(rl plog.ResourceLogs, lr plog.LogRecord) {
+				lr.Attributes().PutStr(AttrExitReason, strings.Repeat("x", backendapi.MaxText+1))
+				rl.Resource().Attributes().PutStr(AttrPodName, strings.Repeat("x", backendapi.MaxName+1))
+				lr.Attributes().PutStr(AttrPrecision, "guess")
+			},
+			func(a *assert.Assertions, ev *backendapi.Event) {
+				a.Empty(ev.Run.Reason)
+				a.Empty(ev.Workload.Pod)
+				a.Empty(ev.Observation.Precision)
+				a.Equal(uint32(137), *ev.Run.ExitCode)
+			},
+		},
+		{
 			"labels are larger than the wire format takes",
 			func(rl plog.ResourceLogs, _ plog.LogRecord) {
 				rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix+"big", strings.Repeat("x", backendapi.MaxText+1))

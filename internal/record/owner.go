@@ -26,16 +26,16 @@ type owners [len(ownerKinds)]string
 func (o *owners) take(key string, v pcommon.Value) {
 	for i := range ownerKinds {
 		if ownerKinds[i].attribute == key {
-			o[i] = text(v)
+			o[i] = name(v)
 			return
 		}
 	}
 }
 
 func (o *owners) best() *backendapi.Owner {
-	for i, name := range o {
-		if name != "" {
-			return &backendapi.Owner{Kind: ownerKinds[i].kind, Name: name}
+	for i, owner := range o {
+		if owner != "" {
+			return &backendapi.Owner{Kind: ownerKinds[i].kind, Name: owner}
 		}
 	}
 	return nil

@@ -30,6 +30,18 @@ func text(v pcommon.Value) string {
 	}
 }
 
+// name and prose give texts that the wire format has room for, and "" for longer ones: absent means unknown, half a text
+// would be a lie, and an event without its reason is better than none.
+func name(v pcommon.Value) string  { return within(text(v), backendapi.MaxName) }
+func prose(v pcommon.Value) string { return within(text(v), backendapi.MaxText) }
+
+func within(s string, most int) string {
+	if !backendapi.Fits(s, most) {
+		return ""
+	}
+	return s
+}
+
 // first gives the first element of a list, or a single value as it is.
 func first(v pcommon.Value) string {
 	if v.Type() != pcommon.ValueTypeSlice {
