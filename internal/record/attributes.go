@@ -12,7 +12,7 @@ import (
 
 // The semantic conventions that the registry names below are from, and the schema URL that records carry.
 const (
-	SemConvVersion = "1.44.0"
+	SemConvVersion = "1.43.0"
 	SchemaURL      = "https://opentelemetry.io/schemas/" + SemConvVersion
 )
 
