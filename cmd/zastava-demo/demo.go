@@ -93,9 +93,9 @@ func (d *demo) start(ctx context.Context) error {
 	d.followed = make(chan error, 1)
 	go func() {
 		// From the beginning: the database is new, and this run's own.
-		coloured := isTerminal(d.out) && os.Getenv("NO_COLOR") == ""
+		colored := isTerminal(d.out) && os.Getenv("NO_COLOR") == ""
 		d.followed <- feed.Follow(play, d.client, d.url()+backendapi.EventsPath+"/stream", "0", func(e backendapi.Event) {
-			fmt.Fprintln(d.out, feed.Line(&e, coloured))
+			fmt.Fprintln(d.out, feed.Line(&e, colored))
 		})
 	}()
 	if err := d.startCollector(ctx); err != nil {
@@ -208,7 +208,7 @@ func (d *demo) watch(ctx context.Context) error {
 	case <-containerdEnded:
 		return fmt.Errorf("the private containerd ended by itself; its log ends with:\n%s", d.containerd.LogTail(15))
 	case err := <-d.played:
-		d.played <- err // for end, which waits for the workload
+		d.played = nil // nothing for end to wait for
 		return err
 	}
 }
@@ -228,9 +228,9 @@ func (d *demo) end(fault error) error {
 	}
 	if d.stopPlay != nil {
 		d.stopPlay()
-		<-d.followed // it has no fault of its own
+		failed = append(failed, <-d.followed)
 		if d.played != nil {
-			<-d.played
+			failed = append(failed, <-d.played)
 		}
 	}
 	d.client.CloseIdleConnections()

@@ -131,9 +131,9 @@ func (s *screen) String() string {
 // standIns are options with this test binary as both children, and everything
 // that the demo makes under a directory of the test.
 func standIns(t *testing.T, fault string) options {
+	t.Helper()
 	t.Setenv(standIn, fault)
-	// Short: a socket lives below it.
-	tmp, err := os.MkdirTemp("", "zst-demo-")
+	tmp, err := os.MkdirTemp("", "zst-demo-") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(tmp)) })
 	t.Setenv("TMPDIR", tmp)
@@ -147,7 +147,8 @@ func standIns(t *testing.T, fault string) options {
 }
 
 func left(t *testing.T) []string {
-	found, err := filepath.Glob(filepath.Join(os.TempDir(), homePattern+"*"))
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), homePattern+"*"))
 	require.NoError(t, err)
 	return found
 }
@@ -220,11 +221,11 @@ func TestDemoEndsWhenAChildDoes(t *testing.T) {
 			var out screen
 			err := run(t.Context(), o, &out)
 			for _, s := range says {
-				assert.ErrorContains(t, err, s)
+				require.ErrorContains(t, err, s)
 			}
 			require.Len(t, left(t), 1, "the logs stay")
 			assert.FileExists(t, filepath.Join(left(t)[0], "collector.log"))
-			swept, err := sweep(t.Context(), os.TempDir())
+			swept, err := sweep(t.Context(), os.Getenv("TMPDIR"))
 			require.NoError(t, err)
 			assert.Zero(t, swept, "and no later run removes them")
 			require.NoError(t, checkPort(o.port), "the backend is gone too")
@@ -258,7 +259,7 @@ func TestSweepWipesWhatAKilledRunLeft(t *testing.T) {
 	if err := testruntime.Check(t.Context(), testruntime.Options{}); err != nil {
 		t.Skip(err)
 	}
-	under, err := os.MkdirTemp("", "zst-demo-")
+	under, err := os.MkdirTemp("", "zst-demo-") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	defer func() { require.NoError(t, os.RemoveAll(under)) }()
 	h, err := newHome(under)

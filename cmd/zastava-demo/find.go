@@ -56,23 +56,23 @@ func look(ctx context.Context, sockets []string) (*found, error) {
 	var closed error
 	asked := map[string]bool{}
 	for _, socket := range sockets {
-		real, err := filepath.EvalSymlinks(socket)
+		target, err := filepath.EvalSymlinks(socket)
 		switch {
 		case errors.Is(err, os.ErrPermission):
 			closed = closedSocket(socket)
 			continue
-		case err != nil || asked[real]:
+		case err != nil || asked[target]:
 			continue
 		}
-		asked[real] = true
-		if s, err := os.Stat(real); err != nil || s.Mode().Type() != os.ModeSocket {
+		asked[target] = true
+		if s, err := os.Stat(target); err != nil || s.Mode().Type() != os.ModeSocket {
 			continue
 		}
-		if errors.Is(unix.Access(real, unix.W_OK), os.ErrPermission) {
+		if errors.Is(unix.Access(target, unix.W_OK), os.ErrPermission) {
 			closed = closedSocket(socket)
 			continue
 		}
-		if f, err := ask(ctx, "unix://"+real); err == nil {
+		if f, err := ask(ctx, "unix://"+target); err == nil {
 			return &f, nil
 		}
 	}

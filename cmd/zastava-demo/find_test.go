@@ -19,7 +19,7 @@ import (
 )
 
 func TestOnlyASocketThatAnswersIsARuntime(t *testing.T) {
-	dir, err := os.MkdirTemp("", "zst-find-")
+	dir, err := os.MkdirTemp("", "zst-find-") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
 	path := func(name string) string { return filepath.Join(dir, name) }

@@ -98,7 +98,7 @@ func madeByUs(dir string) bool {
 }
 
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600) //nolint:gosec // a lock of our own in TMPDIR
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func aptGet(ctx context.Context, log string, args ...string) error {
 		return fmt.Errorf("open apt-get's log: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	cmd := exec.CommandContext(ctx, "apt-get", args...)
+	cmd := exec.CommandContext(ctx, "apt-get", args...) //nolint:gosec // the arguments are this file's own
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	cmd.Stdout, cmd.Stderr = file, file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -83,7 +83,7 @@ func (o options) check() error {
 func (o options) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.port)) }
 
 func checkPort(port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	l, err := listen(port)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		other := port + 1
@@ -99,15 +99,23 @@ func checkPort(port int) error {
 
 // freePorts finds ports for what nobody looks at here: the collector's health
 // and metrics. A fixed one could be taken by another collector on this node.
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, 0, n)
+func freePorts(n int) (ports []int, err error) {
+	var listeners []*net.TCPListener
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+		l, listenErr := listen(0)
+		if listenErr != nil {
+			err = fmt.Errorf("find a free port: %w", listenErr)
+			break
 		}
-		defer func() { _ = l.Close() }() // after all are found, so that they differ
+		listeners = append(listeners, l)
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
-	return ports, nil
+	for _, l := range listeners { // after all are found, so that they differ
+		err = errors.Join(err, l.Close())
+	}
+	return ports, err
+}
+
+func listen(port int) (*net.TCPListener, error) {
+	return net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 }

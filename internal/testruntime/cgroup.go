@@ -106,7 +106,7 @@ func cgroupPIDs(cgroup string) ([]int, error) {
 			if err != nil {
 				continue // it went away
 			}
-			for _, field := range strings.Fields(string(content)) {
+			for field := range strings.FieldsSeq(string(content)) {
 				if pid, err := strconv.Atoi(field); err == nil && pid > 0 && !slices.Contains(pids, pid) {
 					pids = append(pids, pid)
 				}

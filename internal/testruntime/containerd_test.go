@@ -56,7 +56,8 @@ func TestEveryLifeEndsAsScripted(t *testing.T) {
 	require.NoError(t, d.RemovePod(t.Context(), pod))
 	for _, r := range d.Records() {
 		assert.False(t, r.RemovedAt.IsZero(), r.Name)
-		assert.Equal(t, r.Expect, End{r.ExitCode, r.Reason}, r.Name)
+		end, _ := r.Ended()
+		assert.Equal(t, r.Expect, end, r.Name)
 	}
 	dirs, err := cgroupDirs(pod.cgroup)
 	require.NoError(t, err)
@@ -179,12 +180,12 @@ func TestPauseAndResume(t *testing.T) {
 // PID namespaces and the shims' sockets.
 func TestWipeLeavesNothing(t *testing.T) {
 	tests := map[string]struct {
-		before func(t *testing.T, c *Containerd)
+		before func(c *Containerd) error
 		wipe   func(c *Containerd) error
 	}{
 		"running":      {wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
-		"frozen":       {before: func(t *testing.T, c *Containerd) { require.NoError(t, c.Freeze()) }, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
-		"killed":       {before: func(t *testing.T, c *Containerd) { require.NoError(t, c.Kill()) }, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
+		"frozen":       {before: (*Containerd).Freeze, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
+		"killed":       {before: (*Containerd).Kill, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
 		"owner's gone": {wipe: func(c *Containerd) error { return WipeDir(t.Context(), c.Dir()) }},
 	}
 	for name, tt := range tests {
@@ -220,7 +221,7 @@ func TestWipeLeavesNothing(t *testing.T) {
 			}
 
 			if tt.before != nil {
-				tt.before(t, c)
+				require.NoError(t, tt.before(c))
 			}
 			require.NoError(t, tt.wipe(c))
 

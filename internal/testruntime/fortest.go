@@ -13,14 +13,13 @@ import (
 	"time"
 )
 
-const (
-	// BinDirsVariable lists directories with another containerd (and ctr, shim,
-	// runc) for the tests, as PATH does.
-	BinDirsVariable = "ZASTAVA_TEST_CONTAINERD_BIN"
-	// RequireVariable, when not empty, makes ForTest fail where it would skip:
-	// for a CI job whose point is the real runtime.
-	RequireVariable = "ZASTAVA_TEST_REQUIRE_RUNTIME"
-)
+// BinDirsVariable lists directories with another containerd (and ctr, shim,
+// runc) for the tests, as PATH does.
+const BinDirsVariable = "ZASTAVA_TEST_CONTAINERD_BIN"
+
+// RequireVariable makes ForTest fail where it would skip, when it is
+// not empty: for a CI job whose point is the real runtime.
+const RequireVariable = "ZASTAVA_TEST_REQUIRE_RUNTIME"
 
 // TB is the part of testing.TB that ForTest uses; declared here so that
 // programs can use this package without linking testing.

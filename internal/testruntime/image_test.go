@@ -6,6 +6,7 @@
 package testruntime
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,7 +28,7 @@ func TestImageArchiveIsTheSameEachTime(t *testing.T) {
 	second, err := os.ReadFile(two)
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Base(one), filepath.Base(two))
-	assert.True(t, string(first) == string(second), "the bytes differ")
+	assert.True(t, bytes.Equal(first, second), "the bytes differ")
 
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)

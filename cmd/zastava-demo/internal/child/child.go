@@ -40,7 +40,8 @@ func Start(name, log, path string, args, env []string) (*Child, error) {
 		return nil, fmt.Errorf("start the %s: %w", name, err)
 	}
 	defer func() { _ = out.Close() }()
-	c := &Child{name: name, log: log, cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	cmd := exec.Command(path, args...) //nolint:gosec,noctx // which program is the user's choice, and Stop ends it
+	c := &Child{name: name, log: log, cmd: cmd, ended: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stdout, c.cmd.Stderr = out, out
 	// A process group of its own: Ctrl-C in the terminal is for this program alone.

@@ -7,7 +7,7 @@ package child
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -23,6 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func sh(t *testing.T, script string, env ...string) *Child {
+	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
 	c, err := Start("shell", filepath.Join(t.TempDir(), "log"), "/bin/sh", []string{"-c", script}, env)
@@ -71,7 +72,7 @@ func TestWaitOK(t *testing.T) {
 
 	c := sh(t, "exec sleep 60")
 	require.NoError(t, c.WaitOK(t.Context(), client, server.URL))
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, fmt.Errorf("too slow"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("too slow"))
 	defer cancel()
 	require.ErrorContains(t, c.WaitOK(ctx, client, "http://127.0.0.1:1/"), "wait for the shell: too slow (last try: ")
 	require.NoError(t, c.Stop(10*time.Second))

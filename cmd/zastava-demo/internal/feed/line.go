@@ -12,15 +12,15 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// colour is an SGR code of ECMA-48.
-type colour string
+// color is an SGR code of ECMA-48.
+type color string
 
 const (
-	green  colour = "32"
-	yellow colour = "33"
-	red    colour = "31"
-	cyan   colour = "36"
-	grey   colour = "90"
+	green  color = "32"
+	yellow color = "33"
+	red    color = "31"
+	cyan   color = "36"
+	grey   color = "90"
 )
 
 // words names the kinds in the width of the column.
@@ -42,33 +42,33 @@ var words = map[backendapi.Kind]string{
 // Line renders an event: local time, what happened, to which container, and
 // the particulars. Nothing of an event can move the terminal's cursor or
 // change its state: what does not print is replaced.
-func Line(e *backendapi.Event, coloured bool) string {
+func Line(e *backendapi.Event, colored bool) string {
 	word, known := words[e.Kind]
 	if !known {
 		word = string(e.Kind)
 	}
 	what := fmt.Sprintf("%-10s", printable(word))
-	if coloured {
+	if colored {
 		what = "\x1b[" + string(tint(e)) + "m" + what + "\x1b[0m"
 	}
 	line := e.When.Local().Format("15:04:05.000") + "  " + what + "  " + printable(place(e.Workload))
 	if said := particulars(e); said != "" {
-		line = fmt.Sprintf("%s  %s", pad(line, coloured), printable(said))
+		line = fmt.Sprintf("%s  %s", pad(line, colored), printable(said))
 	}
 	return line
 }
 
 // pad aligns the particulars where the place is short.
-func pad(line string, coloured bool) string {
+func pad(line string, colored bool) string {
 	width := 60
-	if coloured {
+	if colored {
 		width += len("\x1b[32m") + len("\x1b[0m")
 	}
 	return fmt.Sprintf("%-*s", width, line)
 }
 
-func tint(e *backendapi.Event) colour {
-	switch e.Kind {
+func tint(e *backendapi.Event) color {
+	switch e.Kind { //nolint:exhaustive // what is not named is nothing special
 	case backendapi.KindStart, backendapi.KindCrashLoopEnd:
 		return green
 	case backendapi.KindRestart, backendapi.KindPause, backendapi.KindUnpause, backendapi.KindHealth:
@@ -110,7 +110,7 @@ func place(w *backendapi.Workload) string {
 
 func particulars(e *backendapi.Event) string {
 	var parts []string
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // the others say it all by their kind
 	case backendapi.KindCreate, backendapi.KindStart:
 		if e.Workload != nil {
 			parts = append(parts, e.Workload.ImageRef)

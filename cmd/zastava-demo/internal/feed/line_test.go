@@ -80,7 +80,7 @@ func TestLine(t *testing.T) {
 			tt.event.When = at
 			assert.Equal(t, tt.want, Line(&tt.event, false))
 			plain := strings.NewReplacer("\x1b[32m", "", "\x1b[33m", "", "\x1b[31m", "", "\x1b[36m", "", "\x1b[90m", "", "\x1b[0m", "").Replace(Line(&tt.event, true))
-			assert.Equal(t, tt.want, plain, "colour changes nothing else")
+			assert.Equal(t, tt.want, plain, "color changes nothing else")
 		})
 	}
 }

@@ -37,7 +37,7 @@ const (
 
 	// callLimit is how much longer the calls to the runtime may take when the
 	// end has come. They are not cut short at once: containerd 1.6 leaves a
-	// shim's socket behind when a start is cancelled at the wrong moment.
+	// shim's socket behind when a start is canceled at the wrong moment.
 	callLimit = 10 * time.Second
 
 	memoryLimit = 32 << 20 // bytes
