@@ -342,3 +342,21 @@ func TestMetricsCount(t *testing.T) {
 	assert.Contains(t, text, `zastava_backend_http_requests_total{code="202",route="/api/v1/runtime/events"} 2`)
 	assert.Contains(t, text, "zastava_backend_store_duration_seconds_count 2")
 }
+
+// BenchmarkPost sends full gzip batches over loopback, one after the other, as one consumer of an exporter's queue does.
+func BenchmarkPost(b *testing.B) {
+	a := serve(b, nil)
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		events := make([]backendapi.Event, backendapi.MaxEventsPerBatch)
+		for i := range events {
+			events[i] = backendtest.NewLife(n).Started(1)
+			n++
+		}
+		body := zip(mustJSON(b, backendtest.Batch(events...)))
+		b.StartTimer()
+		require.Equal(b, http.StatusAccepted, a.postRaw(body, "Content-Encoding", "gzip").StatusCode)
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+}

@@ -6,10 +6,13 @@ package backend
 import (
 	"bytes"
 	"encoding/json"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -180,4 +183,26 @@ func TestTheDocumentKnowsTheKinds(t *testing.T) {
 		require.NoError(t, validate(t, "Kind", raw))
 	}
 	assert.True(t, slices.Contains(strings.Split(string(api.OpenAPI), "\n"), "        schemaVersion: {const: "+backendapi.SchemaVersion+"}"))
+}
+
+func TestEveryProblemIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference-backend.md")
+	require.NoError(t, err)
+	kind := regexp.MustCompile(`problem\.New\(\s*http\.\w+,\s*"([a-z-]+)"`)
+	found := map[string]bool{}
+	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range kind.FindAllSubmatch(source, -1) {
+			found[string(m[1])] = true
+		}
+		return err
+	}))
+	require.Greater(t, len(found), 10)
+	for name := range found {
+		assert.Contains(t, string(page), "\n### "+name+"\n")
+	}
+	assert.Equal(t, len(found), strings.Count(string(page), "\n### "), "no problem is explained that is not there")
 }
