@@ -27,6 +27,8 @@ type payload struct {
 	json  []byte // canonical envelopes, one after the other
 	items []item
 
+	origin record.Origin // scratch
+
 	skipped, folded int64
 	invalid         []error // *record.InvalidError; not sent
 }
@@ -38,12 +40,12 @@ func (e *backendExporter) convert(p *payload, logs plog.Logs) {
 	resources := logs.ResourceLogs()
 	for r := range resources.Len() {
 		rl := resources.At(r)
-		origin := e.decoder.Origin(rl.Resource())
+		p.origin.Read(&e.decoder, rl.Resource())
 		scopes := rl.ScopeLogs()
 		for s := range scopes.Len() {
 			records := scopes.At(s).LogRecords()
 			for l := range records.Len() {
-				ev, err := origin.Event(records.At(l))
+				ev, err := p.origin.Event(records.At(l))
 				switch {
 				case errors.Is(err, record.ErrForeign):
 					p.skipped++
@@ -61,8 +63,7 @@ func (e *backendExporter) convert(p *payload, logs plog.Logs) {
 
 func (p *payload) add(ev *backendapi.Event, resource, scope, rec int) {
 	from := len(p.json)
-	env := backendapi.Envelope{Event: *ev, SchemaVersion: backendapi.SchemaVersion}
-	p.json = env.AppendCanonical(p.json)
+	p.json = backendapi.AppendEnvelope(p.json, ev)
 	p.items = append(p.items, item{
 		eventID: ev.EventID, revision: ev.Revision, from: from, to: len(p.json),
 		resource: resource, scope: scope, record: rec,

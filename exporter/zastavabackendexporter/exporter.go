@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configcompression"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
@@ -76,9 +77,18 @@ func newExporter(set exporter.Settings, cfg *Config) (*backendExporter, error) {
 	}, nil
 }
 
+// defaultGzipLevel is used where the configuration names none. On batches of 256 events it takes half the time of gzip's own
+// default, 6, for a tenth more bytes (BenchmarkExport), and a node's CPU is dearer than that. It is not in the default
+// configuration because there it would be invalid for compressions that have no levels.
+const defaultGzipLevel = 3
+
 // start makes the HTTP client; only now are the extensions there that authenticate it.
 func (e *backendExporter) start(ctx context.Context, host component.Host) error {
-	client, err := e.config.ClientConfig.ToClient(ctx, host.GetExtensions(), e.settings)
+	clientConfig := e.config.ClientConfig
+	if clientConfig.Compression == configcompression.TypeGzip && clientConfig.CompressionParams.Level == 0 {
+		clientConfig.CompressionParams.Level = defaultGzipLevel
+	}
+	client, err := clientConfig.ToClient(ctx, host.GetExtensions(), e.settings)
 	if err != nil {
 		return fmt.Errorf("make the HTTP client for %s: %w", e.shownURL, err)
 	}

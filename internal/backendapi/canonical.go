@@ -39,58 +39,67 @@ const BatchTail = `]}`
 
 // AppendCanonical appends the envelope.
 func (e *Envelope) AppendCanonical(dst []byte) []byte {
+	return appendEnvelope(dst, &e.Event, e.SchemaVersion)
+}
+
+// AppendEnvelope appends the envelope of e under SchemaVersion.
+func AppendEnvelope(dst []byte, e *Event) []byte {
+	return appendEnvelope(dst, e, SchemaVersion)
+}
+
+func appendEnvelope(dst []byte, e *Event, schemaVersion string) []byte {
 	dst = append(dst, `{"event":`...)
-	dst = e.Event.AppendCanonical(dst)
+	dst = e.AppendCanonical(dst)
 	dst = append(dst, `,"schemaVersion":`...)
-	dst = appendString(dst, e.SchemaVersion)
+	dst = appendString(dst, schemaVersion)
 	return append(dst, '}')
 }
 
 // AppendCanonical appends the event.
 func (e *Event) AppendCanonical(dst []byte) []byte {
 	o := object(dst)
-	o.pairs("annotations", e.Annotations)
+	o.pairs(`"annotations":`, e.Annotations)
 	if e.CrashLoop != nil {
-		o.key("crashLoop")
+		o.key(`"crashLoop":`)
 		o = e.CrashLoop.append(o)
 	}
-	o.text("eventId", e.EventID)
+	o.text(`"eventId":`, e.EventID)
 	if len(e.Evidence) > 0 {
-		o.key("evidence")
+		o.key(`"evidence":`)
 		o = appendList(o, e.Evidence, (*Evidence).append)
 	}
 	if e.Gap != nil {
-		o.key("gap")
+		o.key(`"gap":`)
 		o = e.Gap.append(o)
 	}
-	o.text("kind", string(e.Kind))
+	o.text(`"kind":`, string(e.Kind))
 	if len(e.LoadedLibs) > 0 {
-		o.key("loadedLibs")
+		o.key(`"loadedLibs":`)
 		o = appendList(o, e.LoadedLibs, (*LoadedLib).append)
 	}
-	o.text("node", e.Node)
-	o.key("observation")
+	o.text(`"node":`, e.Node)
+	o.key(`"observation":`)
 	o = e.Observation.append(o)
 	if e.Previous != nil {
-		o.key("previous")
+		o.key(`"previous":`)
 		o = e.Previous.append(o)
 	}
 	if e.Process != nil {
-		o.key("process")
+		o.key(`"process":`)
 		o = e.Process.append(o)
 	}
-	o.optional("project", e.Project)
-	o.number("revision", uint64(e.Revision))
+	o.optional(`"project":`, e.Project)
+	o.number(`"revision":`, uint64(e.Revision))
 	if e.Run != nil {
-		o.key("run")
+		o.key(`"run":`)
 		o = e.Run.append(o)
 	}
-	o.key("runtime")
+	o.key(`"runtime":`)
 	o = e.Runtime.append(o)
-	o.text("tenant", e.Tenant)
-	o.time("when", e.When)
+	o.text(`"tenant":`, e.Tenant)
+	o.time(`"when":`, e.When)
 	if e.Workload != nil {
-		o.key("workload")
+		o.key(`"workload":`)
 		o = e.Workload.append(o)
 	}
 	return o.end()
@@ -98,69 +107,69 @@ func (e *Event) AppendCanonical(dst []byte) []byte {
 
 func (c *CrashLoop) append(dst writer) writer {
 	o := object(dst)
-	o.number("count", uint64(c.Count))
-	o.maybeNumber("exitCode", c.ExitCode)
-	o.optional("reason", c.Reason)
-	o.key("windowSeconds")
+	o.number(`"count":`, uint64(c.Count))
+	o.maybeNumber(`"exitCode":`, c.ExitCode)
+	o.optional(`"reason":`, c.Reason)
+	o.key(`"windowSeconds":`)
 	o = appendFloat(o, c.WindowSeconds)
 	return o.end()
 }
 
 func (e *Evidence) append(dst writer) writer {
 	o := object(dst)
-	o.text("signal", e.Signal)
-	o.text("value", e.Value)
+	o.text(`"signal":`, e.Signal)
+	o.text(`"value":`, e.Value)
 	return o.end()
 }
 
 func (g *Gap) append(dst writer) writer {
 	o := object(dst)
-	o.text("cause", g.Cause)
+	o.text(`"cause":`, g.Cause)
 	if g.Folded != 0 {
-		o.number("folded", g.Folded)
+		o.number(`"folded":`, g.Folded)
 	}
-	o.time("from", g.From)
-	o.optional("runtime", g.Runtime)
-	o.time("to", g.To)
+	o.time(`"from":`, g.From)
+	o.optional(`"runtime":`, g.Runtime)
+	o.time(`"to":`, g.To)
 	return o.end()
 }
 
 func (l *LoadedLib) append(dst writer) writer {
 	o := object(dst)
-	o.optional("buildId", l.BuildID)
-	o.text("path", l.Path)
-	o.optional("sha256", l.SHA256)
+	o.optional(`"buildId":`, l.BuildID)
+	o.text(`"path":`, l.Path)
+	o.optional(`"sha256":`, l.SHA256)
 	if l.Size != 0 {
-		o.number("size", l.Size)
+		o.number(`"size":`, l.Size)
 	}
 	return o.end()
 }
 
 func (ob *Observation) append(dst writer) writer {
 	o := object(dst)
-	o.maybeNumber("missedRuns", ob.MissedRuns)
-	o.flag("missedUnknown", ob.MissedUnknown)
-	o.maybeTime("observedAt", ob.ObservedAt)
-	o.optional("precision", ob.Precision)
-	o.text("source", ob.Source)
-	o.maybeTime("windowStart", ob.WindowStart)
+	o.maybeNumber(`"missedRuns":`, ob.MissedRuns)
+	o.flag(`"missedUnknown":`, ob.MissedUnknown)
+	o.maybeTime(`"observedAt":`, ob.ObservedAt)
+	o.optional(`"precision":`, ob.Precision)
+	o.text(`"source":`, ob.Source)
+	o.maybeTime(`"windowStart":`, ob.WindowStart)
 	return o.end()
 }
 
 func (p *Previous) append(dst writer) writer {
 	o := object(dst)
-	o.optional("containerId", p.ContainerID)
-	o.maybeNumber("exitCode", p.ExitCode)
-	o.maybeTime("finishedAt", p.FinishedAt)
-	o.optional("reason", p.Reason)
+	o.optional(`"containerId":`, p.ContainerID)
+	o.maybeNumber(`"exitCode":`, p.ExitCode)
+	o.maybeTime(`"finishedAt":`, p.FinishedAt)
+	o.optional(`"reason":`, p.Reason)
 	return o.end()
 }
 
 func (p *Process) append(dst writer) writer {
 	o := object(dst)
-	o.optional("buildId", p.BuildID)
+	o.optional(`"buildId":`, p.BuildID)
 	if len(p.Entrypoint) > 0 {
-		o.key("entrypoint")
+		o.key(`"entrypoint":`)
 		o = append(o, '[')
 		for i, arg := range p.Entrypoint {
 			if i > 0 {
@@ -170,51 +179,51 @@ func (p *Process) append(dst writer) writer {
 		}
 		o = append(o, ']')
 	}
-	o.optional("executable", p.Executable)
+	o.optional(`"executable":`, p.Executable)
 	if p.PID != 0 {
-		o.number("pid", uint64(p.PID))
+		o.number(`"pid":`, uint64(p.PID))
 	}
 	return o.end()
 }
 
 func (r *Run) append(dst writer) writer {
 	o := object(dst)
-	o.maybeNumber("exitCode", r.ExitCode)
-	o.maybeTime("finishedAt", r.FinishedAt)
-	o.flag("oomKilled", r.OOMKilled)
-	o.optional("reason", r.Reason)
-	o.maybeNumber("restartCount", r.RestartCount)
-	o.optional("signal", r.Signal)
-	o.maybeTime("startedAt", r.StartedAt)
+	o.maybeNumber(`"exitCode":`, r.ExitCode)
+	o.maybeTime(`"finishedAt":`, r.FinishedAt)
+	o.flag(`"oomKilled":`, r.OOMKilled)
+	o.optional(`"reason":`, r.Reason)
+	o.maybeNumber(`"restartCount":`, r.RestartCount)
+	o.optional(`"signal":`, r.Signal)
+	o.maybeTime(`"startedAt":`, r.StartedAt)
 	return o.end()
 }
 
 func (r *Runtime) append(dst writer) writer {
 	o := object(dst)
-	o.text("engine", r.Engine)
-	o.optional("version", r.Version)
+	o.text(`"engine":`, r.Engine)
+	o.optional(`"version":`, r.Version)
 	return o.end()
 }
 
 func (w *Workload) append(dst writer) writer {
 	o := object(dst)
-	o.optional("container", w.Container)
-	o.text("containerId", w.ContainerID)
-	o.optional("imageDigest", w.ImageDigest)
-	o.optional("imageId", w.ImageID)
-	o.optional("imageRef", w.ImageRef)
-	o.pairs("labels", w.Labels)
-	o.optional("namespace", w.Namespace)
+	o.optional(`"container":`, w.Container)
+	o.text(`"containerId":`, w.ContainerID)
+	o.optional(`"imageDigest":`, w.ImageDigest)
+	o.optional(`"imageId":`, w.ImageID)
+	o.optional(`"imageRef":`, w.ImageRef)
+	o.pairs(`"labels":`, w.Labels)
+	o.optional(`"namespace":`, w.Namespace)
 	if w.Owner != nil {
-		o.key("owner")
+		o.key(`"owner":`)
 		owner := object(o)
-		owner.text("kind", w.Owner.Kind)
-		owner.text("name", w.Owner.Name)
+		owner.text(`"kind":`, w.Owner.Kind)
+		owner.text(`"name":`, w.Owner.Name)
 		o = owner.end()
 	}
-	o.optional("platform", w.Platform)
-	o.optional("pod", w.Pod)
-	o.optional("podUid", w.PodUID)
+	o.optional(`"platform":`, w.Platform)
+	o.optional(`"pod":`, w.Pod)
+	o.optional(`"podUid":`, w.PodUID)
 	return o.end()
 }
 
@@ -225,16 +234,13 @@ func object(dst []byte) writer { return append(dst, '{') }
 
 func (w writer) end() writer { return append(w, '}') }
 
-// key appends a member's name, which must need no escape. A brace just opened is the only thing that needs no comma.
+// key appends a member's name, given with its quotes and colon. A brace just opened is the only thing that needs no comma.
 func (w *writer) key(name string) {
 	b := *w
 	if b[len(b)-1] != '{' {
 		b = append(b, ',')
 	}
-	b = append(b, '"')
-	b = append(b, name...)
-	b = append(b, '"', ':')
-	*w = b
+	*w = append(b, name...)
 }
 
 func (w *writer) text(name, value string) {

@@ -42,8 +42,8 @@ type Decoder struct {
 	Annotations map[string]string
 }
 
-// Origin is the decoded resource of records: the container they are about, and where it runs. It is read only, and so is
-// what the events made from it share with it.
+// Origin is the decoded resource of records: the container they are about, and where it runs. It belongs to one goroutine.
+// The events made from it share its memory: each is good until the next is made, or the next resource is read.
 type Origin struct {
 	dec         *Decoder
 	node        string
@@ -52,16 +52,27 @@ type Origin struct {
 	workload    backendapi.Workload
 	restarts    uint32
 	restartsSet bool
+	labels      map[string]string // kept for the next resource
 	annotations map[string]string
+	parts       parts
 }
 
 // Origin decodes the resource that a ResourceLogs' records share.
 func (d *Decoder) Origin(res pcommon.Resource) *Origin {
-	o := &Origin{dec: d}
+	o := new(Origin)
+	o.Read(d, res)
+	return o
+}
+
+// Read makes o the origin that res describes, whatever it was before.
+func (o *Origin) Read(d *Decoder, res pcommon.Resource) {
+	labels := o.labels
+	clear(labels)
+	*o = Origin{dec: d, labels: labels}
 	w := &o.workload
 	var hostName, nodeName, id, containerName, k8sContainerName, imageName, imageTag, repoDigest string
 	var owner owners
-	var labels, podLabels, annotations map[string]string
+	var podLabels, annotations map[string]string
 	for key, v := range res.Attributes().All() {
 		switch key {
 		case AttrHostName:
@@ -103,7 +114,7 @@ func (d *Decoder) Origin(res pcommon.Resource) *Origin {
 		default:
 			switch {
 			case strings.HasPrefix(key, AttrContainerLabelPrefix):
-				put(&labels, key[len(AttrContainerLabelPrefix):], text(v))
+				put(&o.labels, key[len(AttrContainerLabelPrefix):], text(v))
 			case strings.HasPrefix(key, AttrAnnotationPrefix):
 				put(&annotations, key[len(AttrAnnotationPrefix):], text(v))
 			case strings.HasPrefix(key, "k8s."):
@@ -133,9 +144,9 @@ func (d *Decoder) Origin(res pcommon.Resource) *Origin {
 		w.Platform = backendapi.PlatformKubernetes
 	}
 	w.Owner = owner.best()
-	w.Labels = labels
+	w.Labels = o.labels
 	if podLabels != nil {
-		maps.Copy(podLabels, labels) // the container's own labels are closer to the truth
+		maps.Copy(podLabels, o.labels) // the container's own labels are closer to the truth
 		w.Labels = podLabels
 	}
 	o.annotations = d.Annotations
@@ -143,10 +154,9 @@ func (d *Decoder) Origin(res pcommon.Resource) *Origin {
 		maps.Copy(annotations, d.Annotations)
 		o.annotations = annotations
 	}
-	return o
 }
 
-// parts is what an event points to, in one allocation.
+// parts is what an event points to.
 type parts struct {
 	run                                         backendapi.Run
 	previous                                    backendapi.Previous
@@ -165,7 +175,8 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 	if !known {
 		return ev, ErrForeign
 	}
-	p := &parts{}
+	o.parts = parts{}
+	p := &o.parts
 	run, prev, loop, gap := &p.run, &p.previous, &p.crashLoop, &p.gap
 	var previousID string
 	var missedKnown bool

@@ -1,0 +1,23 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"testing"
+
+	"github.com/zastava-otel/zastava/internal/record"
+)
+
+// BenchmarkConvert is the part of an export that is ours alone: from records to canonical JSON.
+func BenchmarkConvert(b *testing.B) {
+	const n = 256
+	logs := stops(n)
+	e := &backendExporter{decoder: record.Decoder{Tenant: "acme"}}
+	p := &payload{}
+	b.ReportAllocs()
+	for b.Loop() {
+		e.convert(p, logs)
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/n, "ns/event")
+}
