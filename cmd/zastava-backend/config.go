@@ -84,7 +84,7 @@ func (c *config) check() []error {
 	if c.backend.Retention < 0 {
 		faults = append(faults, fmt.Errorf("--retention %s: must not be negative; 0 keeps events for ever", c.backend.Retention))
 	}
-	if !(c.backend.Rate >= 0) { //nolint:staticcheck // not a number is refused too
+	if !(c.backend.Rate >= 0) { // not a number is refused too
 		faults = append(faults, fmt.Errorf("--rate %g: must not be negative; 0 takes any rate", c.backend.Rate))
 	}
 	if c.backend.MaxBatchEvents < 1 {

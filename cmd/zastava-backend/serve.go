@@ -32,7 +32,7 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	defer listener.Close() //nolint:errcheck // the server has closed it, unless it never began
+	defer listener.Close() // the server has closed it before, unless it never began
 	cfg.backend.Logger = log
 	b, err := backend.New(ctx, cfg.backend)
 	if err != nil {
@@ -72,7 +72,9 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		_ = srv.Close()
 		log.Warn("Some requests were cut off; their senders will repeat them", "after", shutdownTimeout)
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", cfg.listen, err)
+	}
 	return nil
 }
 
@@ -99,7 +101,7 @@ func loadTLS(cfg *config) (*tls.Config, error) {
 	if cfg.clientCA == "" {
 		return out, nil
 	}
-	pem, err := os.ReadFile(cfg.clientCA)
+	pem, err := os.ReadFile(cfg.clientCA) //nolint:gosec // who starts the program names the file
 	if err != nil {
 		return nil, fmt.Errorf("--client-ca: %w", err)
 	}

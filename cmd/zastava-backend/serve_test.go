@@ -110,7 +110,7 @@ func (p *process) post(t *testing.T, events ...backendapi.Event) int {
 
 func (p *process) events(t *testing.T) []string {
 	t.Helper()
-	res, err := http.Get(p.url + backendapi.EventsPath[1:] + "?limit=1000") //nolint:noctx // a loopback address of this test
+	res, err := http.Get(p.url + backendapi.EventsPath[1:] + "?limit=1000")
 	require.NoError(t, err)
 	defer http.DefaultClient.CloseIdleConnections()
 	defer res.Body.Close()
@@ -147,7 +147,7 @@ func TestASignalEndsItCleanly(t *testing.T) {
 	p := start(t, "--db", db)
 	require.Equal(t, http.StatusAccepted, p.post(t, backendtest.NewLife(0).Started(1)))
 	// An open stream must not hold it up.
-	res, err := http.Get(p.url + backendapi.EventsPath[1:] + "/stream") //nolint:noctx // a loopback address of this test
+	res, err := http.Get(p.url + backendapi.EventsPath[1:] + "/stream")
 	require.NoError(t, err)
 	defer http.DefaultClient.CloseIdleConnections()
 	defer res.Body.Close()
@@ -201,7 +201,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 		pool.AddCert(pair.Leaf)
 		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
 		defer tr.CloseIdleConnections()
-		res, err := (&http.Client{Transport: tr}).Get(m[1] + "healthz") //nolint:noctx // a loopback address of this test
+		res, err := (&http.Client{Transport: tr}).Get(m[1] + "healthz")
 		if err != nil {
 			return err
 		}

@@ -33,22 +33,22 @@ type api struct {
 	url string
 }
 
-func serve(t testing.TB, change func(*backend.Options)) *api {
-	t.Helper()
-	opts := backend.Options{DB: filepath.Join(t.TempDir(), "backend.db"), Logger: slog.New(slog.DiscardHandler)}
+func serve(tb testing.TB, change func(*backend.Options)) *api {
+	tb.Helper()
+	opts := backend.Options{DB: filepath.Join(tb.TempDir(), "backend.db"), Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&opts)
 	}
-	b, err := backend.New(t.Context(), opts)
-	require.NoError(t, err)
+	b, err := backend.New(tb.Context(), opts)
+	require.NoError(tb, err)
 	srv := httptest.NewServer(b.Handler())
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		b.StopStreams()
 		http.DefaultClient.CloseIdleConnections()
 		srv.Close()
-		assert.NoError(t, b.Close())
+		assert.NoError(tb, b.Close())
 	})
-	return &api{t, srv.URL}
+	return &api{tb, srv.URL}
 }
 
 // answer is a response, read.
@@ -57,20 +57,20 @@ type answer struct {
 	body []byte
 }
 
-func (a answer) problem(t testing.TB) problem.Details {
-	t.Helper()
-	assert.Equal(t, "application/problem+json", a.Header.Get("Content-Type"))
+func (a answer) problem(tb testing.TB) problem.Details {
+	tb.Helper()
+	assert.Equal(tb, "application/problem+json", a.Header.Get("Content-Type"))
 	var p problem.Details
-	require.NoError(t, json.Unmarshal(a.body, &p), "%s", a.body)
-	assert.Equal(t, a.StatusCode, p.Status)
+	require.NoError(tb, json.Unmarshal(a.body, &p), "%s", a.body)
+	assert.Equal(tb, a.StatusCode, p.Status)
 	return p
 }
 
-func into[T any](t testing.TB, a answer) T {
-	t.Helper()
-	require.Equal(t, http.StatusOK, a.StatusCode, "%s", a.body)
+func into[T any](tb testing.TB, a answer) T {
+	tb.Helper()
+	require.Equal(tb, http.StatusOK, a.StatusCode, "%s", a.body)
 	var v T
-	require.NoError(t, json.Unmarshal(a.body, &v))
+	require.NoError(tb, json.Unmarshal(a.body, &v))
 	return v
 }
 
@@ -126,9 +126,9 @@ func TestIngestAnswers(t *testing.T) {
 	l := backendtest.NewLife(0)
 	valid, err := json.Marshal(backendtest.Batch(l.Started(1), l.Stopped(2, 1, 3, "Error")))
 	require.NoError(t, err)
-	swap := func(old, new string) []byte {
+	swap := func(old, other string) []byte {
 		require.Contains(t, string(valid), old)
-		return []byte(strings.Replace(string(valid), old, new, 1))
+		return []byte(strings.Replace(string(valid), old, other, 1))
 	}
 	big := bytes.Repeat([]byte(" "), 64<<10)
 	for name, tc := range map[string]struct {
@@ -204,10 +204,10 @@ func TestIngestAnswers(t *testing.T) {
 	}
 }
 
-func mustJSON(t testing.TB, v any) []byte {
-	t.Helper()
+func mustJSON(tb testing.TB, v any) []byte {
+	tb.Helper()
 	raw, err := json.Marshal(v)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return raw
 }
 

@@ -93,7 +93,7 @@ func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant stri
 	b.metrics.events.WithLabelValues("rejected").Add(float64(len(result.Rejected)))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
-	_ = json.NewEncoder(w).Encode(result) // the batch is stored; a client that is gone will send it again and get 409
+	_ = json.NewEncoder(w).Encode(result) //nolint:errchkjson // the batch is stored; a client that is gone sends it again
 }
 
 // tenantOf reads the tenant header; empty where there is none and none is needed.
@@ -102,7 +102,7 @@ func tenantOf(r *http.Request, required bool) (string, *problem.Details) {
 	if tenant == "" && !required {
 		return "", nil
 	}
-	detail := ""
+	var detail string
 	switch {
 	case tenant == "":
 		detail = "is required"

@@ -22,7 +22,7 @@ const (
 	maxText      = 512 // characters of a text filter
 )
 
-// params reads a query string strictly: a misspelt filter would otherwise quietly select everything. The first fault of
+// params reads a query string strictly: a misspelled filter would otherwise quietly select everything. The first fault of
 // each parameter is kept; all are told at once.
 type params struct {
 	values url.Values

@@ -71,11 +71,11 @@ func (a *api) follow(query string, header ...string) (next func() message, stop 
 	}, stop
 }
 
-func eventOf(t testing.TB, m message) store.StoredEvent {
-	t.Helper()
-	require.Equal(t, "runtime", m.event)
+func eventOf(tb testing.TB, m message) store.StoredEvent {
+	tb.Helper()
+	require.Equal(tb, "runtime", m.event)
 	var e store.StoredEvent
-	require.NoError(t, json.Unmarshal([]byte(m.data), &e))
+	require.NoError(tb, json.Unmarshal([]byte(m.data), &e))
 	return e
 }
 

@@ -22,10 +22,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-func mustJSON(t testing.TB, v any) string {
-	t.Helper()
+func mustJSON(tb testing.TB, v any) string {
+	tb.Helper()
 	raw, err := json.Marshal(v)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return string(raw)
 }
 

@@ -32,17 +32,17 @@ type site struct {
 	b   *backend.Backend
 }
 
-func serve(t testing.TB) *site {
-	t.Helper()
-	b, err := backend.New(t.Context(), backend.Options{DB: filepath.Join(t.TempDir(), "x.db"), Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
+func serve(tb testing.TB) *site {
+	tb.Helper()
+	b, err := backend.New(tb.Context(), backend.Options{DB: filepath.Join(tb.TempDir(), "x.db"), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(tb, err)
 	srv := httptest.NewServer(b.Handler())
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		b.StopStreams()
 		srv.Close()
-		assert.NoError(t, b.Close())
+		assert.NoError(tb, b.Close())
 	})
-	return &site{t, srv.URL, b}
+	return &site{tb, srv.URL, b}
 }
 
 func (s *site) put(events ...backendapi.Event) {

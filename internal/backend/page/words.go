@@ -14,7 +14,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// status is a state in words, with an icon of templates/icons.html: colour is never the only sign.
+// status is a state in words, with an icon of templates/icons.html: color is never the only sign.
 type status struct {
 	Word, Icon, Tone string
 	weight           int // trouble first

@@ -19,7 +19,7 @@ const MaxErrors = 20
 // addresses that a reader can open.
 const typeBase = "https://github.com/zastava-otel/zastava/blob/main/docs/reference-backend.md#"
 
-// Details is a problem and an error.
+// Details is a problem.
 type Details struct {
 	Type   string  `json:"type"`
 	Title  string  `json:"title"`
@@ -55,14 +55,6 @@ func (d *Details) RetryAfter(after time.Duration) *Details {
 	return d
 }
 
-// Error gives title and detail.
-func (d *Details) Error() string {
-	if d.Detail == "" {
-		return d.Title
-	}
-	return d.Title + ": " + d.Detail
-}
-
 // Write answers with the problem.
 func (d *Details) Write(w http.ResponseWriter) {
 	h := w.Header()
@@ -72,5 +64,5 @@ func (d *Details) Write(w http.ResponseWriter) {
 		h.Set("Retry-After", strconv.FormatInt(int64((d.retryAfter+time.Second-1)/time.Second), 10))
 	}
 	w.WriteHeader(d.Status)
-	_ = json.NewEncoder(w).Encode(d) // the client is gone where this fails
+	_ = json.NewEncoder(w).Encode(d) //nolint:errchkjson // its fields can be encoded; the client is gone where this fails
 }

@@ -181,6 +181,7 @@ func state(all []*backendapi.Event, run Run, hasRun bool) string {
 			paused = true
 		case backendapi.KindUnpause, backendapi.KindStart, backendapi.KindRestart:
 			paused = false
+		default: // ends are the run's; the others say nothing of the state
 		}
 	}
 	switch {

@@ -171,7 +171,7 @@ func scanContainer(rows *sql.Rows) (*Container, int64, error) {
 	if loopSince != nil && c.State != projection.StateRemoved {
 		c.CrashLoop = &Loop{Since: fromNanos(*loopSince), ExitCode: uint32Of(loopExit), Reason: *loopReason}
 		if loopCount != nil {
-			c.CrashLoop.Count = uint32(*loopCount) //nolint:gosec // stored from a uint32
+			c.CrashLoop.Count = uint32(*loopCount)
 		}
 	}
 	return &c, firstSeq, nil
@@ -188,5 +188,5 @@ func uint32Of(v *int64) *uint32 {
 	if v == nil {
 		return nil
 	}
-	return new(uint32(*v)) //nolint:gosec // stored from a uint32
+	return new(uint32(*v))
 }

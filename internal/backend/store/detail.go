@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,28 +131,32 @@ func (s *Store) Runs(ctx context.Context, of []Container, since time.Time) (map[
 	defer stmt.Close()
 	for i := range of {
 		c := &of[i]
-		rows, err := stmt.QueryContext(ctx, c.Tenant, c.identity, nanos(since), MaxRuns)
-		if err != nil {
-			return nil, fmt.Errorf("query the runs of %s: %w", c.ContainerID, err)
-		}
-		for rows.Next() {
-			var (
-				r                   Run
-				started, finished   int64
-				exitCode, restarted *int64
-			)
-			if err := rows.Scan(&r.ContainerID, &started, &r.Ended, &finished, &exitCode, &r.Signal, &r.Reason, &r.OOMKilled,
-				&restarted); err != nil {
-				_ = rows.Close()
-				return nil, fmt.Errorf("query the runs of %s: %w", c.ContainerID, err)
-			}
-			r.StartedAt, r.FinishedAt = timeOf(&started), timeOf(&finished)
-			r.ExitCode, r.RestartCount = uint32Of(exitCode), uint32Of(restarted)
-			out[c.ContainerID] = append(out[c.ContainerID], r)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if out[c.ContainerID], err = scanRuns(stmt.QueryContext(ctx, c.Tenant, c.identity, nanos(since), MaxRuns)); err != nil {
 			return nil, fmt.Errorf("query the runs of %s: %w", c.ContainerID, err)
 		}
 	}
 	return out, nil
+}
+
+func scanRuns(rows *sql.Rows, err error) ([]Run, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Run
+	for rows.Next() {
+		var (
+			r                   Run
+			started, finished   int64
+			exitCode, restarted *int64
+		)
+		if err := rows.Scan(&r.ContainerID, &started, &r.Ended, &finished, &exitCode, &r.Signal, &r.Reason, &r.OOMKilled,
+			&restarted); err != nil {
+			return nil, err
+		}
+		r.StartedAt, r.FinishedAt = timeOf(&started), timeOf(&finished)
+		r.ExitCode, r.RestartCount = uint32Of(exitCode), uint32Of(restarted)
+		out = append(out, r)
+	}
+	return out, rows.Err()
 }

@@ -67,7 +67,7 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&s.putLoop, "INSERT OR REPLACE INTO loops VALUES (?, ?, ?, ?, ?, ?)"},
 		{&s.dropLoop, "DELETE FROM loops WHERE tenant = ? AND identity = ?"},
 	} {
-		stmt, err := conn.PrepareContext(ctx, p.sql)
+		stmt, err := conn.PrepareContext(ctx, p.sql) //nolint:sqlclosecheck // close does
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("prepare %q: %w", p.sql, err), s.close())
 		}

@@ -24,30 +24,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t testing.TB, path string, now func() time.Time) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), path, now)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, s.Close()) })
+func open(tb testing.TB, path string, now func() time.Time) *store.Store {
+	tb.Helper()
+	s, err := store.Open(tb.Context(), path, now)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, s.Close()) })
 	return s
 }
 
-func fresh(t testing.TB) *store.Store {
-	t.Helper()
-	return open(t, filepath.Join(t.TempDir(), "events.db"), func() time.Time { return backendtest.Start })
+func fresh(tb testing.TB) *store.Store {
+	tb.Helper()
+	return open(tb, filepath.Join(tb.TempDir(), "events.db"), func() time.Time { return backendtest.Start })
 }
 
-func ingest(t testing.TB, s *store.Store, events ...backendapi.Event) backendapi.IngestResponse {
-	t.Helper()
-	out, err := s.Ingest(t.Context(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
-	require.NoError(t, err)
+func ingest(tb testing.TB, s *store.Store, events ...backendapi.Event) backendapi.IngestResponse {
+	tb.Helper()
+	out, err := s.Ingest(tb.Context(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
+	require.NoError(tb, err)
 	return out
 }
 
-func state(t testing.TB, s *store.Store, l backendtest.Life) *store.Detail {
-	t.Helper()
-	d, err := s.Container(t.Context(), "", "containerd://"+l.ID)
-	require.NoError(t, err)
+func state(tb testing.TB, s *store.Store, l backendtest.Life) *store.Detail {
+	tb.Helper()
+	d, err := s.Container(tb.Context(), "", "containerd://"+l.ID)
+	require.NoError(tb, err)
 	return d
 }
 

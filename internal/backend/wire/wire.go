@@ -109,8 +109,7 @@ func (r *Reader) unpack(w http.ResponseWriter, req *http.Request) ([]byte, *prob
 }
 
 func (r *Reader) unreadable(err error) *problem.Details {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return r.tooLarge()
 	}
 	return problem.New(http.StatusBadRequest, "unreadable-body", "The body cannot be read", "read the body: %v", err)
@@ -156,8 +155,7 @@ func checkSyntax(body []byte) *problem.Details {
 		}
 	}
 	var where string
-	var syntax *jsontext.SyntacticError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		where = path(strings.Split(strings.TrimPrefix(string(syntax.JSONPointer), "/"), "/"))
 	}
 	return malformed(where, err)

@@ -14,10 +14,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-func reader(t testing.TB) *wire.Reader {
-	t.Helper()
+func reader(tb testing.TB) *wire.Reader {
+	tb.Helper()
 	r, err := wire.NewReader(wire.Limits{Events: backendapi.MaxEventsPerBatch, Bytes: backendapi.MaxBatchBytes})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return r
 }
 
