@@ -130,7 +130,8 @@ func TestLives(t *testing.T) {
 func TestRuntimeMisfortune(t *testing.T) {
 	eachStream(t, func(t *testing.T, stream string) {
 		c, d, pod := driverOf(t)
-		s := newStack(t, c.Endpoint(), stream, "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s")
+		s := newStack(t, c.Endpoint(), stream, "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s", "receivers::criobserver::resync_interval: 5s",
+			"extensions::health_check::component_health::recovery_duration: 1s")
 		s.observe()
 		s.observing()
 		stays, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{Name: "stays", Args: []string{"pause"}})
@@ -140,7 +141,7 @@ func TestRuntimeMisfortune(t *testing.T) {
 		s.agree(truthsOf(d))
 
 		require.NoError(t, c.Kill())
-		s.await("the health to fail", func() bool { return s.healthStatus() == http.StatusServiceUnavailable })
+		s.await("the health to fail", func() bool { return s.healthStatus() == http.StatusInternalServerError })
 		require.NoError(t, c.Restart(t.Context()))
 		s.await("the health to come back", func() bool { return s.healthStatus() == http.StatusOK })
 		_, err = d.Play(t.Context(), pod, testruntime.Lives()[1], 0)
@@ -148,7 +149,7 @@ func TestRuntimeMisfortune(t *testing.T) {
 		s.agree(truthsOf(d))
 
 		require.NoError(t, c.Freeze())
-		s.await("the health to fail while it hangs", func() bool { return s.healthStatus() == http.StatusServiceUnavailable })
+		s.await("the health to fail while it hangs", func() bool { return s.healthStatus() == http.StatusInternalServerError })
 		require.NoError(t, c.Thaw())
 		s.await("the health to come back", func() bool { return s.healthStatus() == http.StatusOK })
 		require.NoError(t, d.Stop(t.Context(), stays, time.Second))

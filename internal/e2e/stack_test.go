@@ -145,6 +145,7 @@ func newStack(t testing.TB, endpoint, stream string, extra ...string) *stack {
 func (s *stack) observe() {
 	s.t.Helper()
 	args := []string{
+		"--feature-gates=extension.healthcheck.useComponentStatus",
 		"--config", filepath.Join(root(s.t), "collector-config.yaml"),
 		"--config", fmt.Sprintf("yaml:receivers::criobserver::runtimes: [{endpoint: '%s', stream: %s}]", s.endpoint, s.stream),
 	}
