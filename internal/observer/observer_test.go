@@ -24,7 +24,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if served() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // scripted is a runtime whose containers the test sets.
 type scripted struct {
