@@ -66,16 +66,14 @@ type end struct {
 type hash string
 
 func (h hash) MarshalText() ([]byte, error) {
-	digits, isDigest := strings.CutPrefix(string(h), "sha256:")
-	b, err := hex.DecodeString(digits)
-	if err != nil || len(b) == 0 || hex.EncodeToString(b) != digits {
-		return []byte("=" + string(h)), nil
+	mark, digits := ".", string(h)
+	if digest, ok := strings.CutPrefix(digits, "sha256:"); ok {
+		mark, digits = "#", digest
 	}
-	mark := "."
-	if isDigest {
-		mark = "#"
+	if b, err := hex.DecodeString(digits); err == nil && len(b) > 0 && hex.EncodeToString(b) == digits {
+		return []byte(mark + base64.RawStdEncoding.EncodeToString(b)), nil
 	}
-	return []byte(mark + base64.RawStdEncoding.EncodeToString(b)), nil
+	return []byte("=" + string(h)), nil
 }
 
 func (h *hash) UnmarshalText(text []byte) error {

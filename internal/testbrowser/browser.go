@@ -27,46 +27,46 @@ const (
 
 // Browser is a tab.
 type Browser struct {
-	t   testing.TB
+	tb  testing.TB
 	ctx context.Context //nolint:containedctx // chromedp's handle of the tab
 }
 
 // Open opens a tab that is closed at the end of the test. Without a Chromium the test is skipped, or fails when
 // ZASTAVA_TEST_REQUIRE_RUNTIME=1.
-func Open(t testing.TB) *Browser {
-	t.Helper()
+func Open(tb testing.TB) *Browser {
+	tb.Helper()
 	found := find()
 	if found == "" {
 		const missing = "no chromium on the PATH: the page is not tried in a browser"
 		if os.Getenv("ZASTAVA_TEST_REQUIRE_RUNTIME") == "1" {
-			t.Fatal(missing)
+			tb.Fatal(missing)
 		}
-		t.Skip(missing)
+		tb.Skip(missing)
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(found), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("no-first-run", true))
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		assert.NoError(t, chromedp.Cancel(ctx))
+	tb.Cleanup(func() {
+		assert.NoError(tb, chromedp.Cancel(ctx))
 		closeTab()
 		stop()
 	})
-	b := &Browser{t, ctx}
-	require.NoError(t, chromedp.Do(ctx))
-	require.NoError(t, chromedp.Listen(ctx, func(ev any) {
+	b := &Browser{tb, ctx}
+	require.NoError(tb, chromedp.Do(ctx))
+	require.NoError(tb, chromedp.Listen(ctx, func(ev any) {
 		switch ev := ev.(type) {
 		case *runtime.EventExceptionThrown:
-			t.Errorf("the page's script failed: %s", ev.ExceptionDetails.Text)
+			tb.Errorf("the page's script failed: %s", ev.ExceptionDetails.Text)
 		case *runtime.EventConsoleAPICalled:
-			t.Errorf("the page wrote to the console: %s", ev.Type)
+			tb.Errorf("the page wrote to the console: %s", ev.Type)
 		case *log.EventEntryAdded:
-			t.Errorf("the browser complains: %s", ev.Entry.Text)
+			tb.Errorf("the browser complains: %s", ev.Entry.Text)
 		}
 	}))
 	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return b
 }
 
@@ -84,24 +84,24 @@ func (b *Browser) Context() context.Context { return b.ctx }
 
 // Do takes steps, one after the other.
 func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
+	b.tb.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
 	defer cancel()
-	require.NoError(b.t, chromedp.Do(ctx, steps...))
+	require.NoError(b.tb, chromedp.Do(ctx, steps...))
 }
 
 // Ask evaluates an expression in the page.
 func Ask[T any](b *Browser, expression string) T {
-	b.t.Helper()
+	b.tb.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
 	defer cancel()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	require.NoError(b.t, err, expression)
+	require.NoError(b.tb, err, expression)
 	return v
 }
 
 // Until waits until an expression in the page is true.
 func (b *Browser) Until(expression string) {
-	b.t.Helper()
-	require.Eventually(b.t, func() bool { return Ask[bool](b, expression) }, patience, 50*time.Millisecond, expression)
+	b.tb.Helper()
+	require.Eventually(b.tb, func() bool { return Ask[bool](b, expression) }, patience, 50*time.Millisecond, expression)
 }

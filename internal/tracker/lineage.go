@@ -4,6 +4,7 @@
 package tracker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/container"
@@ -125,7 +126,7 @@ func (st *step) crashLoop() {
 	}
 	next := loop.add(End{At: at, ExitCode: run.ExitCode, Reason: run.Reason}, o)
 	if !next.Active && len(next.Ends) >= o.CrashLoopThreshold {
-		next.Active, next.Count = true, uint32(len(next.Ends)) //nolint:gosec // bounded by maxEnds or the threshold
+		next.Active, next.Count = true, uint32(len(next.Ends))
 		st.emit(container.KindCrashLoop, container.Transition{When: at, State: container.StateExited, CrashLoop: next.summary(o)}, st.exactAt(at))
 	}
 	st.next.Loop = next
@@ -197,8 +198,8 @@ func (lp *Loop) summary(o Options) *container.CrashLoop {
 	}
 	count := map[way]int{}
 	var top way
-	for i := len(lp.Ends) - 1; i >= 0; i-- {
-		w := way{lp.Ends[i].ExitCode, lp.Ends[i].Reason}
+	for i, end := range slices.Backward(lp.Ends) {
+		w := way{end.ExitCode, end.Reason}
 		count[w]++
 		if count[w] > count[top] || i == len(lp.Ends)-1 {
 			top = w

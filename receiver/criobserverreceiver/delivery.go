@@ -77,8 +77,7 @@ func (d *delivery) Deliver(ctx context.Context, items []observer.Item) error {
 		if !sleep(ctx, delay) {
 			return ctx.Err()
 		}
-		var partial consumererror.Logs
-		if errors.As(err, &partial) {
+		if partial, ok := errors.AsType[consumererror.Logs](err); ok {
 			logs = partial.Data()
 		} else {
 			logs = d.encode(items) // the pipeline may have changed what it was given

@@ -281,12 +281,11 @@ func TestMetadataMatchesTheSchema(t *testing.T) {
 
 // generator makes containers whose event ids are the ids that the contract checker counts.
 type generator struct {
-	t    *testing.T
-	mu   sync.Mutex
-	path string
-	srv  *crifake.Server
-	pod  string
-	n    int
+	t   *testing.T
+	mu  sync.Mutex
+	srv *crifake.Server
+	pod string
+	n   int
 }
 
 func (g *generator) Start() {
@@ -327,10 +326,10 @@ func identified(next consumer.Logs) consumer.Logs {
 
 func TestConsumeContract(t *testing.T) {
 	s, pod := fake(t)
-	real := NewFactory()
-	factory := receiver.NewFactory(metadata.Type, real.CreateDefaultConfig, receiver.WithLogs(
+	product := NewFactory()
+	factory := receiver.NewFactory(metadata.Type, product.CreateDefaultConfig, receiver.WithLogs(
 		func(ctx context.Context, set receiver.Settings, cfg component.Config, next consumer.Logs) (receiver.Logs, error) {
-			return real.CreateLogs(ctx, set, cfg, identified(next))
+			return product.CreateLogs(ctx, set, cfg, identified(next))
 		}, metadata.LogsStability))
 	cfg := quick(s.Endpoint())
 	cfg.InitialInventory = "none" // what an earlier scenario made is not this one's
