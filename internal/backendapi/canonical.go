@@ -240,7 +240,8 @@ func (w *writer) key(name string) {
 	if b[len(b)-1] != '{' {
 		b = append(b, ',')
 	}
-	*w = append(b, name...)
+	b = append(b, name...)
+	*w = b
 }
 
 func (w *writer) text(name, value string) {

@@ -21,7 +21,7 @@ var plain = func() (t [256]bool) {
 }()
 
 // plainPrefix is how much of s is surely plain, looking at eight bytes at a time: a byte is not when its top bit is set,
-// when taking 0x20 from it borrows, or when it differs from quote or backslash by nothing. Borrows may blame a neighbour as
+// when taking 0x20 from it borrows, or when it differs from quote or backslash by nothing. Borrows may blame the next one as
 // well, which only means that the slow way has a look.
 func plainPrefix(s string) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
