@@ -18,6 +18,7 @@ import (
 
 const (
 	streamRetry    = 10 * time.Minute // how long a runtime without a stream is left alone
+	clockCheck     = 5 * time.Second  // between two looks at whether the clock jumped
 	clockTolerance = 2 * time.Second  // a wall clock that moved more than this against the monotonic one has jumped
 	unseenPeriods  = 3                // lists that may fail in a row before something may have been missed
 )
@@ -119,18 +120,21 @@ func (l *loop) run(ctx context.Context) {
 		l.tick.Reset(l.opts.Timeout) // subscribe before listing, but list even if the subscription hangs
 		l.work.Go(func() { l.watch(ctx, w) })
 	}
-	wall := time.Now()
+	clock := time.NewTicker(clockCheck)
+	defer clock.Stop()
+	read := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.tick.C:
-			now := time.Now()
-			if jumped(wall, now) {
-				l.log.Warn("the clock jumped; listing", "runtime", l.opts.Name)
-			}
-			wall = now
 			l.list(ctx)
+		case now := <-clock.C:
+			if jumped(elapsed(read, now)) {
+				l.log.Warn("the clock jumped; listing", "runtime", l.opts.Name)
+				l.list(ctx)
+			}
+			read = now
 		case r := <-l.lists:
 			l.takeList(ctx, r)
 		case d := <-l.describe:
@@ -170,12 +174,14 @@ func (l *loop) drain(cancel context.CancelFunc) {
 	}
 }
 
-// jumped tells that the wall clock and the monotonic clock disagree about the time between two moments.
-func jumped(was, now time.Time) bool {
-	monotonic := now.Sub(was)
-	wall := now.Round(0).Sub(was.Round(0))
-	d := wall - monotonic
-	return d > clockTolerance || d < -clockTolerance
+// elapsed gives the time between two readings of the clock, by the wall clock and by the monotonic one.
+func elapsed(was, now time.Time) (wall, monotonic time.Duration) {
+	return now.Round(0).Sub(was.Round(0)), now.Sub(was)
+}
+
+// jumped tells that the wall clock was set, or the machine slept, in a time that the two clocks measure so differently.
+func jumped(wall, monotonic time.Duration) bool {
+	return (wall - monotonic).Abs() > clockTolerance
 }
 
 func (l *loop) period() time.Duration {

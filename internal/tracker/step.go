@@ -181,7 +181,7 @@ func (st *step) nextRun(k *Known) {
 // revise is a look that may know better about the end of a run that is known to have ended.
 func (st *step) revise(k *Known) {
 	was, now := k.Run, st.snap.Run
-	if was.FinishedAt.After(now.FinishedAt) && was.ExitKnown {
+	if was.ExitKnown && later(was.FinishedAt, now.FinishedAt.Add(clockSlack)) {
 		return // an older account
 	}
 	if !now.ExitKnown {

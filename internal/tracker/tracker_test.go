@@ -151,6 +151,7 @@ func TestTransitions(t *testing.T) {
 		{"exited, OOM taken back: not believed", []*container.Snapshot{exited(ctr, 1, 2, 137, "OOMKilled")}, look(0), exited(ctr, 1, 2, 137, "Error"), nil},
 		{"exited, exit lost by a restarted runtime", []*container.Snapshot{exited(ctr, 1, 2, 3, "Error")}, look(0), exitLost(ctr, 1, 900), nil},
 		{"exited, an older account", []*container.Snapshot{exited(ctr, 1, 20, 3, "Error")}, look(0), exited(ctr, 1, 10, 4, "Error"), nil},
+		{"exited by the event, and the runtime says otherwise a moment before it: its shim died", []*container.Snapshot{exited(ctr, 1, 3, 137, "Error")}, look(0), exited(ctr, 1, 2, 255, "Error"), []seen{{container.KindStopped, 2, container.PrecisionExact, 1}}},
 		{"exit lost, then known", []*container.Snapshot{exitLost(ctr, 1, 2)}, look(0), exited(ctr, 1, 2, 7, "Error"), []seen{{container.KindStopped, 2, container.PrecisionExact, 1}}},
 		{"exited, running a later run", []*container.Snapshot{exited(ctr, 1, 2, 3, "Error")}, look(0), restarts(running(ctr, 50), 1), []seen{exact(container.KindRestarted, 50)}},
 		{"exited, a later run that ended", []*container.Snapshot{exited(ctr, 1, 2, 3, "Error")}, look(0), restarts(exited(ctr, 50, 51, 3, "Error"), 1), []seen{exact(container.KindRestarted, 50), exact(container.KindStopped, 51)}},
