@@ -173,11 +173,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 }
 
 func TestTheDocumentKnowsTheKinds(t *testing.T) {
-	for _, k := range []backendapi.Kind{
-		backendapi.KindCreate, backendapi.KindStart, backendapi.KindRestart, backendapi.KindStop, backendapi.KindPause,
-		backendapi.KindUnpause, backendapi.KindRemove, backendapi.KindOOM, backendapi.KindHealth, backendapi.KindCrashLoop,
-		backendapi.KindCrashLoopEnd, backendapi.KindObserverGap,
-	} {
+	for _, k := range backendapi.Kinds() {
 		raw, err := json.Marshal(k)
 		require.NoError(t, err)
 		require.NoError(t, validate(t, "Kind", raw))

@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	maxTenant = 128             // characters of a tenant; as in the document
 	retryBusy = time.Second     // what a client is told when too many batches are in work
 	retryFail = 5 * time.Second // and when the database failed
 )
@@ -106,7 +105,7 @@ func tenantOf(r *http.Request, required bool) (string, *problem.Details) {
 	switch {
 	case tenant == "":
 		detail = "is required"
-	case len(tenant) > maxTenant || strings.ContainsFunc(tenant, func(c rune) bool { return c < '!' || c > '~' }):
+	case !backendapi.ValidTenant(tenant):
 		detail = "must be 1 to 128 visible ASCII characters"
 	default:
 		return tenant, nil

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -134,6 +135,27 @@ func TestStreamSaysWhatItCannotResume(t *testing.T) {
 	assert.JSONEq(t, `{"after":900,"resumedAfter":1}`, m.data)
 	a.put(l.Stopped(2, 1, 0, "Completed"))
 	assert.Equal(t, backendapi.KindStop, eventOf(t, next()).Kind)
+}
+
+func TestRetentionRemovesAndTheStreamSaysSo(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "x.db")
+	l, other := backendtest.NewLife(0), backendtest.NewLife(1)
+	serve(t, func(o *backend.Options) { o.DB = db }).put(l.Started(1), l.Stopped(2, 1, 0, "Completed"))
+
+	a := serve(t, func(o *backend.Options) {
+		o.DB, o.Retention = db, time.Hour
+		o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	})
+	require.Eventually(t, func() bool {
+		return strings.Contains(string(a.get("/metrics").body), "zastava_backend_pruned_events_total 2")
+	}, 30*time.Second, 10*time.Millisecond)
+	a.put(other.Started(1))
+	assert.Len(t, into[backend.EventPage](t, a.get(backendapi.EventsPath)).Events, 1)
+	next, _ := a.follow("?lastEventId=1")
+	m := next()
+	assert.Equal(t, "truncated", m.event)
+	assert.JSONEq(t, `{"after":1,"resumedAfter":2}`, m.data)
+	assert.Equal(t, other.At(1), eventOf(t, next()).When)
 }
 
 func TestStreamOfAClientThatDoesNotReadIsDropped(t *testing.T) {

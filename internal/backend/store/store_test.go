@@ -314,6 +314,11 @@ func drawLife(rt *rapid.T, l backendtest.Life) []backendapi.Event {
 		for rev := range rapid.IntRange(0, 2).Draw(rt, "revisions") {
 			e.Revision = uint32(rev + 1)
 			e.When = e.When.Add(time.Duration(rapid.IntRange(-3, 3).Draw(rt, "shift")) * time.Second)
+			if e.Run != nil && e.Run.StartedAt != nil && rapid.IntRange(0, 5).Draw(rt, "start was wrong") == 0 {
+				run := *e.Run
+				run.StartedAt = new(run.StartedAt.Add(time.Millisecond))
+				e.Run = &run
+			}
 			if e.Run != nil && e.Run.FinishedAt != nil {
 				run := *e.Run
 				run.FinishedAt, run.Reason = new(e.When), fmt.Sprintf("Revised%d", rev)
