@@ -31,7 +31,6 @@ type inspected struct {
 	seat *seat
 	lane string
 	snap container.Snapshot
-	at   time.Time
 	err  error
 }
 
@@ -70,15 +69,13 @@ func (l *loop) look(ctx context.Context, seats []*seat) {
 
 // describeOne describes a container from its list item, or looks it up where only a notice told its id.
 func (l *loop) describeOne(ctx context.Context, s runtime.Summary, id string) (*container.Container, error) {
-	if s.ID == "" {
-		f, ok := l.rt.(runtime.Finder)
-		if !ok {
-			return nil, errors.New("the runtime can only list")
-		}
+	if f, ok := l.rt.(runtime.Finder); ok && s.Item == nil {
 		var err error
 		if s, err = f.Find(ctx, id); err != nil {
 			return nil, err
 		}
+	} else if s.ID == "" {
+		return nil, errors.New("the runtime can only list")
 	}
 	return l.rt.Describe(ctx, s)
 }
@@ -132,7 +129,7 @@ func (l *loop) dispatch(ctx context.Context) {
 		l.work.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 			defer cancel()
-			r := inspected{seat: e, lane: c.Identity(), at: time.Now()}
+			r := inspected{seat: e, lane: c.Identity()}
 			r.snap, r.err = l.rt.Inspect(ctx, c)
 			l.inspects <- r
 		})
@@ -158,7 +155,7 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 	}
 	switch {
 	case errors.Is(r.err, runtime.ErrNotFound):
-		l.vanished(e, r)
+		l.gone(e, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e)})
 	case r.err != nil:
 		l.failed(e, r.err)
 	default:
@@ -225,24 +222,6 @@ func (l *loop) await(e *seat) bool {
 	l.recheckAfter(e.id, statusLag<<e.awaiting)
 	e.awaiting++
 	return true
-}
-
-// vanished is a container that the list showed and the runtime does not know any more.
-func (l *loop) vanished(e *seat, r inspected) {
-	now := time.Now()
-	if l.tracker.Known(e.id) == nil && !e.inventory {
-		// It is known that it was there, and in which state; when it ran and how it ended, nobody can say.
-		snap := &container.Snapshot{Container: e.container, State: container.StateCreated}
-		if s := e.summary.State; s == container.StateRunning || s == container.StatePaused {
-			snap.State = container.StateRunning
-		}
-		c := l.tracker.Observe(snap, tracker.Look{At: r.at, Since: e.behind, Source: l.sourceOf(e)})
-		if !l.take(&c) {
-			l.owe(e)
-			return
-		}
-	}
-	l.gone(e, tracker.Look{At: now, Since: e.behind, Source: l.sourceOf(e)})
 }
 
 // failed is a container that could not be looked at. The next list tries again, ever more seldom while it does not answer.

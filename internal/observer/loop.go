@@ -40,7 +40,9 @@ type loop struct {
 	work     sync.WaitGroup
 
 	listing    bool
-	again      bool // a list was asked for while one was under way
+	departed   map[string]struct{} // removed since the list under way began, which may still show them
+	soon       int                 // lists that follow after PollInterval although a stream is up
+	again      bool                // a list was asked for while one was under way
 	generation uint32
 	spare      []runtime.Summary // the buffer that the next list fills
 	lastList   time.Time         // when the last good list began; after a restart, when the checkpoint was last alive
@@ -53,6 +55,7 @@ type loop struct {
 	inFlight   int
 	ready      []*seat // inspects that wait for one of InspectsAtOnce
 	streaming  bool
+	lost       int // seats of containers that are gone and could not be handed on yet
 	folded     int
 	foldedFrom time.Time
 
@@ -73,12 +76,13 @@ type seat struct {
 	started    bool                 // a notice told a start that the runtime's status did not show yet
 	awaiting   int                  // looks that showed a status which still lags behind a notice
 	inventory  bool                 // found by the first list and not taken yet
+	lost       bool                 // gone, and not handed on yet
 	busy       bool                 // described or inspected right now
 	dirty      bool                 // to be looked at (again)
 	source     container.Source     // of what made it dirty
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
-	exit       *runtime.Notice      // an end that a notice told and the runtime's status does not show yet
+	exit       *ending              // an end that a notice told and the runtime's status does not show yet
 	failures   int                  // inspects in a row that failed
 	retryAt    time.Time
 	summary    runtime.Summary // of the newest list that showed a change; its item is dropped when taken
@@ -94,7 +98,7 @@ type listed struct {
 func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tracker, seen time.Time) *loop {
 	l := &loop{
 		Observer: o, rt: rt, info: info, tracker: tr,
-		entries: map[string]*seat{}, lanes: map[string][]*seat{},
+		entries: map[string]*seat{}, departed: map[string]struct{}{}, lanes: map[string][]*seat{},
 		lists: make(chan listed), describe: make(chan described), inspects: make(chan inspected), streams: make(chan streamState),
 		first: true, source: container.SourceInventory, lastList: seen, lastSight: seen, pace: newBackoff(o.opts.Backoff),
 		tick: time.NewTimer(0), recheck: time.NewTimer(time.Hour),
@@ -185,9 +189,10 @@ func jumped(wall, monotonic time.Duration) bool {
 }
 
 func (l *loop) period() time.Duration {
-	if l.streaming {
+	if l.streaming && l.soon == 0 {
 		return l.opts.ResyncInterval
 	}
+	l.soon = max(l.soon-1, 0)
 	return l.opts.PollInterval
 }
 
@@ -233,6 +238,7 @@ func (l *loop) takeList(ctx context.Context, r listed) {
 	l.lastGood.Store(time.Now().UnixNano())
 	l.first = false
 	l.source = container.SourceList
+	clear(l.departed)
 	clear(r.summaries) // the items are large and not needed any more
 	l.spare = r.summaries
 	l.schedule(ctx, l.period())
@@ -257,6 +263,10 @@ func (l *loop) beat(at time.Time) {
 
 func (l *loop) lostSight(r listed) {
 	l.blind = true
+	if l.streaming {
+		l.lastSight = time.Now()
+	}
+	clear(l.departed)
 	l.report(fmt.Errorf("list the containers of runtime %q: %w", l.opts.Name, r.err))
 	l.again = false
 	l.tick.Reset(l.pace.next())
@@ -311,6 +321,9 @@ func (l *loop) compare(r listed) []*seat {
 			continue
 		}
 		e := l.entries[s.ID]
+		if _, gone := l.departed[s.ID]; gone && e == nil {
+			continue
+		}
 		if e == nil {
 			e = &seat{id: s.ID, inventory: l.first && l.source == container.SourceInventory, dirty: true}
 			l.entries[s.ID] = e
@@ -379,12 +392,23 @@ func (l *loop) shown() int {
 
 // gone takes the absence of a container.
 func (l *loop) gone(e *seat, look tracker.Look) {
+	if !l.settle(e, look) {
+		l.owe(e)
+		if !e.lost && l.lost >= l.opts.OutboxCapacity && l.tracker.Known(e.id) == nil {
+			l.fold(e.behind) // it came and went while nothing could be handed on, and too many like it are kept already
+			l.leave(e)
+		} else if !e.lost {
+			e.lost = true
+			l.lost++
+		}
+		return
+	}
 	known := l.tracker.Known(e.id)
 	if known == nil {
 		if !e.excluded && !e.foreign && !e.inventory && !e.behind.IsZero() {
-			l.fold(e.behind) // it came and went while nothing could be handed on
+			l.fold(e.behind) // it came and went, and nothing but its id is known
 		}
-		delete(l.entries, e.id)
+		l.leave(e)
 		return
 	}
 	unseen := known.State == container.StateRunning || known.State == container.StatePaused ||
@@ -394,10 +418,49 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 		l.owe(e)
 		return
 	}
-	delete(l.entries, e.id)
+	l.leave(e)
 	if unseen {
 		l.gap(container.CauseRemovedUnseen, look.Since, look.At, 0)
 	}
+}
+
+// leave forgets a container. A list that is under way may still show it.
+func (l *loop) leave(e *seat) {
+	delete(l.entries, e.id)
+	if e.lost {
+		l.lost--
+	}
+	if l.listing {
+		l.departed[e.id] = struct{}{}
+	}
+}
+
+// settle takes what is known from a list item and from notices of a container whose status cannot be asked any more: that
+// it was there, that it ran, how it ended. When it began to run nobody can say.
+func (l *loop) settle(e *seat, look tracker.Look) bool {
+	if e.container == nil || e.excluded || e.inventory {
+		return true
+	}
+	look.Happened = time.Time{}
+	ran := e.started || e.exit != nil || e.summary.State == container.StateRunning || e.summary.State == container.StatePaused
+	k := l.tracker.Known(e.id)
+	if k == nil || ran && (k.State == container.StateCreated || k.State == container.StateUnknown) {
+		snap := container.Snapshot{Container: e.container, State: container.StateCreated}
+		if ran {
+			snap.State = container.StateRunning
+		}
+		if c := l.tracker.Observe(&snap, look); !l.take(&c) {
+			return false
+		}
+		k = l.tracker.Known(e.id)
+	}
+	if e.exit == nil || k == nil || k.State == container.StateExited {
+		return true
+	}
+	snap := container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}
+	e.exit.overlay(&snap)
+	c := l.tracker.Observe(&snap, look)
+	return l.take(&c)
 }
 
 // since is the last moment at which a look at the container was taken.

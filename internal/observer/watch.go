@@ -61,6 +61,9 @@ func (l *loop) takeStream(ctx context.Context, s streamState) {
 	if l.streaming && !s.up {
 		l.lastSight = time.Now()
 	}
+	if s.up {
+		l.soon = 1 // no server says when a subscription stands: what came before it did is found by one more list soon
+	}
 	l.streaming = s.up
 	l.Observer.streaming.Store(s.up)
 	l.list(ctx)
@@ -111,8 +114,7 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 			return
 		}
 	case n.Kind == runtime.NoticeExited:
-		exit := *n
-		e.exit = &exit
+		e.exit = &ending{at: n.At, code: n.ExitCode}
 		if running && !e.busy {
 			l.apply(e, &container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}, look)
 			return
@@ -144,12 +146,11 @@ func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
 	}
 	switch snap.State {
 	case container.StateRunning, container.StatePaused:
-		if snap.Run.StartedAt.IsZero() || (l.info.Reruns && n.At.Before(snap.Run.StartedAt)) {
+		if snap.Run.StartedAt.IsZero() || (l.info.Reruns && n.at.Before(snap.Run.StartedAt)) {
 			e.exit = nil // the end of an earlier run
 			return false
 		}
-		snap.State = container.StateExited
-		snap.Run.FinishedAt, snap.Run.ExitCode, snap.Run.ExitKnown, snap.Run.Reason = n.At, n.ExitCode, true, exitReason(n.ExitCode)
+		n.overlay(snap)
 		e.exit = nil
 		return true
 	case container.StateCreated, container.StateUnknown:
@@ -158,6 +159,18 @@ func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
 		e.exit = nil
 		return false
 	}
+}
+
+// ending is the end of a run as a notice told it.
+type ending struct {
+	at   time.Time
+	code uint32
+}
+
+// overlay makes a snapshot of a running container one of an ended one.
+func (e *ending) overlay(snap *container.Snapshot) {
+	snap.State = container.StateExited
+	snap.Run.FinishedAt, snap.Run.ExitCode, snap.Run.ExitKnown, snap.Run.Reason = e.at, e.code, true, exitReason(e.code)
 }
 
 // exitReason is the word that CRI runtimes use for an end of which nothing but the code is known.
