@@ -14,6 +14,7 @@ GO      ?= go
 ROOT    := $(CURDIR)
 BUILD   := build
 TOOLS   := $(BUILD)/tools
+RUNTIMES := $(BUILD)/runtimes
 
 # The tag of the checked-out commit, without its v. `make VERSION=…` overrides it.
 VERSION := $(or $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//'),0.1.0)
@@ -64,6 +65,9 @@ test: $(TOOLS)/gotestsum ## All tests under the race detector, with a real runti
 .PHONY: e2e
 e2e: $(TOOLS)/gotestsum ## All tests again, the long ones against real runtimes included
 	ZASTAVA_E2E=long $(call gotestsum,$(RACE) -timeout 60m ./...)
+
+.PHONY: runtimes
+runtimes: $(RUNTIMES)/containerd17/containerd $(RUNTIMES)/containerd2/containerd ## containerd 1.7 and 2.x for the tests, from their modules (minutes, once); without them the tests run on the system's
 
 .PHONY: bench
 bench: ## Every benchmark of the repository, to the terminal (BENCH=regexp, BENCH_FLAGS=)
@@ -154,6 +158,16 @@ $(BUILD)/otelcol-zastava-slim_linux_arm64: $(BUILD)/_otelcol-slim.stamp
 
 $(BUILD)/zastava-backend $(BUILD)/zastava-demo: $(SOURCES)
 	$(go_build) -o $@ ./cmd/$(@F)
+	@touch $@
+
+# Each containerd is compiled once for a given go.mod of it: the daemon, its shim and ctr, which are the module's tools.
+$(RUNTIMES)/containerd17/containerd: MODULE := github.com/containerd/containerd
+$(RUNTIMES)/containerd2/containerd:  MODULE := github.com/containerd/containerd/v2
+
+$(RUNTIMES)/%/containerd: internal/testruntime/versions/%/go.mod internal/testruntime/versions/%/go.sum
+	@mkdir -p $(@D)
+	cd $(<D) && version=$$($(GO) list -m -f '{{.Version}}' $(MODULE)) && \
+		$(RELEASE_ENV) $(GO) build $(RELEASE_FLAGS) -ldflags="$(LDFLAGS) -X $(MODULE)/version.Version=$${version#v}" -o $(ROOT)/$(@D)/ tool
 	@touch $@
 
 # Changes only when the version does.

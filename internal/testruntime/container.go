@@ -118,16 +118,64 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 }
 
 // Remove records the container's last status and removes it, by force when it
-// still runs: how it ended is then unknown to everyone.
+// still runs: how it ended is then unknown to everyone. A removal that the
+// daemon's death cut off can be tried again: what is gone then was removed.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	if _, err := d.Status(ctx, id); err != nil {
+	_, err := d.Status(ctx, id)
+	was, known := d.Record(id)
+	if tried := known && !was.RemovingAt.IsZero(); tried && status.Code(err) == codes.NotFound {
+		d.update(id, func(r *Record) { r.RemovedAt = time.Now() })
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	before := time.Now()
+	d.update(id, func(r *Record) {
+		if r.RemovingAt.IsZero() {
+			r.RemovingAt = time.Now()
+		}
+	})
 	if _, err := d.cri.RemoveContainer(ctx, &cri.RemoveContainerRequest{ContainerId: id}); err != nil {
 		return fmt.Errorf("remove container %s: %w", id, err)
 	}
-	d.update(id, func(r *Record) { r.RemovingAt, r.RemovedAt = before, time.Now() })
+	d.update(id, func(r *Record) { r.RemovedAt = time.Now() })
+	return nil
+}
+
+// Reconcile brings the record up to what the runtime has: containers whose
+// creation was answered to nobody are added, all others asked for, and those
+// that are gone without this driver's doing count as removed. It is for after
+// a daemon was killed under calls, when none is under way.
+func (d *Driver) Reconcile(ctx context.Context) error {
+	answer, err := d.cri.ListContainers(ctx, &cri.ListContainersRequest{})
+	if err != nil {
+		return fmt.Errorf("reconcile the record: list the containers: %w", err)
+	}
+	listed := map[string]bool{}
+	for _, c := range answer.GetContainers() {
+		listed[c.GetId()] = true
+		if _, known := d.Record(c.GetId()); !known {
+			labels := c.GetLabels()
+			d.add(&Record{
+				ID: c.GetId(), Name: c.GetMetadata().GetName(), Attempt: c.GetMetadata().GetAttempt(), SandboxID: c.GetPodSandboxId(),
+				Pod: labels["io.kubernetes.pod.name"], Namespace: labels["io.kubernetes.pod.namespace"], PodUID: labels["io.kubernetes.pod.uid"],
+			})
+		}
+		if _, err := d.Status(ctx, c.GetId()); err != nil {
+			return fmt.Errorf("reconcile the record: %w", err)
+		}
+	}
+	for _, r := range d.Records() {
+		if listed[r.ID] || !r.RemovedAt.IsZero() {
+			continue
+		}
+		d.update(r.ID, func(r *Record) {
+			if r.RemovingAt.IsZero() {
+				r.RemovingAt = r.saidAt
+			}
+			r.RemovedAt = time.Now()
+		})
+	}
 	return nil
 }
 

@@ -291,3 +291,49 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		assert.False(t, ok)
 	})
 }
+
+func TestReconcileAfterTheDaemonDiedUnderCalls(t *testing.T) {
+	c := ForTest(t)
+	d, other := c.Driver(), c.Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "cut-off"})
+	require.NoError(t, err)
+	kept, err := d.Create(t.Context(), pod, ContainerSpec{Name: "kept"})
+	require.NoError(t, err)
+	gone, err := d.Create(t.Context(), pod, ContainerSpec{Name: "gone"})
+	require.NoError(t, err)
+	unheard, err := other.Run(t.Context(), pod, ContainerSpec{Name: "unheard", Args: []string{"exit", "3"}})
+	require.NoError(t, err)
+	_, err = other.Wait(t.Context(), unheard)
+	require.NoError(t, err)
+	before := time.Now()
+	require.NoError(t, other.Reconcile(t.Context()))
+	require.NoError(t, other.Remove(t.Context(), gone))
+
+	require.NoError(t, d.Reconcile(t.Context()))
+	r, ok := d.Record(unheard)
+	require.True(t, ok)
+	assert.Equal(t, End{ExitCode: 3, Reason: "Error"}, End{ExitCode: r.ExitCode, Reason: r.Reason})
+	assert.Equal(t, pod.UID, r.PodUID)
+	r, _ = d.Record(gone)
+	assert.False(t, r.RemovingAt.After(before), "it was there when it was last spoken of")
+	assert.True(t, r.RemovedAt.After(before))
+	r, _ = d.Record(kept)
+	assert.Zero(t, r.RemovedAt)
+}
+
+func TestARemovalThatWasCutOffIsTriedAgain(t *testing.T) {
+	c := ForTest(t)
+	d := c.Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "cut-off"})
+	require.NoError(t, err)
+	id, err := d.Create(t.Context(), pod, ContainerSpec{Name: "goes"})
+	require.NoError(t, err)
+	require.NoError(t, d.Remove(t.Context(), id))
+	first, _ := d.Record(id)
+	d.update(id, func(r *Record) { r.RemovedAt = time.Time{} }) // the answer was lost
+	require.NoError(t, d.Remove(t.Context(), id))
+	r, _ := d.Record(id)
+	assert.Equal(t, first.RemovingAt, r.RemovingAt)
+	assert.False(t, r.RemovedAt.IsZero())
+	require.Error(t, d.Remove(t.Context(), "never-was"))
+}

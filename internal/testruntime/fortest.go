@@ -36,8 +36,9 @@ type TB interface {
 
 // ForTest starts a containerd for a test and wipes it at the test's end. It
 // skips the test, naming what is missing, where none can run. The daemon's
-// log is shown when the test failed.
-func ForTest(tb TB) *Containerd {
+// log is shown when the test failed. The programs are looked for in binDirs,
+// then in what BinDirsVariable lists, then on PATH.
+func ForTest(tb TB, binDirs ...string) *Containerd {
 	tb.Helper()
 	// Not tb.TempDir: a test's name in the path makes it too long for a socket.
 	dir, err := os.MkdirTemp("", "zst-")
@@ -46,7 +47,7 @@ func ForTest(tb TB) *Containerd {
 	}
 	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
 	defer cancel()
-	c, err := Start(ctx, Options{Dir: dir, BinDirs: filepath.SplitList(os.Getenv(BinDirsVariable))})
+	c, err := Start(ctx, Options{Dir: dir, BinDirs: append(binDirs, filepath.SplitList(os.Getenv(BinDirsVariable))...)})
 	tb.Cleanup(func() {
 		// The test's own context has ended by now.
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)

@@ -41,9 +41,11 @@ type Record struct {
 
 	// StartError is the runtime's answer to a start that it refused.
 	StartError string
-	// RemovingAt and RemovedAt are the driver's clock before and after the
-	// removal; zero while the container exists.
+	// RemovingAt and RemovedAt are the driver's clock before (the first try of)
+	// and after the removal. While RemovedAt is zero the container exists.
 	RemovingAt, RemovedAt time.Time
+
+	saidAt time.Time // the driver's clock when the runtime last spoke of it
 }
 
 // Started reports whether the container ever ran.
@@ -58,6 +60,7 @@ func (r *Record) take(s *cri.ContainerStatus) {
 	r.State = s.GetState()
 	r.CreatedAt, r.StartedAt, r.FinishedAt = fromNanos(s.GetCreatedAt()), fromNanos(s.GetStartedAt()), fromNanos(s.GetFinishedAt())
 	r.ExitCode, r.Reason = s.GetExitCode(), s.GetReason()
+	r.saidAt = time.Now()
 }
 
 // fromNanos is the zero time for the CRI's zero, which means unknown, and for
