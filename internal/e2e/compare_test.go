@@ -99,6 +99,8 @@ func compareOne(tr truth, events []backendapi.Event) []string {
 	}
 	if stop, ok := latest[backendapi.KindStop]; ok && stop.Run != nil {
 		switch {
+		case endUnknown(r):
+			diffs = append(diffs, compareUnknownEnd(r, stop)...)
 		case stop.Run.ExitCode == nil:
 			differ("the exit code is missing, the runtime says %d", r.ExitCode)
 		case *stop.Run.ExitCode != uint32(r.ExitCode): //nolint:gosec // exit codes are 32 bits on both sides
@@ -108,12 +110,37 @@ func compareOne(tr truth, events []backendapi.Event) []string {
 		case stop.Run.OOMKilled != (r.Reason == "OOMKilled"):
 			differ("oomKilled %v with reason %s", stop.Run.OOMKilled, r.Reason)
 		}
-		if stop.Observation.Precision != "exact" {
+		if stop.Observation.Precision != "exact" && !endUnknown(r) {
 			differ("the stop is known as a %s only", stop.Observation.Precision)
 		}
 	}
 	if removed, ok := latest[backendapi.KindRemove]; ok && removed.When.Before(r.RemovingAt) {
 		differ("removed at %v, before it was (%v)", removed.When, r.RemovingAt)
+	}
+	return diffs
+}
+
+// endUnknown tells that the runtime itself does not know how the run ended: containerd 2 says so of what ended while it was
+// down, and calls the time of its own restart the end.
+func endUnknown(r testruntime.Record) bool { return r.ExitCode == 255 && r.Reason == "Unknown" }
+
+// compareUnknownEnd compares the stop of such a run: no code, and a window that ends with what the runtime says.
+func compareUnknownEnd(r testruntime.Record, stop backendapi.Event) []string {
+	var diffs []string
+	differ := func(format string, args ...any) {
+		diffs = append(diffs, fmt.Sprintf("%s attempt %d (%.12s): ", r.Name, r.Attempt, r.ID)+fmt.Sprintf(format, args...))
+	}
+	if stop.Run.ExitCode != nil {
+		differ("exit code %d, which nobody can know", *stop.Run.ExitCode)
+	}
+	if stop.Run.OOMKilled {
+		differ("OOM-killed, which nobody can know")
+	}
+	switch o := stop.Observation; {
+	case o.Precision != "window" || o.WindowStart == nil:
+		differ("an end that nobody saw is known as %q from %v", o.Precision, o.WindowStart)
+	case o.WindowStart.Before(r.StartedAt) || o.WindowStart.After(r.FinishedAt):
+		differ("its window begins at %v, the run lasted from %v to %v", o.WindowStart, r.StartedAt, r.FinishedAt)
 	}
 	return diffs
 }

@@ -21,22 +21,15 @@ import (
 	"github.com/zastava-otel/zastava/internal/testruntime"
 )
 
-// eachStream runs a test once with the runtime's event stream and once with lists only.
-func eachStream(t *testing.T, test func(t *testing.T, stream string)) {
-	for _, stream := range []string{"off", "auto"} {
-		t.Run("stream="+stream, func(t *testing.T) { test(t, stream) })
-	}
-}
-
 // TestLives plays every way in which a container can end, restarts, removes, and compares.
 func TestLives(t *testing.T) {
-	eachStream(t, func(t *testing.T, stream string) {
-		c, d, pod := driverOf(t)
+	eachSetup(t, func(t *testing.T, on setup) {
+		c, d, pod := driverOf(t, on.release)
 		before, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{Name: "was-there", Args: []string{"pause"}})
 		require.NoError(t, err)
 		_, err = d.Status(t.Context(), before)
 		require.NoError(t, err)
-		s := newStack(t, c.Endpoint(), stream)
+		s := newStack(t, c.Endpoint(), on.stream)
 		s.observe()
 		s.observing()
 
@@ -128,9 +121,9 @@ func TestLives(t *testing.T) {
 
 // TestRuntimeMisfortune kills, freezes and restarts containerd under the observer.
 func TestRuntimeMisfortune(t *testing.T) {
-	eachStream(t, func(t *testing.T, stream string) {
-		c, d, pod := driverOf(t)
-		s := newStack(t, c.Endpoint(), stream, "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s", "receivers::criobserver::resync_interval: 5s",
+	eachSetup(t, func(t *testing.T, on setup) {
+		c, d, pod := driverOf(t, on.release)
+		s := newStack(t, c.Endpoint(), on.stream, "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s", "receivers::criobserver::resync_interval: 5s",
 			"extensions::health_check::component_health::recovery_duration: 1s")
 		s.observe()
 		s.observing()
@@ -138,12 +131,22 @@ func TestRuntimeMisfortune(t *testing.T) {
 		require.NoError(t, err)
 		_, err = d.Status(t.Context(), stays)
 		require.NoError(t, err)
+		unwatched, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{Name: "ends-unwatched", Args: []string{"pause"}})
+		require.NoError(t, err)
+		_, err = d.Status(t.Context(), unwatched)
+		require.NoError(t, err)
 		s.agree(truthsOf(d))
 
+		pid, err := d.PID(t.Context(), unwatched)
+		require.NoError(t, err)
 		require.NoError(t, c.Kill())
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 		s.await("the health to fail", func() bool { return s.healthStatus() == http.StatusInternalServerError })
 		require.NoError(t, c.Restart(t.Context()))
 		s.await("the health to come back", func() bool { return s.healthStatus() == http.StatusOK })
+		ended, err := d.Wait(t.Context(), unwatched) // with its code, or with the admission that nobody knows it
+		require.NoError(t, err)
+		t.Logf("ended while containerd %s was down: %d %s", c.Version(), ended.ExitCode, ended.Reason)
 		_, err = d.Play(t.Context(), pod, testruntime.Lives()[1], 0)
 		require.NoError(t, err)
 		s.agree(truthsOf(d))

@@ -235,10 +235,14 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// driverOf starts a private containerd with one pod.
-func driverOf(t *testing.T) (*testruntime.Containerd, *testruntime.Driver, *testruntime.Pod) {
+// driverOf starts a private containerd, the system's unless another release is named, with one pod.
+func driverOf(t *testing.T, release ...testruntime.Release) (*testruntime.Containerd, *testruntime.Driver, *testruntime.Pod) {
 	t.Helper()
-	c := testruntime.ForTest(t)
+	var binDirs []string
+	for _, r := range release {
+		binDirs = append(binDirs, r.BinDirs...)
+	}
+	c := testruntime.ForTest(t, binDirs...)
 	d := c.Driver()
 	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "web", Namespace: "shop"})
 	require.NoError(t, err)
