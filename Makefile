@@ -58,12 +58,12 @@ build-arm64: $(BUILD)/otelcol-zastava-slim_linux_arm64 ## The slim distribution 
 ##@ Check
 
 .PHONY: test
-test: $(TOOLS)/gotestsum ## All tests under the race detector, with a real runtime where root can start one; names what was skipped
+test: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-backend ## All tests under the race detector, with a real runtime where root can start one; names what was skipped
 	$(if $(RACE),,@echo "No C compiler: testing without the race detector. Install gcc to have it." >&2)
 	$(call gotestsum,$(RACE) -timeout 20m ./...)
 
 .PHONY: e2e
-e2e: $(TOOLS)/gotestsum ## All tests again, the long ones against real runtimes included
+e2e: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-backend ## All tests again, the long ones against real runtimes included
 	ZASTAVA_E2E=long $(call gotestsum,$(RACE) -timeout 60m ./...)
 
 .PHONY: runtimes
