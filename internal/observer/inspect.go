@@ -28,10 +28,11 @@ type described struct {
 
 // inspected is what an inspect gave.
 type inspected struct {
-	seat *seat
-	lane string
-	snap container.Snapshot
-	err  error
+	seat  *seat
+	lane  string
+	snap  container.Snapshot
+	asked bool // for the pid, too
+	err   error
 }
 
 // look has containers described where they are new, and then inspected.
@@ -125,12 +126,20 @@ func (l *loop) dispatch(ctx context.Context) {
 		e := l.ready[0]
 		l.ready = l.ready[1:]
 		l.inFlight++
-		c := e.container
+		c, pid := e.container, e.pid
+		reader, ok := l.rt.(runtime.PIDReader)
+		ask := ok && pid == 0 && !e.askedPID && !e.inventory
 		l.work.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 			defer cancel()
 			r := inspected{seat: e, lane: c.Identity()}
 			r.snap, r.err = l.rt.Inspect(ctx, c)
+			if r.err == nil && r.snap.State == container.StateRunning && r.snap.Run.PID == 0 {
+				if r.asked = ask; ask {
+					pid, _ = reader.PID(ctx, c.ID) // a start without a pid is still a start
+				}
+				r.snap.Run.PID = pid
+			}
 			l.inspects <- r
 		})
 	}
@@ -160,6 +169,9 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 		l.failed(e, r.err)
 	default:
 		e.failures, e.retryAt = 0, time.Time{}
+		if r.asked {
+			e.askedPID, e.pid = true, r.snap.Run.PID
+		}
 		l.apply(e, &r.snap, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e), PauseBlind: !l.info.ShowsPause})
 	}
 	e.summary.Item = nil

@@ -83,6 +83,8 @@ type seat struct {
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
 	exit       *ending              // an end that a notice told and the runtime's status does not show yet
+	pid        uint32               // of the run that goes on; 0 = nobody told it
+	askedPID   bool                 // the runtime was asked for it in this run
 	failures   int                  // inspects in a row that failed
 	retryAt    time.Time
 	summary    runtime.Summary // of the newest list that showed a change; its item is dropped when taken

@@ -41,6 +41,7 @@ type scripted struct {
 	slowList   time.Duration
 	inspects   map[string]int
 	lists      int
+	pids       int             // times that a pid was asked for
 	forgets    map[string]bool // listed, but inspect says not found
 }
 
@@ -137,6 +138,13 @@ func (r *scripted) Inspect(ctx context.Context, c *container.Container) (contain
 	}
 	s.Container = c
 	return s, nil
+}
+
+func (r *scripted) PID(_ context.Context, id string) (uint32, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pids++
+	return 4711, nil
 }
 
 func (r *scripted) Close() error { return nil }
@@ -372,6 +380,33 @@ func TestListing(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestThePIDIsAskedForOnceARunUnlessANoticeToldIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		r.create("inventory")
+		r.start("inventory")
+		b := observe(t, r, r.scripted, nil)
+		pass(time.Second)
+		r.create("listed")
+		r.start("listed")
+		r.broken <- errors.New("cut, so that a list finds it")
+		pass(5 * time.Second)
+		r.create("told")
+		r.notice(runtime.Notice{ID: "told", Kind: runtime.NoticeCreated})
+		pass(100 * time.Millisecond)
+		r.start("told")
+		r.notice(runtime.Notice{ID: "told", Kind: runtime.NoticeStarted, PID: 99})
+		pass(2 * time.Minute)
+		b.stop()
+		assert.Equal(t, 1, r.pids)
+		for _, tr := range b.sink.trs {
+			if tr.Kind == container.KindStarted {
+				assert.EqualValues(t, map[string]int{"inventory": 0, "listed": 4711, "told": 99}[tr.Container.ID], tr.Run.PID, tr.Container.ID)
+			}
+		}
+	})
 }
 
 func TestNothingChangedCostsOneListAPeriod(t *testing.T) {

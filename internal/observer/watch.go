@@ -93,6 +93,9 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 	}
 	now := time.Now()
 	e.seenAt, e.foreign, e.awaiting = now, false, 0
+	if n.Kind == runtime.NoticeStarted {
+		e.pid, e.askedPID = n.PID, false
+	}
 	e.started = e.started || n.Kind == runtime.NoticeStarted || n.Kind == runtime.NoticeExited
 	if e.excluded {
 		return
