@@ -422,7 +422,13 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 	}
 	l.leave(e)
 	if unseen {
-		l.gap(container.CauseRemovedUnseen, look.Since, look.At, 0)
+		from := look.Since
+		for i := range c.Transitions {
+			if tr := &c.Transitions[i]; tr.Kind == container.KindStopped && !tr.Provenance.WindowStart.IsZero() {
+				from = tr.Provenance.WindowStart
+			}
+		}
+		l.gap(container.CauseRemovedUnseen, from, look.At, 0)
 	}
 }
 

@@ -13,6 +13,11 @@ import (
 // returned, and takes the end from the shim, so a process that exits at once ends some milliseconds before it started.
 const clockSlack = 5 * time.Second
 
+// endLag is how much later than a run's end its runtime may still call it running. containerd's CRI does so for about 50 ms,
+// and for more than half a second where the node is busy. So a look that shows a container running does not tell that its
+// process lived at that moment, and the window of an end that nobody saw begins that much earlier.
+const endLag = 5 * time.Second
+
 // step works out one change.
 type step struct {
 	t    *Tracker
@@ -272,8 +277,10 @@ func (st *step) emitStop(m missed) {
 	p := st.exactAt(run.FinishedAt)
 	if p.Precision == container.PrecisionExact && !run.ExitKnown && st.look.Source != container.SourceStream {
 		p.Precision = container.PrecisionWindow
-		p.WindowStart = latest(st.look.Since, run.StartedAt)
-		if p.WindowStart.After(run.FinishedAt) {
+	}
+	if p.Precision == container.PrecisionWindow {
+		p.WindowStart = latest(st.look.Since.Add(-endLag), run.StartedAt, st.next.Container.CreatedAt)
+		if !run.FinishedAt.IsZero() && p.WindowStart.After(run.FinishedAt) {
 			p.WindowStart = run.StartedAt
 		}
 	}

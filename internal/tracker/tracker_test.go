@@ -283,7 +283,8 @@ func TestMissedRuns(t *testing.T) {
 		observe(t, tr, running(ctr, 1), look(0))
 		c := tr.Absent("c1", look(1))
 		assert.True(t, c.Transitions[0].Provenance.MissedUnknown)
-		assert.Equal(t, look(1).Since, c.Transitions[0].Provenance.WindowStart)
+		assert.Equal(t, latest(look(1).Since.Add(-endLag), at(1)), c.Transitions[0].Provenance.WindowStart)
+		assert.Equal(t, look(1).Since, c.Transitions[1].Provenance.WindowStart, "what is listed is there")
 		assert.False(t, c.Transitions[0].Run.ExitKnown)
 	})
 }
@@ -300,6 +301,16 @@ func TestTheEndOfTheRunBeforeIsExactWhereTheRuntimeKeepsIt(t *testing.T) {
 	assert.Equal(t, container.PrecisionWindow, trs[0].Provenance.Precision, "a time without an exit is the end of a window")
 }
 
+func TestAnEndBeforeALookThatStillShowedItRunning(t *testing.T) {
+	// containerd's CRI called it running at 100 although its process had ended at 99.7; then it was removed.
+	tr := New(Options{})
+	observe(t, tr, running(ctr, 10), Look{At: at(100), Since: at(90), Source: container.SourceList})
+	c := tr.Absent("c1", Look{At: at(101), Since: at(100), Source: container.SourceList})
+	ended := at(100).Add(-300 * time.Millisecond)
+	assert.False(t, c.Transitions[0].Provenance.WindowStart.After(ended))
+	assert.False(t, c.Transitions[0].When.Before(ended))
+}
+
 func TestReboot(t *testing.T) {
 	tr := New(Options{})
 	tr.Restore("c1", &Known{Container: ctr, State: container.StateRunning, Run: container.Run{StartedAt: at(1)}})
@@ -309,7 +320,7 @@ func TestReboot(t *testing.T) {
 	stop := changes[0].Transitions[0]
 	assert.Equal(t, ReasonHostReboot, stop.Run.Reason)
 	assert.Equal(t, at(500), stop.When)
-	assert.Equal(t, at(400), stop.Provenance.WindowStart)
+	assert.Equal(t, at(400).Add(-endLag), stop.Provenance.WindowStart)
 	assert.Equal(t, container.PrecisionWindow, stop.Provenance.Precision)
 	tr.Apply(&changes[0])
 	assert.Empty(t, observe(t, tr, exitLost(ctr, 1, 550), look(1)), "the runtime's own 255 afterwards is no news")
