@@ -36,6 +36,7 @@ type lineage struct {
 	lastRun    uint32              // the highest attempt of which a run is known
 	previous   *container.Previous // how the latest run ended; nil while none has ended
 	loop       *Loop
+	idle       bool // it had no container at the last Tick
 }
 
 func (t *Tracker) lineage(c *container.Container) *lineage {
@@ -59,11 +60,10 @@ func (t *Tracker) loopOf(c *container.Container) *Loop {
 	return nil
 }
 
-// forget drops a removed container from its lineage. The lineage goes with its last container, unless it failed lately:
-// the next container of that identity may fail as well. Tick drops those that did not come back.
+// forget drops a removed container from its lineage. The lineage stays for Tick to drop: the next container of the identity
+// may be there already and be looked at a moment later, and one that failed lately may fail again.
 func (t *Tracker) forget(k *Known, c *Change) {
-	identity := k.Container.Identity()
-	ln := t.lineages[identity]
+	ln := t.lineage(k.Container)
 	if ln == nil {
 		return
 	}
@@ -73,9 +73,6 @@ func (t *Tracker) forget(k *Known, c *Change) {
 		}
 	}
 	delete(ln.containers, c.ID)
-	if len(ln.containers) == 0 && ln.loop == nil {
-		delete(t.lineages, identity)
-	}
 }
 
 // before tells how the run before the first run of a container ended, and how many runs in between were never seen.
@@ -94,7 +91,7 @@ func (ln *lineage) before(s *container.Snapshot) (*container.Previous, missed) {
 }
 
 func (ln *lineage) apply(id string, k *Known) {
-	ln.containers[id] = struct{}{}
+	ln.containers[id], ln.idle = struct{}{}, false
 	attempt := k.Container.Attempt
 	if k.State != container.StateCreated && k.State != container.StateUnknown {
 		ln.ran, ln.lastRun = true, max(ln.lastRun, attempt)
@@ -132,18 +129,19 @@ func (st *step) crashLoop() {
 	st.next.Loop = next
 }
 
-// Tick reports the crash loops that ended: their latest run has outlived the window. It costs what failed lately.
+// Tick reports the crash loops that ended: their latest run has outlived the window. It also forgets the identities that
+// have had no container since the Tick before and did not fail lately.
 func (t *Tracker) Tick(l Look) []Change {
 	var changes []Change
 	for identity, ln := range t.lineages {
-		if ln.loop == nil {
+		if len(ln.containers) == 0 {
+			if (ln.loop == nil && ln.idle) || (ln.loop != nil && l.At.Sub(ln.loop.latest()) > t.opts.CrashLoopWindow) {
+				delete(t.lineages, identity)
+			}
+			ln.idle = true
 			continue
 		}
-		if len(ln.containers) == 0 && l.At.Sub(ln.loop.latest()) > t.opts.CrashLoopWindow {
-			delete(t.lineages, identity)
-			continue
-		}
-		if !ln.loop.Active {
+		if ln.loop == nil || !ln.loop.Active {
 			continue
 		}
 		k := t.known[ln.newest]

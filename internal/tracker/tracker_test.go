@@ -236,6 +236,28 @@ func TestRestartLinksToThePreviousRun(t *testing.T) {
 	assert.False(t, trs[1].Provenance.MissedUnknown)
 }
 
+func TestARestartIsLookedAtAfterTheRemovalOfWhatItReplaced(t *testing.T) {
+	remove := func() *Tracker {
+		tr := New(Options{})
+		observe(t, tr, running(ctr, 1), look(0))
+		observe(t, tr, exited(ctr, 1, 2, 3, "Error"), look(1))
+		c := tr.Absent("c1", look(2))
+		tr.Apply(&c)
+		return tr
+	}
+	tr := remove()
+	tr.Tick(look(3))
+	trs := observe(t, tr, running(next, 101), look(4))
+	require.Len(t, trs, 2)
+	assert.Equal(t, "c1", trs[1].Previous.ContainerID)
+	assert.False(t, trs[1].Provenance.MissedUnknown, "the run before is known")
+
+	tr = remove()
+	tr.Tick(look(3))
+	tr.Tick(look(4))
+	assert.Empty(t, tr.lineages, "what does not come back is forgotten")
+}
+
 func TestMissedRuns(t *testing.T) {
 	attempt := func(n uint32) *container.Container {
 		c := *next
