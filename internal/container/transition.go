@@ -147,8 +147,9 @@ type Gap struct {
 // The causes of a gap.
 const (
 	CauseListFailed      = "list_failed"      // the runtime did not answer for longer than a run can live
+	CauseStreamLost      = "stream_lost"      // the event stream was interrupted; lists alone do not show what lives between two of them
 	CauseObserverDown    = "observer_down"    // the observer itself was not running
-	CauseMailboxOverflow = "mailbox_overflow" // notices came faster than they could be taken
+	CauseMailboxOverflow = "mailbox_overflow" // notices came faster than they could be taken, or were taken late
 	CauseOutboxFull      = "outbox_full"      // the pipeline refused for so long that state was folded
 	CauseRemovedUnseen   = "removed_unseen"   // a container was removed that was never seen to stop
 )

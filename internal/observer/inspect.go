@@ -102,7 +102,10 @@ func (l *loop) takeDescribed(ctx context.Context, d described) {
 		case errors.Is(err, errExcluded):
 			e.excluded, e.behind = true, time.Time{}
 		case errors.Is(err, runtime.ErrNotFound) && e.summary.ID == "":
-			if !l.await(e) {
+			switch {
+			case e.deleted: // it was there, and nobody can say any more what it was
+				l.gone(e, tracker.Look{At: time.Now(), Since: e.behind, Source: container.SourceStream})
+			case !l.await(e):
 				e.foreign, e.behind = true, time.Time{}
 			}
 		default:

@@ -55,7 +55,9 @@ type loop struct {
 	inFlight   int
 	ready      []*seat // inspects that wait for one of InspectsAtOnce
 	streaming  bool
-	lost       int // seats of containers that are gone and could not be handed on yet
+	streamUp   time.Time    // when the stream that stands came up
+	missing    interruption // what may have been missed and is not told yet
+	lost       int          // seats of containers that are gone and could not be handed on yet
 	folded     int
 	foldedFrom time.Time
 
@@ -79,6 +81,7 @@ type seat struct {
 	lost       bool                 // gone, and not handed on yet
 	busy       bool                 // described or inspected right now
 	dirty      bool                 // to be looked at (again)
+	deleted    bool                 // a notice told that it is gone, while it was looked at
 	source     container.Source     // of what made it dirty
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
@@ -110,7 +113,13 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 		l.source = container.SourceCheckpoint
 	}
 	for id, k := range tr.All {
-		l.entries[id] = &seat{id: id, state: k.State} // described anew when next looked at: labels may be asked for that were not
+		e := &seat{id: id, state: k.State} // described anew when next looked at: labels may be asked for that were not
+		// Its second look may not have come before the end: whether memory was the reason is known a little later.
+		e.dirty = k.State == container.StateExited && !k.Run.OOMKilled && k.Run.FinishedAt.After(seen.Add(-10*l.opts.RecheckAfterStop))
+		l.entries[id] = e
+	}
+	if _, ok := rt.(runtime.Watcher); ok {
+		l.interrupted(seen, container.CauseObserverDown)
 	}
 	return l
 }
@@ -236,7 +245,7 @@ func (l *loop) takeList(ctx context.Context, r listed) {
 		l.take(&c)
 	}
 	l.lastList, l.lastSight = r.began, r.began
-	l.beat(r.began)
+	l.beat(l.seenUntil())
 	l.lastGood.Store(time.Now().UnixNano())
 	l.first = false
 	l.source = container.SourceList
@@ -265,6 +274,9 @@ func (l *loop) beat(at time.Time) {
 
 func (l *loop) lostSight(r listed) {
 	l.blind = true
+	if l.missing.cause == container.CauseStreamLost {
+		l.missing.cause = container.CauseListFailed
+	}
 	if l.streaming {
 		l.lastSight = time.Now()
 	}
@@ -279,7 +291,8 @@ func (l *loop) lostSight(r listed) {
 func (l *loop) regainedSight(ctx context.Context, r listed) {
 	l.report(nil)
 	away := r.began.Sub(l.lastSight)
-	long := !l.lastSight.IsZero() && away > unseenPeriods*l.opts.PollInterval
+	long := !l.lastSight.IsZero() && away > unseenPeriods*l.opts.PollInterval && l.missing.from.IsZero()
+	l.whole(r)
 	if l.first && long {
 		l.gap(container.CauseObserverDown, l.lastSight, r.began, 0)
 	}
@@ -492,7 +505,7 @@ func (l *loop) take(c *tracker.Change) bool {
 	if c.Empty() {
 		return true
 	}
-	if !l.outbox.offer(entry{change: *c, seen: l.lastList}) {
+	if !l.outbox.offer(entry{change: *c, seen: l.seenUntil()}) {
 		return false
 	}
 	l.tracker.Apply(c)

@@ -15,8 +15,10 @@ import (
 
 // streamState is news of the stream, or of who the runtime is.
 type streamState struct {
-	up   bool
-	info *runtime.Info
+	up     bool
+	none   bool      // there is no stream
+	behind time.Time // when the last notice had happened, of a stream that was read late
+	info   *runtime.Info
 }
 
 // watch keeps the subscription up. It only reads the stream, into the mailbox, and says when the stream comes and goes.
@@ -25,14 +27,20 @@ func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
 	for ctx.Err() == nil {
 		up := false
 		began := time.Now()
+		var behind time.Time // when the last notice read had happened, if it was read late; only Watch's own calls touch it
 		err := w.Watch(ctx, func() {
 			up = true
 			l.streams <- streamState{up: true}
-		}, l.mailbox.post)
+		}, func(n runtime.Notice) {
+			if behind = n.At; time.Since(n.At) < tardy {
+				behind = time.Time{}
+			}
+			l.mailbox.post(n)
+		})
 		if ctx.Err() != nil {
 			return
 		}
-		l.streams <- streamState{}
+		l.streams <- streamState{none: errors.Is(err, runtime.ErrNoStream), behind: behind}
 		delay := wait.next()
 		switch {
 		case errors.Is(err, runtime.ErrNoStream):
@@ -60,8 +68,13 @@ func (l *loop) takeStream(ctx context.Context, s streamState) {
 	}
 	if l.streaming && !s.up {
 		l.lastSight = time.Now()
+		l.streamEnded(s)
+	}
+	if s.none {
+		l.streamless()
 	}
 	if s.up {
+		l.streamUp = time.Now()
 		l.soon = 1 // no server says when a subscription stands: what came before it did is found by one more list soon
 	}
 	l.streaming = s.up
@@ -77,6 +90,7 @@ func (l *loop) takeNotices(ctx context.Context) {
 		l.gap(container.CauseMailboxOverflow, l.lastList, time.Now(), 0)
 		l.list(ctx)
 	}
+	l.punctual(ctx, notices)
 	for i := range notices {
 		l.takeNotice(ctx, &notices[i])
 	}
@@ -116,6 +130,7 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 			l.gone(e, look)
 			return
 		}
+		e.deleted = true
 	case n.Kind == runtime.NoticeExited:
 		e.exit = &ending{at: n.At, code: n.ExitCode}
 		if running && !e.busy {

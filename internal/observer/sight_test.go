@@ -1,0 +1,175 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// covers tells that a gap reaches over all the time.
+func covers(g container.Gap, from, to time.Time) bool { return !g.From.After(from) && !g.To.Before(to) }
+
+func TestAShortInterruptionOfTheStreamIsAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(10 * time.Second)
+		lost := time.Now()
+		r.broken <- errors.New("stream cut")
+		pass(100 * time.Millisecond)
+		r.create("brief")
+		r.remove("brief")
+		came := time.Now()
+		pass(time.Minute)
+		b.stop()
+		assert.Empty(t, b.sink.told(), "nobody could see it")
+		require.Len(t, b.sink.gaps, 1, "and that is said, once")
+		assert.Equal(t, container.CauseStreamLost, b.sink.gaps[0].Cause)
+		assert.True(t, covers(b.sink.gaps[0], lost.Add(-unsent), came))
+		assert.Less(t, b.sink.gaps[0].To.Sub(lost), 10*time.Second)
+	})
+}
+
+func TestAnInterruptionInWhichListsFailIsOneGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(10 * time.Second)
+		r.do(func() { r.listErr = errors.New("connection refused") })
+		lost := time.Now()
+		r.broken <- errors.New("stream cut")
+		pass(30 * time.Second)
+		back := time.Now()
+		r.do(func() { r.listErr = nil })
+		pass(2 * time.Minute)
+		b.stop()
+		require.Len(t, b.sink.gaps, 1)
+		assert.Equal(t, container.CauseListFailed, b.sink.gaps[0].Cause)
+		assert.True(t, covers(b.sink.gaps[0], lost, back))
+	})
+}
+
+func TestAShortRestartOfTheObserverIsAGapWhereTheStreamWouldHaveToldAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		cp := &remembered{known: map[string]*tracker.Known{}}
+		with := func(b *bench, _ *Options) { b.cp = cp }
+		b := observe(t, r, r.scripted, with)
+		pass(5 * time.Second)
+		b.stop()
+		assert.Empty(t, b.sink.gaps)
+		down := time.Now()
+		pass(time.Second)
+		b = observe(t, r, r.scripted, with)
+		up := time.Now()
+		pass(10 * time.Second)
+		b.stop()
+		require.Len(t, b.sink.gaps, 1)
+		assert.Equal(t, container.CauseObserverDown, b.sink.gaps[0].Cause)
+		assert.True(t, covers(b.sink.gaps[0], down, up))
+	})
+}
+
+func TestAShortRestartWithoutAStreamIsNoLongerThanBetweenTwoLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newScripted()
+		cp := &remembered{known: map[string]*tracker.Known{}}
+		with := func(b *bench, _ *Options) { b.cp = cp }
+		b := observe(t, r, r, with)
+		pass(5 * time.Second)
+		b.stop()
+		b = observe(t, r, r, with)
+		pass(10 * time.Second)
+		b.stop()
+		assert.Empty(t, b.sink.gaps)
+	})
+}
+
+func TestNoticesThatAreTakenLateAreAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(10 * time.Second)
+		happened := time.Now()
+		pass(20 * time.Second) // the observer had no CPU; then it reads of a container that is gone
+		r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeCreated, At: happened})
+		r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeDeleted, At: happened.Add(time.Second)})
+		pass(time.Minute)
+		b.stop()
+		require.NotEmpty(t, b.sink.gaps)
+		assert.Equal(t, container.CauseMailboxOverflow, b.sink.gaps[0].Cause)
+		assert.True(t, covers(b.sink.gaps[0], happened, happened.Add(time.Second)))
+	})
+}
+
+func TestAnOldExitOrAReplayIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		r.create("a")
+		r.start("a")
+		pass(10 * time.Second)
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: time.Now().Add(-5 * time.Second)})
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: time.Now().Add(-time.Minute), Snapshot: &container.Snapshot{State: container.StateUnknown}})
+		pass(time.Minute)
+		b.stop()
+		assert.Empty(t, b.sink.gaps)
+	})
+}
+
+func TestTheReasonThatCameWhileTheObserverWasDownIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		cp := &remembered{known: map[string]*tracker.Known{}}
+		with := func(b *bench, _ *Options) { b.cp = cp }
+		b := observe(t, r, r.scripted, with)
+		r.create("a")
+		r.start("a")
+		pass(10 * time.Second)
+		r.exit("a", 137, "Error")
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: time.Now(), ExitCode: 137})
+		pass(10 * time.Millisecond)
+		b.stop()
+		r.do(func() {
+			s := r.containers["a"]
+			s.Run.Reason, s.Run.OOMKilled = "OOMKilled", true
+			r.containers["a"] = s
+		})
+		pass(time.Hour)
+		b = observe(t, r, r.scripted, with)
+		pass(10 * time.Second)
+		b.stop()
+		require.Equal(t, []string{"a stopped"}, b.sink.told())
+		assert.True(t, b.sink.trs[0].Run.OOMKilled)
+		assert.EqualValues(t, 1, b.sink.trs[0].Revision)
+	})
+}
+
+func TestAContainerThatIsGoneBeforeItCouldBeFoundIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(10 * time.Second)
+		came := time.Now()
+		r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeCreated, At: came})
+		r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeDeleted, At: came})
+		pass(time.Second)
+		r.create("next") // folded things are told when something is
+		r.notice(runtime.Notice{ID: "next", Kind: runtime.NoticeCreated, At: time.Now()})
+		pass(time.Minute)
+		b.stop()
+		require.Len(t, b.sink.gaps, 1)
+		assert.True(t, covers(b.sink.gaps[0], came, came))
+	})
+}
