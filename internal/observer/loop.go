@@ -60,6 +60,8 @@ type loop struct {
 	lost       int          // seats of containers that are gone and could not be handed on yet
 	folded     int
 	foldedFrom time.Time
+	foldedFor  string         // the cause
+	untold     *container.Gap // what was refused by the outbox, all in one
 
 	tick     *time.Timer
 	recheck  *time.Timer
@@ -249,6 +251,7 @@ func (l *loop) takeList(ctx context.Context, r listed) {
 	l.lastGood.Store(time.Now().UnixNano())
 	l.first = false
 	l.source = container.SourceList
+	l.unfold()
 	clear(l.departed)
 	clear(r.summaries) // the items are large and not needed any more
 	l.spare = r.summaries
@@ -315,14 +318,6 @@ func (l *loop) regainedSight(ctx context.Context, r listed) {
 	})
 	if long {
 		l.gap(container.CauseListFailed, l.lastSight, r.began, 0)
-	}
-}
-
-func (l *loop) gap(cause string, from, to time.Time, folded int) {
-	l.tel.Gap(cause)
-	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, From: from, To: to, Cause: cause, Folded: uint64(max(folded, 0))}
-	if !l.outbox.offer(entry{gap: &g}) {
-		l.log.Warn("something may have been missed", "runtime", l.opts.Name, "cause", cause, "from", from, "to", to)
 	}
 }
 
@@ -410,7 +405,7 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 	if !l.settle(e, look) {
 		l.owe(e)
 		if !e.lost && l.lost >= l.opts.OutboxCapacity && l.tracker.Known(e.id) == nil {
-			l.fold(e.behind) // it came and went while nothing could be handed on, and too many like it are kept already
+			l.fold(e.behind, container.CauseOutboxFull) // it came and went while nothing could be handed on, and too many like it are kept already
 			l.leave(e)
 		} else if !e.lost {
 			e.lost = true
@@ -421,7 +416,7 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 	known := l.tracker.Known(e.id)
 	if known == nil {
 		if !e.excluded && !e.foreign && !e.inventory && !e.behind.IsZero() {
-			l.fold(e.behind) // it came and went, and nothing but its id is known
+			l.fold(e.behind, container.CauseRemovedUnseen) // it came and went, and nothing but its id is known
 		}
 		l.leave(e)
 		return
@@ -511,24 +506,6 @@ func (l *loop) take(c *tracker.Change) bool {
 	l.tracker.Apply(c)
 	l.unfold()
 	return true
-}
-
-func (l *loop) fold(from time.Time) {
-	l.folded++
-	l.tel.Folded(1)
-	if l.foldedFrom.IsZero() || from.Before(l.foldedFrom) {
-		l.foldedFrom = from
-	}
-}
-
-// unfold tells what was folded, once things go on.
-func (l *loop) unfold() {
-	if l.folded == 0 {
-		return
-	}
-	n, from := l.folded, l.foldedFrom
-	l.folded, l.foldedFrom = 0, time.Time{}
-	l.gap(container.CauseOutboxFull, from, time.Now(), n)
 }
 
 var errExcluded = errors.New("excluded")

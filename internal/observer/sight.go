@@ -100,3 +100,49 @@ func (l *loop) seenUntil() time.Time {
 	}
 	return l.lastList
 }
+
+// gap tells that something may have been missed. Where the outbox has no room it is told later, in one with others.
+func (l *loop) gap(cause string, from, to time.Time, folded int) {
+	l.tel.Gap(cause)
+	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, From: from, To: to, Cause: cause, Folded: uint64(max(folded, 0))}
+	if l.outbox.offer(entry{gap: &g}) {
+		return
+	}
+	l.log.Warn("something may have been missed", "runtime", l.opts.Name, "cause", cause, "from", from, "to", to)
+	if l.untold == nil {
+		l.untold = &g
+		return
+	}
+	if from.Before(l.untold.From) {
+		l.untold.From = from
+	}
+	if to.After(l.untold.To) {
+		l.untold.To = to
+	}
+	l.untold.Folded += g.Folded
+}
+
+// fold counts a container of which nothing can be told.
+func (l *loop) fold(from time.Time, cause string) {
+	l.folded++
+	l.tel.Folded(1)
+	if l.foldedFrom.IsZero() || from.Before(l.foldedFrom) {
+		l.foldedFrom = from
+	}
+	if l.foldedFor != container.CauseOutboxFull {
+		l.foldedFor = cause
+	}
+}
+
+// unfold tells what was folded, and what was refused, once things go on.
+func (l *loop) unfold() {
+	if l.untold != nil && l.outbox.offer(entry{gap: l.untold}) {
+		l.untold = nil
+	}
+	if l.folded == 0 {
+		return
+	}
+	n, from, cause := l.folded, l.foldedFrom, l.foldedFor
+	l.folded, l.foldedFrom, l.foldedFor = 0, time.Time{}, ""
+	l.gap(cause, from, time.Now(), n)
+}

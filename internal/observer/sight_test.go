@@ -164,12 +164,41 @@ func TestAContainerThatIsGoneBeforeItCouldBeFoundIsCounted(t *testing.T) {
 		came := time.Now()
 		r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeCreated, At: came})
 		r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeDeleted, At: came})
-		pass(time.Second)
-		r.create("next") // folded things are told when something is
-		r.notice(runtime.Notice{ID: "next", Kind: runtime.NoticeCreated, At: time.Now()})
-		pass(time.Minute)
+		pass(2 * time.Minute)
 		b.stop()
 		require.Len(t, b.sink.gaps, 1)
+		assert.Equal(t, container.CauseRemovedUnseen, b.sink.gaps[0].Cause)
+		assert.EqualValues(t, 1, b.sink.gaps[0].Folded)
 		assert.True(t, covers(b.sink.gaps[0], came, came))
+	})
+}
+
+func TestGapsThatTheOutboxHasNoRoomForAreToldLaterInOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		block := make(chan struct{})
+		b := observe(t, r, r.scripted, func(b *bench, o *Options) {
+			o.OutboxCapacity = 2
+			b.sink.block = block
+		})
+		pass(10 * time.Second)
+		for _, id := range []string{"a", "b", "c"} {
+			r.create(id)
+			r.notice(runtime.Notice{ID: id, Kind: runtime.NoticeCreated, At: time.Now()})
+		}
+		pass(10 * time.Second)
+		first := time.Now()
+		r.broken <- errors.New("stream cut")
+		pass(time.Minute)
+		last := time.Now()
+		r.broken <- errors.New("stream cut")
+		pass(time.Minute)
+		assert.Empty(t, b.sink.gaps)
+		close(block)
+		pass(5 * time.Minute)
+		b.stop()
+		assert.ElementsMatch(t, []string{"a created", "b created", "c created"}, b.sink.told())
+		require.Len(t, b.sink.gaps, 1)
+		assert.True(t, covers(b.sink.gaps[0], first, last))
 	})
 }
