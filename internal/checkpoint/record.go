@@ -46,6 +46,8 @@ type record struct {
 	Revision uint32          `json:"rv,omitempty"`
 	Pauses   uint32          `json:"pa,omitempty"`
 	OOMs     uint32          `json:"om,omitempty"`
+	Health   string          `json:"h,omitempty"`
+	Healths  uint32          `json:"hn,omitempty"`
 	Loop     *loop           `json:"lp,omitempty"`
 }
 
@@ -116,6 +118,7 @@ func encode(k *tracker.Known) ([]byte, error) {
 		Labels: c.Labels, Annotations: c.Annotations,
 		State: k.State, Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled,
 		PID: k.Run.PID, Restarts: k.RestartCount, Revision: k.Revision, Pauses: k.Pauses, OOMs: k.OOMs,
+		Health: k.Health, Healths: k.Healths,
 	}
 	if k.Run.ExitKnown {
 		r.ExitCode = &k.Run.ExitCode
@@ -170,7 +173,7 @@ func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 		},
 		State:        r.State,
 		Run:          container.Run{StartedAt: moment(r.Started), FinishedAt: moment(r.Finished), Reason: r.Reason, OOMKilled: r.OOM, PID: r.PID},
-		RestartCount: r.Restarts, Revision: r.Revision, Pauses: r.Pauses, OOMs: r.OOMs,
+		RestartCount: r.Restarts, Revision: r.Revision, Pauses: r.Pauses, OOMs: r.OOMs, Health: r.Health, Healths: r.Healths,
 	}
 	if r.ExitCode != nil {
 		k.Run.ExitCode, k.Run.ExitKnown = *r.ExitCode, true

@@ -44,6 +44,8 @@ type Container struct {
 	Attempt   uint32 // CRI metadata.attempt; 0 for the first container of a name in its pod
 
 	Pod         Pod
+	Compose     Compose
+	Swarm       Swarm
 	Image       Image
 	Labels      map[string]string // allow-listed only
 	Annotations map[string]string // allow-listed only
@@ -55,6 +57,20 @@ type Pod struct {
 	Namespace string
 	Name      string
 	UID       string
+}
+
+// Compose is the place of a container in a Compose project. All fields are empty where there is none.
+type Compose struct {
+	Project string
+	Service string
+	Number  string // of the container within its service, from 1
+}
+
+// Swarm is the place of a container in a Swarm. All fields are empty where there is none.
+type Swarm struct {
+	ServiceID   string
+	ServiceName string
+	TaskID      string
 }
 
 // Image is what a container was made from.
@@ -86,6 +102,8 @@ type Run struct {
 	Reason     string // the runtime's word: Completed, Error, OOMKilled, StartError, …; or ours: host_reboot
 	OOMKilled  bool
 	PID        uint32 // of the main process in the host's namespace; 0 = not known
+	// StopSignal names the signal that was sent on request before the run ended (SIGTERM, …); "" = none, or nobody can say.
+	StopSignal string
 }
 
 // Snapshot is one look at one container.
@@ -94,5 +112,6 @@ type Snapshot struct {
 	State        State
 	Run          Run
 	RestartCount uint32 // Docker's RestartCount, CRI's attempt or the kubelet's restartCount annotation
-	OOM          bool   // CRI says OOMKilled of a container that runs: a process inside was killed
+	OOM          bool   // a process inside was OOM-killed and the container runs on
+	Health       string // of a container that runs: starting, healthy, unhealthy; "" = it has no check, or none is told
 }

@@ -111,6 +111,7 @@ type Transition struct {
 	RestartCount uint32
 	Previous     *Previous  // of KindRestarted
 	CrashLoop    *CrashLoop // of KindCrashLoop and KindCrashLoopEnded
+	Health       string     // of KindHealthChanged: what it changed to; starting, healthy or unhealthy
 	Provenance   Provenance
 }
 

@@ -40,6 +40,12 @@ const (
 	AttrContainerCreatedAt   = "zastava.container.created_at"
 	AttrContainerLabelPrefix = "container.label."              // + key; allow-listed labels only
 	AttrAnnotationPrefix     = "zastava.container.annotation." // + key; allow-listed annotations only
+	AttrComposeProject       = "zastava.container.compose.project"
+	AttrComposeService       = "zastava.container.compose.service"
+	AttrComposeNumber        = "zastava.container.compose.number"
+	AttrSwarmServiceID       = "zastava.container.swarm.service.id"
+	AttrSwarmServiceName     = "zastava.container.swarm.service.name"
+	AttrSwarmTaskID          = "zastava.container.swarm.task.id"
 )
 
 // Record attributes: what one record says.
@@ -54,6 +60,8 @@ const (
 	AttrExitCode           = "process.exit.code" // unsigned 32 bits
 	AttrExitReason         = "zastava.container.exit.reason"
 	AttrExitSignal         = "zastava.container.exit.signal"
+	AttrStopSignal         = "zastava.container.stop.signal" // sent on request before the run ended
+	AttrHealth             = "zastava.container.health"
 	AttrOOMKilled          = "zastava.container.oom_killed" // true, or absent
 	AttrRunStartedAt       = "zastava.run.started_at"
 	AttrRunFinishedAt      = "zastava.run.finished_at"
@@ -123,6 +131,12 @@ func ResourceAttributes() []Attribute {
 		{AttrContainerCreatedAt, str},
 		{AttrContainerLabelPrefix, str},
 		{AttrAnnotationPrefix, str},
+		{AttrComposeProject, str},
+		{AttrComposeService, str},
+		{AttrComposeNumber, str},
+		{AttrSwarmServiceID, str},
+		{AttrSwarmServiceName, str},
+		{AttrSwarmTaskID, str},
 	}
 }
 
@@ -154,6 +168,9 @@ func EventTypes() []EventType {
 				Attribute{AttrCrashLoopWindow, pcommon.ValueTypeDouble},
 				Attribute{AttrCrashLoopExitCode, pcommon.ValueTypeInt},
 				Attribute{AttrCrashLoopReason, pcommon.ValueTypeStr})
+		case container.KindHealthChanged:
+			attrs = append(attrs, runAttributes()...)
+			attrs = append(attrs, Attribute{AttrHealth, pcommon.ValueTypeStr})
 		default:
 			attrs = append(attrs, runAttributes()...)
 		}
@@ -199,6 +216,7 @@ func runAttributes() []Attribute {
 		{AttrExitCode, pcommon.ValueTypeInt},
 		{AttrExitReason, pcommon.ValueTypeStr},
 		{AttrExitSignal, pcommon.ValueTypeStr},
+		{AttrStopSignal, pcommon.ValueTypeStr},
 		{AttrOOMKilled, pcommon.ValueTypeBool},
 	}
 }

@@ -61,6 +61,10 @@ func body(t *container.Transition) string {
 		b = append(b, " ran out of memory: a process inside was killed, the container lives on"...)
 	case container.KindHealthChanged:
 		b = append(b, " changed its health"...)
+		if t.Health != "" {
+			b = append(b, " to "...)
+			b = append(b, t.Health...)
+		}
 	case container.KindCrashLoop:
 		b = append(b, " keeps failing"...)
 		if c := t.CrashLoop; c != nil {

@@ -200,6 +200,10 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 			run.Reason = prose(v)
 		case AttrOOMKilled:
 			run.OOMKilled = truth(v)
+		case AttrStopSignal, AttrHealth: // what the contract has no field of its own for
+			if value := name(v); value != "" {
+				ev.Evidence = append(ev.Evidence, backendapi.Evidence{Signal: key, Value: value})
+			}
 		case AttrProcessPID:
 			p.process.PID, _ = u32(v)
 		case AttrPreviousID:

@@ -145,6 +145,12 @@ func (e *Encoder) containerResource(m pcommon.Map, c *container.Container, resta
 		m.PutInt(AttrK8sRestartCount, int64(restarts))
 	}
 	putTime(m, AttrContainerCreatedAt, c.CreatedAt)
+	putStr(m, AttrComposeProject, c.Compose.Project)
+	putStr(m, AttrComposeService, c.Compose.Service)
+	putStr(m, AttrComposeNumber, c.Compose.Number)
+	putStr(m, AttrSwarmServiceID, c.Swarm.ServiceID)
+	putStr(m, AttrSwarmServiceName, c.Swarm.ServiceName)
+	putStr(m, AttrSwarmTaskID, c.Swarm.TaskID)
 	putTemplate(m, AttrContainerLabelPrefix, c.Labels)
 	putTemplate(m, AttrAnnotationPrefix, c.Annotations)
 }
@@ -190,6 +196,7 @@ func (e *Encoder) transition(m pcommon.Map, t *container.Transition) {
 		m.PutInt(AttrCrashLoopExitCode, int64(c.ExitCode))
 		putStr(m, AttrCrashLoopReason, c.Reason)
 	}
+	putStr(m, AttrHealth, t.Health)
 	p := &t.Provenance
 	m.PutStr(AttrSource, p.Source.String())
 	m.PutStr(AttrPrecision, p.Precision.String())
@@ -216,6 +223,7 @@ func (e *Encoder) run(m pcommon.Map, r *container.Run) {
 		}
 	}
 	putStr(m, AttrExitReason, r.Reason)
+	putStr(m, AttrStopSignal, r.StopSignal)
 	if r.OOMKilled {
 		m.PutBool(AttrOOMKilled, true)
 	}

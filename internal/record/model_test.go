@@ -98,7 +98,7 @@ func sampleTransitions() []container.Transition {
 		},
 		{
 			Kind: container.KindHealthChanged, When: finished, Container: c, State: container.StateRunning, Run: running,
-			RestartCount: 3, Provenance: exact,
+			RestartCount: 3, Provenance: exact, Health: "unhealthy",
 		},
 		{
 			Kind: container.KindCrashLoop, When: finished, Container: c, State: container.StateExited, Run: ended, RestartCount: 3,

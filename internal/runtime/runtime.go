@@ -89,6 +89,7 @@ const (
 	NoticePaused
 	NoticeResumed
 	NoticeDeleted
+	NoticeHealth // the verdict of the health check changed (Docker)
 )
 
 // Notice is one message of a runtime's event stream about one container.
@@ -98,6 +99,12 @@ type Notice struct {
 	At       time.Time // the runtime's own time of it; zero = not told
 	PID      uint32    // NoticeStarted, NoticeExited; 0 = not told
 	ExitCode uint32    // NoticeExited
+	// StopSignal names the signal that somebody had sent on request before this end; "" = none, or not told. NoticeExited.
+	StopSignal string
+	Health     string // NoticeHealth: starting, healthy or unhealthy
+	// Name and Image (as asked for) are told where the stream carries them (Docker): all that remains to be known of a
+	// container that is gone before it can be looked at. "" = not told, as in a stream in which ids may be a sandbox's.
+	Name, Image string
 	// Snapshot is the container as the stream showed it, where the stream carries it (CRI). Nil: not carried.
 	Snapshot *container.Snapshot
 }

@@ -57,7 +57,10 @@ func (st *step) begin() {
 			st.out[0].State = s.State
 			fallthrough
 		default:
-			st.next.State, st.next.Run = s.State, s.Run
+			st.next.State, st.next.Run, st.next.Health = s.State, s.Run, s.Health
+			if running {
+				st.next.Run.FinishedAt = time.Time{} // of the run before
+			}
 			if s.OOM {
 				st.next.OOMs = 1 // an old one: nothing tells when
 			}
@@ -158,10 +161,26 @@ func laterRun(k *Known, s *container.Snapshot) bool {
 // within compares what can happen while a run goes on: pause, resume, OOM kill of a process inside.
 func (st *step) within() {
 	st.pauseOrResume()
+	st.health()
 	if st.snap.OOM && st.next.OOMs == 0 {
 		st.happened(container.KindOOM, container.Transition{State: st.next.State, Ordinal: st.next.OOMs})
 		st.next.OOMs++
 	}
+}
+
+// health compares the verdict of the health check. A look that does not tell one changes nothing, and the first one that is
+// seen of a run which began unseen is where comparing begins.
+func (st *step) health() {
+	was, now := st.next.Health, st.snap.Health
+	if now == "" || now == was {
+		return
+	}
+	st.next.Health = now
+	if was == "" {
+		return
+	}
+	st.happened(container.KindHealthChanged, container.Transition{State: st.next.State, Ordinal: st.next.Healths, Health: now})
+	st.next.Healths++
 }
 
 // nextRun is a look that shows a later run of the same id than the known one.
@@ -170,6 +189,9 @@ func (st *step) nextRun(k *Known) {
 	m := missed{unknown: true}
 	if s.RestartCount > k.RestartCount {
 		m = missed{runs: s.RestartCount - k.RestartCount - 1}
+	}
+	if st.look.RunsTold && k.State == container.StateExited {
+		m = missed{runs: max(m.runs, st.look.MissedRuns)}
 	}
 	if k.State == container.StateRunning || k.State == container.StatePaused {
 		// Where the runtime keeps the end of the run before (Docker), and that run is the known one, its time is exact.
@@ -248,8 +270,14 @@ func (st *step) created() {
 func (st *step) start(kind container.Kind, run container.Run, prev *container.Previous, m missed) {
 	run = container.Run{StartedAt: run.StartedAt, PID: run.PID}
 	st.next.State, st.next.Run = container.StateRunning, run
-	st.next.Revision, st.next.Pauses, st.next.OOMs = 0, 0, 0
+	st.next.Revision, st.next.Pauses, st.next.OOMs, st.next.Health, st.next.Healths = 0, 0, 0, "", 0
 	if st.snap != nil {
+		if st.snap.Health != "" {
+			st.next.Health = "starting" // with which every run begins whose health is checked
+		}
+		if st.look.Source == container.SourceInventory {
+			st.next.Health = st.snap.Health // what it went through before the first look is not reported
+		}
 		st.next.RestartCount = st.snap.RestartCount
 	}
 	p := st.exactAt(run.StartedAt)
@@ -353,6 +381,9 @@ func merge(was, now container.Run) container.Run {
 	}
 	if now.Reason == "" {
 		now.Reason = was.Reason
+	}
+	if now.StopSignal == "" {
+		now.StopSignal = was.StopSignal
 	}
 	now.PID = keep(now.PID, was.PID)
 	return now

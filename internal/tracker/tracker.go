@@ -46,6 +46,10 @@ type Look struct {
 	// Happened is when what this look shows happened, where a notice told it exactly (pause, resume, OOM kill, removal);
 	// zero: some time between Since and At. Starts and ends carry their own times in the run.
 	Happened time.Time
+	// RunsTold: the stream told of every run of the container since the end of the known one; MissedRuns of them came and went
+	// before the run that this look shows.
+	RunsTold   bool
+	MissedRuns uint32
 	// PauseBlind: this look cannot tell paused from running (CRI shows both as running).
 	PauseBlind bool
 }
@@ -59,6 +63,8 @@ type Known struct {
 	Revision     uint32 // of the stop of Run
 	Pauses       uint32 // pauses of Run that were reported
 	OOMs         uint32 // OOM kills inside Run that were reported
+	Health       string // the verdict of the health check in Run, as last seen; "" = none
+	Healths      uint32 // changes of Health in Run that were reported
 	Loop         *Loop  // the failed ends of the container's identity, as of the last change; nil = none
 }
 

@@ -111,26 +111,32 @@ func (rac *ResourceAttributeConfig) Unmarshal(parser *confmap.Conf) error {
 
 // ResourceAttributesConfig provides config for criobserver resource attributes.
 type ResourceAttributesConfig struct {
-	ContainerID                    ResourceAttributeConfig `mapstructure:"container.id"`
-	ContainerImageID               ResourceAttributeConfig `mapstructure:"container.image.id"`
-	ContainerImageName             ResourceAttributeConfig `mapstructure:"container.image.name"`
-	ContainerImageRepoDigests      ResourceAttributeConfig `mapstructure:"container.image.repo_digests"`
-	ContainerImageTags             ResourceAttributeConfig `mapstructure:"container.image.tags"`
-	ContainerName                  ResourceAttributeConfig `mapstructure:"container.name"`
-	ContainerRuntimeName           ResourceAttributeConfig `mapstructure:"container.runtime.name"`
-	ContainerRuntimeVersion        ResourceAttributeConfig `mapstructure:"container.runtime.version"`
-	HostID                         ResourceAttributeConfig `mapstructure:"host.id"`
-	HostName                       ResourceAttributeConfig `mapstructure:"host.name"`
-	K8sContainerName               ResourceAttributeConfig `mapstructure:"k8s.container.name"`
-	K8sContainerRestartCount       ResourceAttributeConfig `mapstructure:"k8s.container.restart_count"`
-	K8sNamespaceName               ResourceAttributeConfig `mapstructure:"k8s.namespace.name"`
-	K8sNodeName                    ResourceAttributeConfig `mapstructure:"k8s.node.name"`
-	K8sPodName                     ResourceAttributeConfig `mapstructure:"k8s.pod.name"`
-	K8sPodUID                      ResourceAttributeConfig `mapstructure:"k8s.pod.uid"`
-	OciManifestDigest              ResourceAttributeConfig `mapstructure:"oci.manifest.digest"`
-	ZastavaContainerCreatedAt      ResourceAttributeConfig `mapstructure:"zastava.container.created_at"`
-	ZastavaContainerImageReference ResourceAttributeConfig `mapstructure:"zastava.container.image.reference"`
-	ZastavaRuntimeName             ResourceAttributeConfig `mapstructure:"zastava.runtime.name"`
+	ContainerID                      ResourceAttributeConfig `mapstructure:"container.id"`
+	ContainerImageID                 ResourceAttributeConfig `mapstructure:"container.image.id"`
+	ContainerImageName               ResourceAttributeConfig `mapstructure:"container.image.name"`
+	ContainerImageRepoDigests        ResourceAttributeConfig `mapstructure:"container.image.repo_digests"`
+	ContainerImageTags               ResourceAttributeConfig `mapstructure:"container.image.tags"`
+	ContainerName                    ResourceAttributeConfig `mapstructure:"container.name"`
+	ContainerRuntimeName             ResourceAttributeConfig `mapstructure:"container.runtime.name"`
+	ContainerRuntimeVersion          ResourceAttributeConfig `mapstructure:"container.runtime.version"`
+	HostID                           ResourceAttributeConfig `mapstructure:"host.id"`
+	HostName                         ResourceAttributeConfig `mapstructure:"host.name"`
+	K8sContainerName                 ResourceAttributeConfig `mapstructure:"k8s.container.name"`
+	K8sContainerRestartCount         ResourceAttributeConfig `mapstructure:"k8s.container.restart_count"`
+	K8sNamespaceName                 ResourceAttributeConfig `mapstructure:"k8s.namespace.name"`
+	K8sNodeName                      ResourceAttributeConfig `mapstructure:"k8s.node.name"`
+	K8sPodName                       ResourceAttributeConfig `mapstructure:"k8s.pod.name"`
+	K8sPodUID                        ResourceAttributeConfig `mapstructure:"k8s.pod.uid"`
+	OciManifestDigest                ResourceAttributeConfig `mapstructure:"oci.manifest.digest"`
+	ZastavaContainerComposeNumber    ResourceAttributeConfig `mapstructure:"zastava.container.compose.number"`
+	ZastavaContainerComposeProject   ResourceAttributeConfig `mapstructure:"zastava.container.compose.project"`
+	ZastavaContainerComposeService   ResourceAttributeConfig `mapstructure:"zastava.container.compose.service"`
+	ZastavaContainerCreatedAt        ResourceAttributeConfig `mapstructure:"zastava.container.created_at"`
+	ZastavaContainerImageReference   ResourceAttributeConfig `mapstructure:"zastava.container.image.reference"`
+	ZastavaContainerSwarmServiceID   ResourceAttributeConfig `mapstructure:"zastava.container.swarm.service.id"`
+	ZastavaContainerSwarmServiceName ResourceAttributeConfig `mapstructure:"zastava.container.swarm.service.name"`
+	ZastavaContainerSwarmTaskID      ResourceAttributeConfig `mapstructure:"zastava.container.swarm.task.id"`
+	ZastavaRuntimeName               ResourceAttributeConfig `mapstructure:"zastava.runtime.name"`
 }
 
 func DefaultResourceAttributesConfig() ResourceAttributesConfig {
@@ -186,10 +192,28 @@ func DefaultResourceAttributesConfig() ResourceAttributesConfig {
 		OciManifestDigest: ResourceAttributeConfig{
 			Enabled: true,
 		},
+		ZastavaContainerComposeNumber: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ZastavaContainerComposeProject: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ZastavaContainerComposeService: ResourceAttributeConfig{
+			Enabled: true,
+		},
 		ZastavaContainerCreatedAt: ResourceAttributeConfig{
 			Enabled: true,
 		},
 		ZastavaContainerImageReference: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ZastavaContainerSwarmServiceID: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ZastavaContainerSwarmServiceName: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ZastavaContainerSwarmTaskID: ResourceAttributeConfig{
 			Enabled: true,
 		},
 		ZastavaRuntimeName: ResourceAttributeConfig{

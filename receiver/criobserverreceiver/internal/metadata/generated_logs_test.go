@@ -48,8 +48,14 @@ func TestLogsBuilderAppendLogRecord(t *testing.T) {
 	rb.SetK8sPodName("k8s.pod.name-val")
 	rb.SetK8sPodUID("k8s.pod.uid-val")
 	rb.SetOciManifestDigest("oci.manifest.digest-val")
+	rb.SetZastavaContainerComposeNumber("zastava.container.compose.number-val")
+	rb.SetZastavaContainerComposeProject("zastava.container.compose.project-val")
+	rb.SetZastavaContainerComposeService("zastava.container.compose.service-val")
 	rb.SetZastavaContainerCreatedAt("zastava.container.created_at-val")
 	rb.SetZastavaContainerImageReference("zastava.container.image.reference-val")
+	rb.SetZastavaContainerSwarmServiceID("zastava.container.swarm.service.id-val")
+	rb.SetZastavaContainerSwarmServiceName("zastava.container.swarm.service.name-val")
+	rb.SetZastavaContainerSwarmTaskID("zastava.container.swarm.task.id-val")
 	rb.SetZastavaRuntimeName("zastava.runtime.name-val")
 	res := rb.Emit()
 
@@ -148,37 +154,37 @@ func TestLogsBuilder(t *testing.T) {
 			allEventsCount := 0
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerCrashLoopEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", 24, 28, "zastava.crash_loop.reason-val", 25.100000, "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerCrashLoopEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", 24, 28, "zastava.crash_loop.reason-val", 25.100000, "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerCrashLoopEndedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", 24, 28, "zastava.crash_loop.reason-val", 25.100000, "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerCrashLoopEndedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", 24, 28, "zastava.crash_loop.reason-val", 25.100000, "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerCreatedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerCreatedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerHealthChangedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerHealthChangedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", "zastava.container.health-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerOomEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerOomEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerPausedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerPausedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerRemovedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerRemovedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerRestartedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 36, "zastava.container.previous.finished_at-val", "zastava.container.previous.id-val", "zastava.container.previous.reason-val", 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerRestartedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 36, "zastava.container.previous.finished_at-val", "zastava.container.previous.id-val", "zastava.container.previous.reason-val", 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerStartedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerStartedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerStoppedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerStoppedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerUnpausedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerUnpausedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
 			lb.RecordZastavaObserverGapEvent(ctx, timestamp, "zastava.event.id-val", 22, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.observer.gap.cause-val", 27, "zastava.observer.gap.from-val", "zastava.observer.gap.to-val")
@@ -201,8 +207,14 @@ func TestLogsBuilder(t *testing.T) {
 			rb.SetK8sPodName("k8s.pod.name-val")
 			rb.SetK8sPodUID("k8s.pod.uid-val")
 			rb.SetOciManifestDigest("oci.manifest.digest-val")
+			rb.SetZastavaContainerComposeNumber("zastava.container.compose.number-val")
+			rb.SetZastavaContainerComposeProject("zastava.container.compose.project-val")
+			rb.SetZastavaContainerComposeService("zastava.container.compose.service-val")
 			rb.SetZastavaContainerCreatedAt("zastava.container.created_at-val")
 			rb.SetZastavaContainerImageReference("zastava.container.image.reference-val")
+			rb.SetZastavaContainerSwarmServiceID("zastava.container.swarm.service.id-val")
+			rb.SetZastavaContainerSwarmServiceName("zastava.container.swarm.service.name-val")
+			rb.SetZastavaContainerSwarmTaskID("zastava.container.swarm.task.id-val")
 			rb.SetZastavaRuntimeName("zastava.runtime.name-val")
 			res := rb.Emit()
 			logs := lb.Emit(WithLogsResource(res))
@@ -254,6 +266,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.crash_loop.count")
 					assert.True(t, ok)
 					assert.EqualValues(t, 24, attrVal.Int())
@@ -321,6 +336,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.crash_loop.count")
 					assert.True(t, ok)
 					assert.EqualValues(t, 24, attrVal.Int())
@@ -388,6 +406,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -434,6 +455,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.exit.signal")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.exit.signal-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.health")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.health-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.container.oom_killed")
 					assert.True(t, ok)
 					assert.True(t, attrVal.Bool())
@@ -443,6 +467,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -498,6 +525,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -553,6 +583,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -608,6 +641,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -675,6 +711,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -730,6 +769,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -785,6 +827,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
@@ -840,6 +885,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.container.state")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.container.state-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.container.stop.signal")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.container.stop.signal-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("zastava.event.id")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.event.id-val", attrVal.Str())

@@ -140,6 +140,27 @@ func (rb *ResourceBuilder) SetOciManifestDigest(val string) {
 	}
 }
 
+// SetZastavaContainerComposeNumber sets provided value as "zastava.container.compose.number" attribute.
+func (rb *ResourceBuilder) SetZastavaContainerComposeNumber(val string) {
+	if rb.config.ZastavaContainerComposeNumber.Enabled {
+		rb.res.Attributes().PutStr("zastava.container.compose.number", val)
+	}
+}
+
+// SetZastavaContainerComposeProject sets provided value as "zastava.container.compose.project" attribute.
+func (rb *ResourceBuilder) SetZastavaContainerComposeProject(val string) {
+	if rb.config.ZastavaContainerComposeProject.Enabled {
+		rb.res.Attributes().PutStr("zastava.container.compose.project", val)
+	}
+}
+
+// SetZastavaContainerComposeService sets provided value as "zastava.container.compose.service" attribute.
+func (rb *ResourceBuilder) SetZastavaContainerComposeService(val string) {
+	if rb.config.ZastavaContainerComposeService.Enabled {
+		rb.res.Attributes().PutStr("zastava.container.compose.service", val)
+	}
+}
+
 // SetZastavaContainerCreatedAt sets provided value as "zastava.container.created_at" attribute.
 func (rb *ResourceBuilder) SetZastavaContainerCreatedAt(val string) {
 	if rb.config.ZastavaContainerCreatedAt.Enabled {
@@ -151,6 +172,27 @@ func (rb *ResourceBuilder) SetZastavaContainerCreatedAt(val string) {
 func (rb *ResourceBuilder) SetZastavaContainerImageReference(val string) {
 	if rb.config.ZastavaContainerImageReference.Enabled {
 		rb.res.Attributes().PutStr("zastava.container.image.reference", val)
+	}
+}
+
+// SetZastavaContainerSwarmServiceID sets provided value as "zastava.container.swarm.service.id" attribute.
+func (rb *ResourceBuilder) SetZastavaContainerSwarmServiceID(val string) {
+	if rb.config.ZastavaContainerSwarmServiceID.Enabled {
+		rb.res.Attributes().PutStr("zastava.container.swarm.service.id", val)
+	}
+}
+
+// SetZastavaContainerSwarmServiceName sets provided value as "zastava.container.swarm.service.name" attribute.
+func (rb *ResourceBuilder) SetZastavaContainerSwarmServiceName(val string) {
+	if rb.config.ZastavaContainerSwarmServiceName.Enabled {
+		rb.res.Attributes().PutStr("zastava.container.swarm.service.name", val)
+	}
+}
+
+// SetZastavaContainerSwarmTaskID sets provided value as "zastava.container.swarm.task.id" attribute.
+func (rb *ResourceBuilder) SetZastavaContainerSwarmTaskID(val string) {
+	if rb.config.ZastavaContainerSwarmTaskID.Enabled {
+		rb.res.Attributes().PutStr("zastava.container.swarm.task.id", val)
 	}
 }
 

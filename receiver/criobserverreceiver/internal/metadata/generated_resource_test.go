@@ -30,8 +30,14 @@ func TestResourceBuilder(t *testing.T) {
 			rb.SetK8sPodName("k8s.pod.name-val")
 			rb.SetK8sPodUID("k8s.pod.uid-val")
 			rb.SetOciManifestDigest("oci.manifest.digest-val")
+			rb.SetZastavaContainerComposeNumber("zastava.container.compose.number-val")
+			rb.SetZastavaContainerComposeProject("zastava.container.compose.project-val")
+			rb.SetZastavaContainerComposeService("zastava.container.compose.service-val")
 			rb.SetZastavaContainerCreatedAt("zastava.container.created_at-val")
 			rb.SetZastavaContainerImageReference("zastava.container.image.reference-val")
+			rb.SetZastavaContainerSwarmServiceID("zastava.container.swarm.service.id-val")
+			rb.SetZastavaContainerSwarmServiceName("zastava.container.swarm.service.name-val")
+			rb.SetZastavaContainerSwarmTaskID("zastava.container.swarm.task.id-val")
 			rb.SetZastavaRuntimeName("zastava.runtime.name-val")
 
 			res := rb.Emit()
@@ -39,9 +45,9 @@ func TestResourceBuilder(t *testing.T) {
 
 			switch tt {
 			case "default":
-				assert.Equal(t, 20, res.Attributes().Len())
+				assert.Equal(t, 26, res.Attributes().Len())
 			case "all_set":
-				assert.Equal(t, 20, res.Attributes().Len())
+				assert.Equal(t, 26, res.Attributes().Len())
 			case "none_set":
 				assert.Equal(t, 0, res.Attributes().Len())
 				return
@@ -133,6 +139,21 @@ func TestResourceBuilder(t *testing.T) {
 			if ok {
 				assert.Equal(t, "oci.manifest.digest-val", ociManifestDigestAttrVal.Str())
 			}
+			zastavaContainerComposeNumberAttrVal, ok := res.Attributes().Get("zastava.container.compose.number")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "zastava.container.compose.number-val", zastavaContainerComposeNumberAttrVal.Str())
+			}
+			zastavaContainerComposeProjectAttrVal, ok := res.Attributes().Get("zastava.container.compose.project")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "zastava.container.compose.project-val", zastavaContainerComposeProjectAttrVal.Str())
+			}
+			zastavaContainerComposeServiceAttrVal, ok := res.Attributes().Get("zastava.container.compose.service")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "zastava.container.compose.service-val", zastavaContainerComposeServiceAttrVal.Str())
+			}
 			zastavaContainerCreatedAtAttrVal, ok := res.Attributes().Get("zastava.container.created_at")
 			assert.True(t, ok)
 			if ok {
@@ -142,6 +163,21 @@ func TestResourceBuilder(t *testing.T) {
 			assert.True(t, ok)
 			if ok {
 				assert.Equal(t, "zastava.container.image.reference-val", zastavaContainerImageReferenceAttrVal.Str())
+			}
+			zastavaContainerSwarmServiceIDAttrVal, ok := res.Attributes().Get("zastava.container.swarm.service.id")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "zastava.container.swarm.service.id-val", zastavaContainerSwarmServiceIDAttrVal.Str())
+			}
+			zastavaContainerSwarmServiceNameAttrVal, ok := res.Attributes().Get("zastava.container.swarm.service.name")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "zastava.container.swarm.service.name-val", zastavaContainerSwarmServiceNameAttrVal.Str())
+			}
+			zastavaContainerSwarmTaskIDAttrVal, ok := res.Attributes().Get("zastava.container.swarm.task.id")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "zastava.container.swarm.task.id-val", zastavaContainerSwarmTaskIDAttrVal.Str())
 			}
 			zastavaRuntimeNameAttrVal, ok := res.Attributes().Get("zastava.runtime.name")
 			assert.True(t, ok)
