@@ -348,6 +348,9 @@ func (l *loop) compare(r listed) []*seat {
 		if e.excluded || (!e.dirty && l.sameState(e.state, s.State) && e.mark == s.Mark) {
 			continue
 		}
+		if e.busy && !e.dirty && e.summary.ID != "" && e.summary.State == s.State && e.summary.Mark == s.Mark {
+			continue // it is looked at for this very change
+		}
 		e.dirty, e.source, e.summary = true, container.SourceList, *s
 		if l.first && l.source == container.SourceCheckpoint {
 			e.source = container.SourceCheckpoint

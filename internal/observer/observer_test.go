@@ -39,6 +39,7 @@ type scripted struct {
 	hang       map[string]bool // inspects of these wait for their deadline
 	hangList   bool
 	slowList   time.Duration
+	slow       time.Duration // each inspect takes so long
 	inspects   map[string]int
 	lists      int
 	pids       int             // times that a pid was asked for
@@ -126,9 +127,10 @@ func (r *scripted) Inspect(ctx context.Context, c *container.Container) (contain
 	r.mu.Lock()
 	r.inspects[c.ID]++
 	s, ok := r.containers[c.ID]
-	hang := r.hang[c.ID]
+	hang, slow := r.hang[c.ID], r.slow
 	ok = ok && !r.forgets[c.ID]
 	r.mu.Unlock()
+	time.Sleep(slow)
 	if hang {
 		<-ctx.Done()
 		return container.Snapshot{}, ctx.Err()
@@ -424,6 +426,26 @@ func TestNothingChangedCostsOneListAPeriod(t *testing.T) {
 		b.stop()
 		assert.Equal(t, 10, r.lists)
 		assert.Empty(t, r.inspects)
+	})
+}
+
+func TestListsDuringALongInventoryAskForNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newScripted()
+		r.slow = time.Second
+		for i := range 40 { // 8 at once: 5 seconds, and a list every two
+			id := fmt.Sprint("c", i)
+			r.create(id)
+			r.start(id)
+		}
+		b := observe(t, r, r, nil)
+		pass(30 * time.Second)
+		b.stop()
+		assert.Len(t, r.inspects, 40)
+		for id, n := range r.inspects {
+			assert.Equal(t, 1, n, id)
+		}
+		assert.Len(t, b.sink.told(), 40)
 	})
 }
 
