@@ -11,28 +11,32 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
+	"github.com/zastava-otel/zastava/internal/runtime/docker"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
 // Engine is what a runtime is spoken to as.
 type Engine string
 
-// The engines. EngineAuto asks the endpoint who it is; EngineCRI speaks plain CRI to anything.
+// The engines. EngineAuto asks the endpoint who it is; EngineCRI speaks plain CRI to anything; EngineDocker speaks Docker's
+// API, to Podman too.
 const (
 	EngineAuto       Engine = "auto"
 	EngineContainerd Engine = "containerd"
 	EngineCRIO       Engine = "cri-o"
 	EngineCRI        Engine = "cri"
+	EngineDocker     Engine = "docker"
 )
 
 // Stream says which event stream of a runtime is followed besides its lists.
 type Stream string
 
-// The streams. StreamAuto is native on containerd and cri elsewhere; StreamOff only lists.
+// The streams. StreamAuto is native on containerd and Docker, and cri elsewhere; StreamOff only lists.
 const (
 	StreamAuto   Stream = "auto"
 	StreamNative Stream = "native"
@@ -44,13 +48,15 @@ const (
 type RuntimeConfig struct {
 	// Name tells this runtime from the others in records, metrics and logs. Default: the engine, or what was detected.
 	Name string `mapstructure:"name"`
-	// Engine is auto (default), containerd, cri-o or cri.
+	// Engine is auto (default), containerd, cri-o, cri or docker.
 	Engine Engine `mapstructure:"engine"`
-	// Endpoint is unix:///path/to.sock, an absolute path, or on Windows npipe:////./pipe/name. Empty: the well-known
-	// sockets of the engine are looked for, again every detect_interval.
+	// Endpoint is unix:///path/to.sock, an absolute path, on Windows npipe:////./pipe/name, or for Docker tcp://host:port.
+	// Empty: the well-known sockets of the engine are looked for, again every detect_interval.
 	Endpoint string `mapstructure:"endpoint"`
 	// Stream is auto (default), native, cri or off.
 	Stream Stream `mapstructure:"stream"`
+	// TLS of a tcp:// endpoint. Without it, the connection is in plain text: whoever reaches the port owns the host.
+	TLS *configtls.ClientConfig `mapstructure:"tls"`
 
 	_ struct{}
 }
@@ -175,27 +181,34 @@ func (c *Config) validateRuntimes(fault func(string, ...any)) {
 	for i, r := range c.Runtimes {
 		field := fmt.Sprintf("runtimes[%d]", i)
 		switch r.Engine {
-		case "", EngineAuto, EngineContainerd, EngineCRIO, EngineCRI:
+		case "", EngineAuto, EngineContainerd, EngineCRIO, EngineCRI, EngineDocker:
 		default:
-			fault("%s.engine: %q is unknown; use auto, containerd, cri-o or cri", field, r.Engine)
+			fault("%s.engine: %q is unknown; use auto, containerd, cri-o, cri or docker", field, r.Engine)
 		}
 		switch r.Stream {
-		case "", StreamAuto, StreamOff, StreamCRI:
+		case "", StreamAuto, StreamOff:
+		case StreamCRI:
+			if r.Engine == EngineDocker {
+				fault("%s.stream: docker has no CRI stream; use auto, native or off", field)
+			}
 		case StreamNative:
-			if r.Engine != EngineContainerd && r.Engine != EngineAuto && r.Engine != "" {
-				fault("%s.stream: native exists on containerd only; use auto, cri or off with engine %s", field, r.Engine)
+			if r.Engine == EngineCRIO || r.Engine == EngineCRI {
+				fault("%s.stream: native exists on containerd and docker only; use auto, cri or off with engine %s", field, r.Engine)
 			}
 		default:
 			fault("%s.stream: %q is unknown; use auto, native, cri or off", field, r.Stream)
 		}
 		if r.Endpoint != "" {
-			if err := cri.CheckEndpoint(r.Endpoint); err != nil {
+			if err := r.checkEndpoint(); err != nil {
 				fault("%s.%w", field, err)
 			}
 			if j, twice := endpoints[r.Endpoint]; twice {
 				fault("%s.endpoint: %q is that of runtimes[%d] too; name each endpoint once", field, r.Endpoint, j)
 			}
 			endpoints[r.Endpoint] = i
+		}
+		if r.TLS != nil && !strings.HasPrefix(r.Endpoint, "tcp://") {
+			fault("%s.tls: is for tcp:// endpoints of docker, and %q is none; remove it", field, r.Endpoint)
 		}
 		if r.Name != "" {
 			if j, twice := names[r.Name]; twice {
@@ -214,6 +227,18 @@ func (c *Config) validateRuntimes(fault func(string, ...any)) {
 			}
 		}
 	}
+}
+
+// checkEndpoint tells what is wrong with the endpoint for the engine that is, or may be, spoken to there.
+func (rc *RuntimeConfig) checkEndpoint() error {
+	if rc.Engine == EngineDocker {
+		return docker.CheckEndpoint(rc.Endpoint)
+	}
+	scheme, _, _ := strings.Cut(rc.Endpoint, "://")
+	if (rc.Engine == "" || rc.Engine == EngineAuto) && (scheme == "tcp" || scheme == "ssh") {
+		return docker.CheckEndpoint(rc.Endpoint)
+	}
+	return cri.CheckEndpoint(rc.Endpoint)
 }
 
 func (c *Config) filter() (*observer.Filter, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/confmaptest"
 
@@ -39,6 +40,7 @@ func TestLoadConfig(t *testing.T) {
 	want.Runtimes = []RuntimeConfig{
 		{Name: "main", Engine: EngineContainerd, Endpoint: "unix:///run/containerd/containerd.sock", Stream: StreamNative},
 		{Engine: EngineCRIO},
+		{Engine: EngineDocker, Endpoint: "tcp://engine.example:2376", TLS: &configtls.ClientConfig{Config: configtls.Config{CAFile: "/etc/docker/ca.pem"}}},
 	}
 	want.PollInterval, want.ResyncInterval, want.DetectInterval, want.Timeout = time.Second, 5*time.Minute, 30*time.Second, 3*time.Second
 	want.InitialInventory = tracker.InventoryAll
@@ -64,7 +66,13 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	}{
 		{"engine", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: "rkt"}} }, `runtimes[0].engine: "rkt" is unknown; use`},
 		{"stream", func(c *Config) { c.Runtimes = []RuntimeConfig{{Stream: "tcp"}} }, `runtimes[0].stream: "tcp" is unknown; use`},
-		{"native elsewhere", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRIO, Stream: StreamNative}} }, "native exists on containerd only"},
+		{"native elsewhere", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRIO, Stream: StreamNative}} }, "native exists on containerd and docker only"},
+		{"CRI's stream of Docker", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineDocker, Stream: StreamCRI}} }, "docker has no CRI stream"},
+		{"ssh", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "ssh://me@host"}} }, "ssh:// is not supported"},
+		{"tcp for CRI", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRI, Endpoint: "tcp://host:1"}} }, `the scheme "tcp" is not known to CRI`},
+		{"tls of a socket", func(c *Config) {
+			c.Runtimes = []RuntimeConfig{{Engine: EngineDocker, Endpoint: "unix:///run/docker.sock", TLS: &configtls.ClientConfig{}}}
+		}, "runtimes[0].tls: is for tcp:// endpoints"},
 		{"endpoint", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "http://x"}} }, "runtimes[0].endpoint: "},
 		{"endpoint twice", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "unix:///a"}, {Endpoint: "unix:///a"}} }, "runtimes[1].endpoint: \"unix:///a\" is that of runtimes[0] too"},
 		{"name twice", func(c *Config) { c.Runtimes = []RuntimeConfig{{Name: "a"}, {Name: "a"}} }, "runtimes[1].name"},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -34,6 +35,8 @@ type criObserver struct {
 	facts  observer.Host
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+
+	criOnDocker atomic.Bool // cri-dockerd is among what is observed
 
 	mu      sync.Mutex
 	running map[string]string // name of each observed runtime, by endpoint

@@ -6,6 +6,9 @@ package criobserverreceiver
 import (
 	"context"
 	"fmt"
+	"path"
+	"strings"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -14,10 +17,53 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime/containerd"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 	"github.com/zastava-otel/zastava/internal/runtime/detect"
+	"github.com/zastava-otel/zastava/internal/runtime/docker"
 )
 
 // opener connects to a runtime and decides, from who it says it is, which event stream to follow.
 func (r *criObserver) opener(rc RuntimeConfig, name string, log *zap.Logger) observer.Open {
+	switch rc.spoken() {
+	case EngineDocker:
+		return r.dockerOpener(rc, name, log)
+	case EngineAuto:
+		asCRI, asDocker := r.criOpener(rc, name, log), r.dockerOpener(rc, name, log)
+		return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
+			rt, info, err := asCRI(ctx)
+			if err == nil || ctx.Err() != nil {
+				return rt, info, err
+			}
+			if rt, info, dockerErr := asDocker(ctx); dockerErr == nil {
+				return rt, info, nil
+			}
+			return nil, runtime.Info{}, err
+		}
+	default:
+		return r.criOpener(rc, name, log)
+	}
+}
+
+// spoken tells which API to speak at the endpoint: EngineDocker, EngineCRI, or EngineAuto where that is to be found out.
+func (rc *RuntimeConfig) spoken() Engine {
+	scheme, rest, found := strings.Cut(rc.Endpoint, "://")
+	switch {
+	case rc.Engine == EngineDocker:
+		return EngineDocker
+	case rc.Engine != "" && rc.Engine != EngineAuto:
+		return EngineCRI
+	case found && scheme == "tcp":
+		return EngineDocker
+	case !found:
+		rest = rc.Endpoint
+	}
+	switch path.Base(strings.ReplaceAll(rest, `\`, "/")) {
+	case "docker.sock", "podman.sock", "docker_engine":
+		return EngineDocker
+	default:
+		return EngineAuto
+	}
+}
+
+func (r *criObserver) criOpener(rc RuntimeConfig, name string, log *zap.Logger) observer.Open {
 	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
 		rt, err := cri.New(cri.Options{Name: name, Endpoint: rc.Endpoint, Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, Annotations: r.cfg.Annotations})
 		if err != nil {
@@ -28,13 +74,65 @@ func (r *criObserver) opener(rc RuntimeConfig, name string, log *zap.Logger) obs
 			err = fmt.Errorf("engine %q is configured and %q answers; set engine to auto", rc.Engine, info.Engine)
 		}
 		if err != nil {
-			if closeErr := rt.Close(); closeErr != nil {
-				log.Debug("closing the connection failed", zap.Error(closeErr))
-			}
+			closing(rt, log)
 			return nil, runtime.Info{}, err
 		}
+		r.noteCRI(info)
 		log.Info("observing", zap.String("engine", info.Engine), zap.String("version", info.Version))
 		return withStream(rt, info, rc.Stream, log), info, nil
+	}
+}
+
+func (r *criObserver) dockerOpener(rc RuntimeConfig, name string, log *zap.Logger) observer.Open {
+	var warn sync.Once
+	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
+		o := docker.Options{Name: name, Endpoint: rc.Endpoint, Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, SpokenElsewhere: r.criOnDocker.Load}
+		if rc.TLS != nil {
+			var err error
+			if o.TLS, err = rc.TLS.LoadTLSConfig(ctx); err != nil {
+				return nil, runtime.Info{}, fmt.Errorf("runtime %q: tls: %w", name, err)
+			}
+		}
+		if o.TLS == nil && strings.HasPrefix(rc.Endpoint, "tcp://") {
+			warn.Do(func() {
+				log.Warn("this endpoint is spoken to in plain text: whoever can reach or read it owns the host; set tls")
+			})
+		}
+		rt, err := docker.New(o)
+		if err != nil {
+			return nil, runtime.Info{}, err
+		}
+		info, err := rt.Info(ctx)
+		if err != nil {
+			closing(rt, log)
+			return nil, runtime.Info{}, err
+		}
+		log.Info("observing", zap.String("engine", info.Engine), zap.String("version", info.Version), zap.String("api", info.APIVersion))
+		if rc.Stream == StreamOff {
+			return listed{rt, rt, rt}, info, nil
+		}
+		return rt, info, nil
+	}
+}
+
+// listed is a runtime of whose stream nobody is to know.
+type listed struct {
+	runtime.Runtime
+	runtime.Finder
+	runtime.PIDReader
+}
+
+// noteCRI remembers that the containers which Kubernetes made on a Docker are observed through cri-dockerd: they are not
+// reported from Docker's own socket as well.
+func (r *criObserver) noteCRI(info runtime.Info) {
+	if info.Engine == string(EngineDocker) {
+		r.criOnDocker.Store(true)
+	}
+}
+
+func closing(rt runtime.Runtime, log *zap.Logger) {
+	if err := rt.Close(); err != nil {
+		log.Debug("closing the connection failed", zap.Error(err))
 	}
 }
 
@@ -82,8 +180,8 @@ func (r *criObserver) detect(ctx context.Context, wanted []RuntimeConfig) {
 		}
 		for _, f := range found {
 			for _, rc := range wanted {
-				if fits(rc, f) && r.speaksCRI(ctx, f) {
-					r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: rc.Engine, Endpoint: f.Endpoint, Stream: rc.Stream})
+				if fits(rc, f) && r.speaks(ctx, f) {
+					r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream})
 					break
 				}
 			}
@@ -97,11 +195,20 @@ func (r *criObserver) detect(ctx context.Context, wanted []RuntimeConfig) {
 
 func fits(rc RuntimeConfig, f detect.Found) bool {
 	switch rc.Engine {
-	case "", EngineAuto, EngineCRI:
-		return f.Engine != "docker"
+	case "", EngineAuto:
+		return true
+	case EngineCRI:
+		return f.Engine != string(EngineDocker)
 	default:
 		return f.Engine == string(rc.Engine)
 	}
+}
+
+func engineFor(rc RuntimeConfig, f detect.Found) Engine {
+	if f.Engine == string(EngineDocker) {
+		return EngineDocker
+	}
+	return rc.Engine
 }
 
 func nameFor(rc RuntimeConfig, f detect.Found) string {
@@ -111,9 +218,9 @@ func nameFor(rc RuntimeConfig, f detect.Found) string {
 	return f.Name
 }
 
-// speaksCRI asks a socket that was only found by its name, once: the containerd of a plain Docker host does not. One that
-// does not answer now is asked again at the next look.
-func (r *criObserver) speaksCRI(ctx context.Context, f detect.Found) bool {
+// speaks asks a socket that was only found by its name, once: the containerd of a plain Docker host does not speak CRI. One
+// that does not answer now is asked again at the next look.
+func (r *criObserver) speaks(ctx context.Context, f detect.Found) bool {
 	r.mu.Lock()
 	_, known := r.running[f.Endpoint]
 	r.mu.Unlock()
@@ -122,19 +229,27 @@ func (r *criObserver) speaksCRI(ctx context.Context, f detect.Found) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	rt, err := cri.New(cri.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
+	var rt runtime.Runtime
+	var err error
+	if f.Engine == string(EngineDocker) {
+		rt, err = docker.New(docker.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
+	} else {
+		rt, err = cri.New(cri.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
+	}
 	if err != nil {
 		r.set.Logger.Debug("a socket is no endpoint", zap.String("endpoint", f.Endpoint), zap.Error(err))
 		return false
 	}
-	_, err = rt.Info(ctx)
-	if closeErr := rt.Close(); closeErr != nil {
-		r.set.Logger.Debug("closing the connection failed", zap.Error(closeErr))
-	}
+	info, err := rt.Info(ctx)
+	closing(rt, r.set.Logger)
 	if err != nil {
-		r.set.Logger.Debug("a socket does not answer as CRI", zap.String("endpoint", f.Endpoint), zap.Error(err))
+		r.set.Logger.Debug("a socket does not answer as its name says", zap.String("endpoint", f.Endpoint), zap.Error(err))
+		return false
 	}
-	return err == nil
+	if f.Engine != string(EngineDocker) {
+		r.noteCRI(info) // before Docker's own socket, which comes later, is listed for the first time
+	}
+	return true
 }
 
 func (r *criObserver) foundNone() error {

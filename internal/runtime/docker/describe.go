@@ -1,0 +1,116 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	api "github.com/moby/moby/api/types/container"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+)
+
+// The labels that are read whatever the allow-list says. Their makers are the engine's own tools, and none holds a secret.
+const (
+	labelProject     = "com.docker.compose.project"
+	labelService     = "com.docker.compose.service"
+	labelNumber      = "com.docker.compose.container-number"
+	labelServiceID   = "com.docker.swarm.service.id"
+	labelServiceName = "com.docker.swarm.service.name"
+	labelTaskID      = "com.docker.swarm.task.id"
+
+	labelPodName       = "io.kubernetes.pod.name"
+	labelPodNamespace  = "io.kubernetes.pod.namespace"
+	labelPodUID        = "io.kubernetes.pod.uid"
+	labelContainerName = "io.kubernetes.container.name"
+	labelDockerType    = "io.kubernetes.docker.type"
+	labelSandbox       = "io.kubernetes.sandbox.id"
+)
+
+// isKubernetes tells that the kubelet made a container, through cri-dockerd.
+func isKubernetes(labels map[string]string) bool {
+	return labels[labelPodUID] != "" && labels[labelContainerName] != ""
+}
+
+// isSandbox tells that a container only holds a pod's namespaces.
+func isSandbox(labels map[string]string) bool { return labels[labelDockerType] == "podsandbox" }
+
+// Describe tells what stays the same over a container's life. The creation time is of whole seconds and the image's digests
+// are missing until the first Inspect.
+func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Container, error) {
+	item, ok := s.Item.(*api.Summary)
+	if !ok || item == nil {
+		return nil, fmt.Errorf("describe container %s: the summary is not one of a Docker list", s.ID)
+	}
+	c := &container.Container{
+		Engine: "docker", Runtime: r.name, ID: item.ID, Name: intern(nameIn(item.Names)), CreatedAt: sane(time.Unix(item.Created, 0)),
+		Labels: r.allowed(item.Labels),
+		Compose: container.Compose{
+			Project: intern(item.Labels[labelProject]), Service: intern(item.Labels[labelService]), Number: intern(item.Labels[labelNumber]),
+		},
+		Swarm: container.Swarm{
+			ServiceID: intern(item.Labels[labelServiceID]), ServiceName: intern(item.Labels[labelServiceName]), TaskID: intern(item.Labels[labelTaskID]),
+		},
+		Image: container.Image{ID: digest(item.ImageID)},
+	}
+	if digest(item.Image) == "" {
+		c.Image.Reference = intern(item.Image)
+	}
+	if d := item.ImageManifestDescriptor; d != nil {
+		c.Image.ManifestDigest = digest(string(d.Digest))
+	}
+	if isKubernetes(item.Labels) {
+		c.Attempt = attempt(c.Name)
+		c.Name = intern(item.Labels[labelContainerName])
+		c.Pod = container.Pod{
+			SandboxID: intern(item.Labels[labelSandbox]), Namespace: intern(item.Labels[labelPodNamespace]),
+			Name: intern(item.Labels[labelPodName]), UID: intern(item.Labels[labelPodUID]),
+		}
+	}
+	return c, nil
+}
+
+// attempt reads the number of the attempt from the name that cri-dockerd gives: k8s_<container>_<pod>_<namespace>_<uid>_<n>.
+func attempt(name string) uint32 {
+	if !strings.HasPrefix(name, "k8s_") {
+		return 0
+	}
+	n, err := strconv.ParseUint(name[strings.LastIndexByte(name, '_')+1:], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+// allowed keeps the labels whose key one of the patterns matches. Nil when there is none.
+func (r *Runtime) allowed(all map[string]string) map[string]string {
+	var kept map[string]string
+	for k, v := range all {
+		if len(k) > maxText || !r.allows(k) {
+			continue
+		}
+		if kept == nil {
+			kept = map[string]string{}
+		}
+		if len(kept) == maxKept {
+			break
+		}
+		kept[intern(k)] = intern(v)
+	}
+	return kept
+}
+
+func (r *Runtime) allows(key string) bool {
+	for _, g := range r.labels {
+		if g.Match(key) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,147 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package docker observes a Docker Engine, or Podman through its Docker-compatible API, over a Unix socket, a Windows named
+// pipe or TCP. It stands on github.com/moby/moby/client, which is what github.com/docker/docker/client became after v28.5.2.
+//
+// It promises: only reads; a deadline on every call but the event stream; a list that is complete or an error; times that are
+// the engine's own or unset; exit codes as unsigned 32 bits; labels only as far as the allow-list goes, and besides them only
+// the fixed ones of Compose, Swarm and Kubernetes. It refuses to keep anything of a container's environment, its arguments,
+// the output of its health checks, the command line of an exec or the text of an error: the engine sends all of these, they
+// are decoded where the client leaves no choice, and dropped at once.
+//
+// What a list of Docker does not show is when a container was started, so a restart between two looks shows only in the text
+// "Up 5 seconds". List reads that text as an interval of time and marks a container whose interval moved: see status.go for
+// what this can and cannot tell. With the event stream nothing depends on it.
+package docker
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gobwas/glob"
+	"github.com/moby/moby/client"
+
+	"github.com/zastava-otel/zastava/internal/runtime"
+)
+
+// DefaultTimeout is the deadline of a call when Options sets none. A list of 500 containers takes some 40 ms.
+const DefaultTimeout = 10 * time.Second
+
+// Options says which engine to observe and what to keep of it.
+type Options struct {
+	// Name is the configured name of the runtime; it becomes container.Container.Runtime.
+	Name string
+	// Endpoint is unix:///path, an absolute path, npipe:////./pipe/name on Windows, or tcp://host:port.
+	Endpoint string
+	// TLS is for tcp:// only. Nil: the connection is in plain text.
+	TLS *tls.Config
+	// Timeout is the deadline of each call. 0 = DefaultTimeout.
+	Timeout time.Duration
+	// Labels are glob patterns of the label keys to keep; "*" matches any run of characters. Empty: none.
+	Labels []string
+	// SpokenElsewhere tells whether containers with Kubernetes' labels are observed through CRI as well. Those are left out
+	// then, except ones that were shown before. Nil: never.
+	SpokenElsewhere func() bool
+}
+
+// Runtime is a Docker Engine or a Podman. It implements runtime.Runtime, runtime.Finder, runtime.PIDReader and
+// runtime.Watcher.
+type Runtime struct {
+	name      string
+	endpoint  string
+	timeout   time.Duration
+	labels    []glob.Glob
+	elsewhere func() bool
+	client    *client.Client
+	memory    memory
+	images    imageCache
+	replay    replay
+}
+
+var (
+	_ runtime.Runtime   = (*Runtime)(nil)
+	_ runtime.Finder    = (*Runtime)(nil)
+	_ runtime.PIDReader = (*Runtime)(nil)
+	_ runtime.Watcher   = (*Runtime)(nil)
+)
+
+// New makes a Runtime. It checks the options and connects to nothing yet: an absent socket shows at the first call, and
+// every later call tries again.
+func New(o Options) (*Runtime, error) {
+	ep, err := parseEndpoint(o.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	if o.TLS != nil && !strings.HasPrefix(ep, "tcp://") {
+		return nil, fmt.Errorf("tls: is for tcp:// endpoints, and %s is none; remove it", ep)
+	}
+	r := &Runtime{name: o.Name, endpoint: ep, timeout: o.Timeout, elsewhere: o.SpokenElsewhere}
+	if r.timeout <= 0 {
+		r.timeout = DefaultTimeout
+	}
+	for _, p := range o.Labels {
+		g, err := glob.Compile(p)
+		if err != nil {
+			return nil, fmt.Errorf("labels: the pattern %q is not a glob: %w", p, err)
+		}
+		r.labels = append(r.labels, g)
+	}
+	// A transport of its own: the client's default one is shared with nobody, but knows no TLS.
+	transport := &http.Transport{MaxIdleConns: 4, IdleConnTimeout: 90 * time.Second, TLSClientConfig: o.TLS}
+	scheme := "http"
+	if o.TLS != nil {
+		scheme = "https"
+	}
+	r.client, err = client.New(
+		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
+		client.WithHost(ep),
+		client.WithScheme(scheme),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the connection to %s: %w", ep, err)
+	}
+	r.memory.init()
+	r.images.init()
+	return r, nil
+}
+
+// Endpoint gives the endpoint in its full form, for messages.
+func (r *Runtime) Endpoint() string { return r.endpoint }
+
+// Info asks the engine for its name and version, and settles the version of the API anew: the engine behind the socket may
+// have been upgraded or downgraded.
+func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	if _, err := r.client.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true, ForceNegotiate: true}); err != nil {
+		return runtime.Info{}, r.explain(err, "ping the engine")
+	}
+	v, err := r.client.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		return runtime.Info{}, r.explain(err, "ask the engine for its version")
+	}
+	info := runtime.Info{
+		Engine: "docker", Version: clip(v.Version, maxText), APIVersion: clip(r.client.ClientVersion(), maxText),
+		ShowsPause: true, Reruns: true,
+	}
+	for _, c := range v.Components {
+		if strings.HasPrefix(c.Name, "Podman") {
+			info.Engine = "podman"
+		}
+	}
+	r.memory.setPodman(info.Engine == "podman")
+	return info, nil
+}
+
+// Close ends all connections that are idle; a call under way ends with its context.
+func (r *Runtime) Close() error {
+	if err := r.client.Close(); err != nil {
+		return fmt.Errorf("close the connection to %s: %w", r.endpoint, err)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+
+	"github.com/zastava-otel/zastava/internal/runtime"
+)
+
+// overlap is how far a subscription reaches back before what is known to have been heard. The engine answers before it has
+// subscribed, and events of that instant would be lost; it keeps its last 256 and replays those.
+const overlap = time.Second
+
+// actions are those that are asked for. The engine compares by prefix once health_status is among them.
+var actions = []string{
+	"create", "start", "die", "oom", "pause", "unpause", "kill", "destroy", "rename", "health_status",
+}
+
+// Watch follows the engine's events of containers. What it posts:
+//
+//   - NoticeExited: ExitCode, the signal that was sent on request before it, and At, some milliseconds after the inspect's time;
+//   - NoticeStarted: At is some milliseconds after the start that an inspect tells, which is what a run is identified by;
+//   - NoticeHealth: the verdict; NoticeOOM: a process in the container was killed, which need not be the main one;
+//   - NoticePaused, NoticeResumed, NoticeCreated, NoticeDeleted; NoticeChanged for a rename.
+//
+// All carry the container's name and image, for a container that is gone before it can be looked at. After a reconnect the
+// subscription reaches back to what was heard last, and what was heard already is left out. The engine replays 256 events at
+// most and says nothing of what it skipped: a list must follow. A reader that does not keep up costs the engine 100 ms an
+// event, so post must not block.
+func (r *Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Notice)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	filters := make(client.Filters).Add("type", "container")
+	if !r.memory.isPodman() { // which has other words for some, and knows no prefixes
+		filters.Add("event", actions...)
+	}
+	stream := r.client.Events(ctx, client.EventsListOptions{Since: r.replay.since(time.Now()).UTC().Format(time.RFC3339Nano), Filters: filters})
+	defer func() {
+		cancel()
+		for range stream.Err { // closed when the client's own goroutine has ended
+		}
+	}()
+	select {
+	case err := <-stream.Err:
+		return r.ended(ctx, err)
+	default:
+		ready()
+	}
+	for {
+		select {
+		case m := <-stream.Messages:
+			r.take(&m, post)
+		case err := <-stream.Err:
+			return r.ended(ctx, err)
+		}
+	}
+}
+
+func (r *Runtime) ended(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("follow the events of %s: the engine ended the stream; it is restarting, perhaps", r.endpoint)
+	default:
+		return r.explain(err, "follow the events")
+	}
+}
+
+// take posts the notice of one message. Nothing of the message is kept but what notice reads.
+func (r *Runtime) take(m *events.Message, post func(runtime.Notice)) {
+	action, rest, _ := strings.Cut(string(m.Action), ":") // an exec's command line and a health check's output come after it
+	if !r.replay.fresh(m.TimeNano, m.Actor.ID, action) {
+		return
+	}
+	n, ok := notice(action, strings.TrimSpace(rest), m)
+	if !ok || (isKubernetes(m.Actor.Attributes) && r.elsewhere != nil && r.elsewhere() && !r.memory.hasShown(n.ID)) {
+		return
+	}
+	r.memory.do(n.ID, func(k *remembered) {
+		switch {
+		case action == "kill":
+			k.signal, k.signaled = signalNumber(m.Actor.Attributes["signal"]), n.At
+		case n.Kind == runtime.NoticeOOM:
+			k.oom = n.At
+		case n.Kind == runtime.NoticeExited:
+			n.StopSignal = k.stopSignal(n.At, n.ExitCode, time.Time{})
+		case n.Kind == runtime.NoticeStarted:
+			k.signal, k.signaled, k.oom = 0, time.Time{}, time.Time{}
+		}
+	})
+	if action != "kill" {
+		post(n)
+	}
+}
+
+// notice reads a message. Its attributes hold the container's labels too: only those named here are read, and the engine sets
+// them after the labels, so that no label passes for one. False: it is nothing that an observer needs to know.
+func notice(action, rest string, m *events.Message) (runtime.Notice, bool) {
+	if (m.Type != "" && m.Type != events.ContainerEventType) || !validID(m.Actor.ID) || isSandbox(m.Actor.Attributes) {
+		return runtime.Notice{}, false
+	}
+	n := runtime.Notice{ID: m.Actor.ID, At: timeOf(m)}
+	switch action {
+	case "create":
+		n.Kind = runtime.NoticeCreated
+	case "start":
+		n.Kind = runtime.NoticeStarted
+	case "die", "died":
+		code, ok := exitCode(m.Actor.Attributes)
+		n.Kind, n.ExitCode = runtime.NoticeExited, code
+		if !ok || n.At.IsZero() {
+			n.Kind = runtime.NoticeChanged
+		}
+	case "oom":
+		n.Kind = runtime.NoticeOOM
+	case "pause":
+		n.Kind = runtime.NoticePaused
+	case "unpause":
+		n.Kind = runtime.NoticeResumed
+	case "destroy", "remove":
+		n.Kind = runtime.NoticeDeleted
+	case "health_status":
+		n.Kind, n.Health = runtime.NoticeHealth, verdict(rest)
+		if n.Health == "" {
+			n.Kind = runtime.NoticeChanged
+		}
+	case "kill", "rename", "restart": // restart: how Podman tells one by policy
+		n.Kind = runtime.NoticeChanged
+	default:
+		return runtime.Notice{}, false
+	}
+	if !isKubernetes(m.Actor.Attributes) { // where the name is cri-dockerd's
+		n.Name, n.Image = intern(m.Actor.Attributes["name"]), intern(m.Actor.Attributes["image"])
+	}
+	return n, true
+}
+
+func exitCode(attributes map[string]string) (uint32, bool) {
+	s, ok := attributes["exitCode"]
+	if !ok {
+		s = attributes["containerExitCode"] // Podman's
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < -1<<31 || n > 1<<32-1 {
+		return 0, false
+	}
+	return uint32(n), true
+}
+
+func timeOf(m *events.Message) time.Time {
+	if m.TimeNano > 0 {
+		return sane(time.Unix(0, m.TimeNano))
+	}
+	return sane(time.Unix(m.Time, 0))
+}
