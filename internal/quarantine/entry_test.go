@@ -1,0 +1,89 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package quarantine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestForeignLinesAreToldAndTheRestRead(t *testing.T) {
+	good := entry(1)
+	line, err := good.appendLine(nil)
+	require.NoError(t, err)
+	in := "\n" + string(line) + "nonsense\n\x00\x00\n{}\n" + `{"event":{"eventId":""},"schemaVersion":"v1"}` + "\n" +
+		`{"event":{"eventId":"a","revision":-1},"schemaVersion":"v1"}` + "\n" + string(line) + `{"event":`
+	var ok, bad int
+	torn, err := Read(strings.NewReader(in), func(l Line) error {
+		if l.Err != nil {
+			bad++
+			return nil
+		}
+		ok++
+		assert.Equal(t, string(line), in[l.From:l.To])
+		return nil
+	})
+	require.NoError(t, err)
+	assert.True(t, torn)
+	assert.Equal(t, 2, ok)
+	assert.Equal(t, 6, bad)
+}
+
+func TestReadingEndsWhereItIsAskedTo(t *testing.T) {
+	stop := errors.New("enough")
+	_, err := Read(strings.NewReader("a\nb\n"), func(Line) error { return stop })
+	require.ErrorIs(t, err, stop)
+}
+
+func TestALineWithoutEndDoesNotFillMemory(t *testing.T) {
+	in := append(bytes.Repeat([]byte{'x'}, MaxLineBytes+1), "\nnext\n"...)
+	var lines []Line
+	_, err := Read(bytes.NewReader(in), func(l Line) error {
+		lines = append(lines, l)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Len(t, lines, 2)
+	require.ErrorContains(t, lines[0].Err, "longer than")
+	assert.Equal(t, int64(MaxLineBytes+2), lines[1].From)
+}
+
+func FuzzRead(f *testing.F) {
+	e := entry(1)
+	line, err := e.appendLine(nil)
+	require.NoError(f, err)
+	f.Add(line)
+	f.Add(line[:20])
+	f.Add(append(append([]byte("x\n"), line...), line[:9]...))
+	f.Add([]byte(`{"Event":{"EVENTID":"a"},"event":{"eventId":"b"},"schemaVersion":"<"}` + "\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var at int64
+		torn, err := Read(bytes.NewReader(in), func(l Line) error {
+			require.Equal(t, at, l.From, "lines lie side by side")
+			at = l.To
+			require.Equal(t, byte('\n'), in[l.To-1])
+			if l.Err != nil {
+				return nil
+			}
+			require.True(t, json.Valid(l.Entry.Envelope))
+			again, err := l.Entry.appendLine(nil)
+			if err != nil { // a time that RFC 3339 has no form for
+				return nil
+			}
+			back, err := parse(bytes.TrimSuffix(again, []byte("\n")))
+			require.NoError(t, err)
+			require.Equal(t, l.Entry.EventID, back.EventID)
+			require.Equal(t, l.Entry.Revision, back.Revision)
+			return nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, torn, at < int64(len(in)))
+	})
+}

@@ -1,0 +1,340 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/quarantine"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// backend answers by the event ids of a batch; it stores what it answers 202 to and does not reject.
+type backend struct {
+	*httptest.Server
+	answer  func(ids []string, w http.ResponseWriter) (rejected []string, done bool)
+	stored  []string
+	batches [][]string
+}
+
+func newBackend(t *testing.T, answer func(ids []string, w http.ResponseWriter) (rejected []string, done bool)) *backend {
+	t.Helper()
+	b := &backend{answer: answer}
+	b.Server = httptest.NewServer(http.HandlerFunc(b.serve))
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
+	var batch backendapi.Batch
+	if err := json.NewDecoder(r.Body).Decode(&batch); err != nil || batch.BatchID != backendapi.BatchID(batch.Events) ||
+		r.Header.Get(backendapi.HeaderIdempotencyKey) != batch.BatchID || r.Header.Get(backendapi.HeaderTenant) != "acme" {
+		w.WriteHeader(http.StatusTeapot)
+		return
+	}
+	var ids []string
+	for _, e := range batch.Events {
+		ids = append(ids, e.Event.EventID)
+	}
+	b.batches = append(b.batches, ids)
+	rejected, done := b.answer(ids, w)
+	if done {
+		return
+	}
+	in := backendapi.IngestResponse{Accepted: len(ids) - len(rejected)}
+	for _, id := range ids {
+		if slices.Contains(rejected, id) {
+			in.Rejected = append(in.Rejected, backendapi.Rejected{EventID: id, Code: "id_conflict"})
+			continue
+		}
+		b.stored = append(b.stored, id)
+	}
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(in)
+}
+
+func takeAll([]string, http.ResponseWriter) ([]string, bool) { return nil, false }
+
+func (b *backend) sender() *Sender {
+	return &Sender{
+		Client: b.Client(), URL: b.URL, Shown: b.URL, Header: http.Header{backendapi.HeaderTenant: {"acme"}},
+		MaxEvents: 4, MaxBytes: 1 << 20, Attempts: 3, FirstWait: time.Millisecond,
+	}
+}
+
+func ids(from, to int) []string {
+	out := []string{}
+	for i := from; i < to; i++ {
+		out = append(out, fmt.Sprintf("event-%03d", i))
+	}
+	return out
+}
+
+// fill makes a quarantine of n events in files of a few.
+func fill(t testing.TB, n int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "quarantine")
+	add(t, dir, n)
+	return dir
+}
+
+func add(t testing.TB, dir string, n int) {
+	t.Helper()
+	d := quarantine.New(quarantine.Options{Directory: dir, MaxFileBytes: 1000, MaxTotalBytes: 1 << 20})
+	for _, id := range ids(0, n) {
+		_, err := d.Add([]quarantine.Entry{{
+			Time: time.Now(), Reason: "422", Status: 422, Envelope: fmt.Appendf(nil, `{"event":{"eventId":%q,"revision":1},"schemaVersion":"v1"}`, id),
+		}})
+		require.NoError(t, err)
+	}
+}
+
+// left is what a quarantine still has.
+func left(t testing.TB, dir string) []string {
+	t.Helper()
+	names, err := quarantine.Files(dir)
+	require.NoError(t, err)
+	out := []string{}
+	for _, name := range names {
+		require.True(t, strings.HasSuffix(name, ".ndjson"), "%s is left behind", name)
+		f, err := os.Open(name)
+		require.NoError(t, err)
+		_, err = quarantine.Read(f, func(l quarantine.Line) error {
+			out = append(out, l.Entry.EventID)
+			return nil
+		})
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	}
+	return out
+}
+
+func replayAll(t testing.TB, b *backend, paths ...string) (Summary, error) {
+	t.Helper()
+	return Run(t.Context(), b.sender(), slog.New(slog.DiscardHandler), paths)
+}
+
+func TestAllOfItGoesAndTheFilesWithIt(t *testing.T) {
+	b, dir := newBackend(t, takeAll), fill(t, 20)
+	names, err := quarantine.Files(dir)
+	require.NoError(t, err)
+	require.Greater(t, len(names), 2)
+	sum, err := replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.Equal(t, Summary{Files: len(names), Stored: 20}, sum)
+	assert.Equal(t, ids(0, 20), b.stored, "in order")
+	assert.Empty(t, left(t, dir))
+	for _, batch := range b.batches {
+		assert.LessOrEqual(t, len(batch), 4)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	code := func(status int, header ...string) func([]string, http.ResponseWriter) ([]string, bool) {
+		return func(_ []string, w http.ResponseWriter) ([]string, bool) {
+			for i := 0; i+1 < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+			return nil, true
+		}
+	}
+	bad := func(status int) func(ids []string, w http.ResponseWriter) ([]string, bool) {
+		return func(ids []string, w http.ResponseWriter) ([]string, bool) {
+			if slices.Contains(ids, "event-002") {
+				w.WriteHeader(status)
+				return nil, true
+			}
+			return nil, false
+		}
+	}
+	for name, tc := range map[string]struct {
+		answer func([]string, http.ResponseWriter) ([]string, bool)
+		sum    Summary
+		left   []string
+		says   string
+	}{
+		"409":                    {code(409), Summary{Duplicates: 4}, ids(0, 0), ""},
+		"one invalid, 400":       {bad(400), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
+		"one invalid, 422":       {bad(422), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
+		"one too large":          {bad(413), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
+		"never anything like it": {code(418), Summary{Refused: 4}, ids(0, 4), ""},
+		"one rejected":           {func([]string, http.ResponseWriter) ([]string, bool) { return ids(1, 2), false }, Summary{Stored: 3, Refused: 1}, ids(1, 2), ""},
+		"no token":               {code(401), Summary{Unsent: 4}, ids(0, 4), "check --token-file"},
+		"wrong place":            {code(404), Summary{Unsent: 4}, ids(0, 4), "check --target"},
+		"redirect":               {code(302, "Location", "/x"), Summary{Unsent: 4}, ids(0, 4), "check --target"},
+		"never the time":         {code(503), Summary{Unsent: 4}, ids(0, 4), "answered 503"},
+		"202 of something else": {func(_ []string, w http.ResponseWriter) ([]string, bool) {
+			w.WriteHeader(202)
+			_, _ = w.Write([]byte("<html>"))
+			return nil, true
+		}, Summary{Unsent: 4}, ids(0, 4), "not of this API"},
+		"202 without a body": {code(202), Summary{Stored: 4}, ids(0, 0), ""},
+		"202 that knew some of them": {func(_ []string, w http.ResponseWriter) ([]string, bool) {
+			w.WriteHeader(202)
+			_, _ = w.Write([]byte(`{"accepted":1,"duplicates":3}`))
+			return nil, true
+		}, Summary{Stored: 1, Duplicates: 3}, ids(0, 0), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, dir := newBackend(t, tc.answer), fill(t, 4)
+			b.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			sum, err := replayAll(t, b, dir)
+			if tc.says == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tc.says)
+			}
+			sum.Files = 0
+			assert.Equal(t, tc.sum, sum)
+			assert.Equal(t, len(tc.left), sum.Remaining())
+			assert.Equal(t, tc.left, left(t, dir))
+		})
+	}
+}
+
+func TestABackendThatIsBusyForAMomentIsWaitedFor(t *testing.T) {
+	var calls int
+	b := newBackend(t, func(_ []string, w http.ResponseWriter) ([]string, bool) {
+		if calls++; calls < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return nil, true
+		}
+		return nil, false
+	})
+	dir := fill(t, 4)
+	sum, err := replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.Equal(t, 4, sum.Stored)
+}
+
+func TestWhatCannotBeReadStaysAndWhatACrashToreGoes(t *testing.T) {
+	dir := fill(t, 2)
+	names, err := quarantine.Files(dir)
+	require.NoError(t, err)
+	raw, err := os.ReadFile(names[0])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(names[0], append([]byte("nonsense\n"), append(raw, raw[:10]...)...), 0o600))
+	b := newBackend(t, takeAll)
+	sum, err := replayAll(t, b, names[0])
+	require.NoError(t, err)
+	assert.Equal(t, Summary{Files: 1, Stored: 2, Unreadable: 1, Torn: 1}, sum)
+	raw, err = os.ReadFile(names[0])
+	require.NoError(t, err)
+	assert.Equal(t, "nonsense\n", string(raw))
+}
+
+func TestAReplayThatWasKilledIsFinishedByTheNext(t *testing.T) {
+	dir := fill(t, 8)
+	names, err := quarantine.Files(dir)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(names[0], names[0]+claimed))
+	require.NoError(t, os.WriteFile(names[0]+claimed+scratch, []byte("half a co"), 0o600))
+	b := newBackend(t, func([]string, http.ResponseWriter) ([]string, bool) { return ids(1, 2), false })
+	sum, err := replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.Equal(t, 7, sum.Stored)
+	assert.Equal(t, ids(1, 2), left(t, dir))
+}
+
+// The exporter adds to the file that is being replayed, at each request.
+func TestNothingIsLostBesideAWriter(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "quarantine")
+	d := quarantine.New(quarantine.Options{Directory: dir, MaxFileBytes: 1 << 20, MaxTotalBytes: 2 << 20})
+	n := 0
+	put := func() {
+		_, err := d.Add([]quarantine.Entry{{Envelope: fmt.Appendf(nil, `{"event":{"eventId":"event-%03d","revision":1},"schemaVersion":"v1"}`, n)}})
+		require.NoError(t, err)
+		n++
+	}
+	for range 30 {
+		put()
+	}
+	b := newBackend(t, func(ids []string, _ http.ResponseWriter) ([]string, bool) {
+		put()
+		return ids[:1], false
+	})
+	sum, err := replayAll(t, b, dir)
+	require.NoError(t, err)
+	put()
+	assert.Equal(t, 30, sum.Stored+sum.Refused)
+	assert.ElementsMatch(t, ids(0, n), append(b.stored, left(t, dir)...))
+}
+
+func TestAnEndOnTheWayKeepsTheRest(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	dir := fill(t, 20)
+	b := newBackend(t, nil)
+	b.answer = func(_ []string, w http.ResponseWriter) ([]string, bool) {
+		if len(b.batches) == 2 {
+			cancel()
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return nil, true
+		}
+		return nil, false
+	}
+	sum, err := Run(ctx, b.sender(), slog.New(slog.DiscardHandler), []string{dir})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, ids(0, 20), append(slices.Clone(b.stored), left(t, dir)...))
+	assert.Equal(t, 20, sum.Stored+sum.Unsent)
+}
+
+func TestPathsThatAreNotThere(t *testing.T) {
+	_, err := replayAll(t, newBackend(t, takeAll), filepath.Join(t.TempDir(), "none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// Whatever a backend answers: stored + left = given, and asking again ends in stored.
+func TestStoredAndLeftAreWhatWasGiven(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(0, 25).Draw(rt, "events")
+		bad := rapid.SliceOf(rapid.SampledFrom(ids(0, 25))).Draw(rt, "bad")
+		codes := rapid.SliceOfN(rapid.SampledFrom([]int{202, 202, 202, 400, 401, 413, 418, 422, 500, 503}), 1, 12).Draw(rt, "answers")
+		dir, err := os.MkdirTemp("", "replay")
+		require.NoError(rt, err)
+		defer os.RemoveAll(dir)
+		add(t, dir, n)
+		calls := 0
+		b := &backend{answer: func(ids []string, w http.ResponseWriter) ([]string, bool) {
+			code := codes[calls%len(codes)]
+			calls++
+			if code != 202 {
+				w.WriteHeader(code)
+				return nil, true
+			}
+			return bad, false
+		}}
+		b.Server = httptest.NewServer(http.HandlerFunc(b.serve))
+		defer b.Close()
+		sum, _ := replayAll(t, b, dir)
+		still := left(t, dir)
+		require.Equal(rt, n, sum.Stored+len(still))
+		require.Equal(rt, len(still), sum.Remaining())
+		require.ElementsMatch(rt, ids(0, n), append(slices.Clone(b.stored), still...))
+		b.answer = takeAll
+		_, err = replayAll(t, b, dir)
+		require.NoError(rt, err)
+		require.ElementsMatch(rt, ids(0, n), b.stored)
+		require.Empty(rt, left(t, dir))
+	})
+}

@@ -1,0 +1,185 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package replay
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/quarantine"
+)
+
+const (
+	maxAnswerBytes   = 64 << 10 // and maxRejectedBytes for each event of the batch
+	maxRejectedBytes = 2 << 10
+	maxReasonBytes   = 1 << 10
+	maxRetryAfter    = time.Minute // waited for; a person is at the other end
+)
+
+// Sender posts batches.
+type Sender struct {
+	Client    *http.Client
+	URL       string        // batches are posted to
+	Shown     string        // URL as errors may show it: no user, no password, no query
+	Header    http.Header   // of each request: tenant and credentials
+	MaxEvents int           // in a batch, at least 1
+	MaxBytes  int           // of a batch's uncompressed JSON; an event beyond it goes alone
+	Attempts  uint          // for a batch that the backend asks to come back with, or that got no answer; at least 1
+	FirstWait time.Duration // before the second attempt; doubles
+}
+
+type verdict int
+
+const (
+	unsent verdict = iota
+	stored
+	duplicate
+	refused
+)
+
+// outcome is what became of one event.
+type outcome struct {
+	verdict verdict
+	reason  string // why it is refused
+}
+
+// errUnacceptable is an answer about the batch's content.
+type errUnacceptable struct {
+	whole  bool // dividing the batch does not help
+	reason string
+}
+
+func (e *errUnacceptable) Error() string { return e.reason }
+
+// deliver sends items and writes what became of each into out, which is as long. An error means that sending more is
+// of no use now.
+func (s *Sender) deliver(ctx context.Context, items []quarantine.Entry, out []outcome) error {
+	err := s.post(ctx, items, out)
+	bad, ok := errors.AsType[*errUnacceptable](err)
+	switch {
+	case !ok:
+		return err
+	case len(items) > 1 && !bad.whole:
+		half := len(items) / 2
+		if err := s.deliver(ctx, items[:half], out[:half]); err != nil {
+			return err
+		}
+		return s.deliver(ctx, items[half:], out[half:])
+	}
+	for i := range out {
+		out[i] = outcome{refused, bad.reason}
+	}
+	return nil
+}
+
+// post sends one batch until there is an answer that will not change.
+func (s *Sender) post(ctx context.Context, items []quarantine.Entry, out []outcome) error {
+	id := batchID(items)
+	body := encode(items, id)
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval = s.FirstWait
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		return struct{}{}, s.once(ctx, id, body, items, out)
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(s.Attempts), backoff.WithMaxElapsedTime(0))
+	return err
+}
+
+// once sends one batch once. Errors that a repetition may mend are not backoff.Permanent.
+func (s *Sender) once(ctx context.Context, id string, body []byte, items []quarantine.Entry, out []outcome) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(body))
+	if err != nil {
+		return backoff.Permanent(fmt.Errorf("make the request to %s: %w", s.Shown, withoutURL(err)))
+	}
+	req.Header = s.Header.Clone()
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(backendapi.HeaderIdempotencyKey, id)
+	resp, err := s.Client.Do(req)
+	if err != nil {
+		return fmt.Errorf("POST %s: %w", s.Shown, withoutURL(err))
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(maxAnswerBytes+len(items)*maxRejectedBytes)))
+	_ = resp.Body.Close()
+	says := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	if p, ok := backendapi.ParseProblem(resp.Header.Get("Content-Type"), answer); ok {
+		says += ": " + clip(p.String())
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusAccepted && err != nil:
+		return fmt.Errorf("POST %s: read the answer %s: %w", s.Shown, says, err)
+	case code == http.StatusAccepted:
+		return s.accepted(answer, items, out)
+	case code == http.StatusConflict:
+		for i := range out {
+			out[i].verdict = duplicate
+		}
+		return nil
+	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity, code == http.StatusRequestEntityTooLarge:
+		return backoff.Permanent(&errUnacceptable{reason: says})
+	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests,
+		code >= 500 && code != http.StatusNotImplemented:
+		err := fmt.Errorf("POST %s: answered %s", s.Shown, says)
+		if seconds, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && seconds > 0 {
+			return fmt.Errorf("%w; %w", err, backoff.RetryAfter(min(seconds, int(maxRetryAfter/time.Second))))
+		}
+		return err
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; check --token-file and --tenant", s.Shown, says))
+	case code < 400, code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusNotImplemented:
+		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; this is not where the API is: check --target and --events-path", s.Shown, says))
+	}
+	return backoff.Permanent(&errUnacceptable{whole: true, reason: says})
+}
+
+// accepted reads a 202.
+func (s *Sender) accepted(answer []byte, items []quarantine.Entry, out []outcome) error {
+	var in backendapi.IngestResponse
+	if len(answer) > 0 {
+		if err := json.Unmarshal(answer, &in); err != nil {
+			return backoff.Permanent(fmt.Errorf("POST %s: answered 202 with a body that is not of this API; check --target and --events-path", s.Shown))
+		}
+	}
+	no := make(map[string]string, len(in.Rejected))
+	for _, r := range in.Rejected {
+		no[r.EventID] = clip(r.Code + " " + r.Detail)
+	}
+	duplicates := in.Duplicates // the answer does not say which; only their number is told
+	for i := range out {
+		switch reason, rejected := no[items[i].EventID]; {
+		case rejected:
+			out[i] = outcome{refused, reason}
+		case duplicates > 0:
+			out[i].verdict = duplicate
+			duplicates--
+		default:
+			out[i].verdict = stored
+		}
+	}
+	return nil
+}
+
+func withoutURL(err error) error {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		return urlErr.Err
+	}
+	return err
+}
+
+func clip(s string) string {
+	if len(s) > maxReasonBytes {
+		s = s[:maxReasonBytes]
+	}
+	return strings.ToValidUTF8(s, "")
+}
