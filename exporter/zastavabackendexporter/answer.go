@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	maxAnswerBytes  = 64 << 10 // read of an answer's body, and drained beyond to keep the connection
-	maxQuotedBytes  = 1 << 10  // of an answer's body in an error
-	maxRetryAfter   = time.Hour
-	contentTypeJSON = "application/json"
+	maxAnswerBytes   = 64 << 10 // read of an answer's body, and drained beyond to keep the connection
+	maxRejectedBytes = 2 << 10  // more of a 202, for each event of the batch
+	maxQuotedBytes   = 1 << 10  // of an answer's body in an error
+	maxRetryAfter    = time.Hour
+	contentTypeJSON  = "application/json"
 )
 
 // verdict is what an answer asks the exporter to do. The table is in docs/api/openapi.yaml and in README.md.
@@ -41,6 +42,7 @@ type answer struct {
 	verdict    verdict
 	status     int // of HTTP; 0 = there was no answer
 	err        error
+	reason     string        // the answer without what an unknown server may have put into it; for the quarantine
 	retryAfter time.Duration // 0 = not told
 	accepted   int
 	duplicates int
@@ -74,7 +76,11 @@ func verdictOf(status int) verdict {
 
 // read makes an answer of resp to a batch of n events. It closes the body.
 func (e *backendExporter) read(resp *http.Response, n int) answer {
-	body, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	most := int64(maxAnswerBytes)
+	if resp.StatusCode == http.StatusAccepted { // it may reject each event
+		most += int64(n) * maxRejectedBytes
+	}
+	body, readErr := io.ReadAll(io.LimitReader(resp.Body, most))
 	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswerBytes)
 	_ = resp.Body.Close()
 
@@ -87,6 +93,10 @@ func (e *backendExporter) read(resp *http.Response, n int) answer {
 		return e.readStored(resp, body, readErr, n)
 	}
 	a.err = fmt.Errorf("POST %s: answered %s%s", e.shownURL, statusLine(resp), quote(resp.Header.Get("Content-Type"), body))
+	a.reason = statusLine(resp)
+	if p, ok := backendapi.ParseProblem(resp.Header.Get("Content-Type"), body); ok {
+		a.reason += ": " + clip(p.String())
+	}
 	if a.verdict == later {
 		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"), e.now())
 	}

@@ -63,11 +63,42 @@ type Config struct {
 	// MaxBatchBytes is the most bytes in one request, as uncompressed JSON. An event larger than that is sent alone.
 	MaxBatchBytes int `mapstructure:"max_batch_bytes"`
 
+	// Quarantine keeps events that no retry can deliver.
+	Quarantine QuarantineConfig `mapstructure:"quarantine"`
+
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
 var _ component.Config = (*Config)(nil)
+
+// QuarantineConfig says where events are kept that no retry can deliver.
+type QuarantineConfig struct {
+	// Directory is made when it is not there; no other exporter may have it. Empty: such events are dropped.
+	Directory string `mapstructure:"directory"`
+	// MaxFileBytes is when the next file is begun.
+	MaxFileBytes int64 `mapstructure:"max_file_bytes"`
+	// MaxTotalBytes is the most that the files may have together; then the oldest goes. At least twice MaxFileBytes.
+	MaxTotalBytes int64 `mapstructure:"max_total_bytes"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// Validate is called by the collector.
+func (cfg *QuarantineConfig) Validate() error {
+	if cfg.Directory == "" {
+		return nil
+	}
+	var faults []error
+	if cfg.MaxFileBytes < minBatchBytes {
+		faults = append(faults, fmt.Errorf("max_file_bytes %d is too small: use at least %d, so that an event has room", cfg.MaxFileBytes, minBatchBytes))
+	}
+	if cfg.MaxTotalBytes < 2*cfg.MaxFileBytes {
+		faults = append(faults, fmt.Errorf("max_total_bytes %d is too small: use at least twice max_file_bytes, for one file to be written while another goes", cfg.MaxTotalBytes))
+	}
+	return errors.Join(faults...)
+}
 
 // Validate tells everything that is wrong with the configuration, and the remedy.
 func (cfg *Config) Validate() error {

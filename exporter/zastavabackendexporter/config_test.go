@@ -67,6 +67,7 @@ func TestEveryOptionIsRead(t *testing.T) {
 	want.EventKinds = "core"
 	want.TenantHeader, want.EventsPath = "X-Stella-Tenant", "/runtime/events"
 	want.MaxBatchEvents, want.MaxBatchBytes = 100, 262144
+	want.Quarantine = QuarantineConfig{Directory: "/var/lib/otelcol/quarantine", MaxFileBytes: 1 << 20, MaxTotalBytes: 8 << 20}
 	queue := want.QueueConfig.Get()
 	queue.QueueSize, queue.NumConsumers = 50, 1
 	want.QueueConfig = configoptional.Some(*queue)
@@ -96,6 +97,8 @@ func TestAllFaultsAreToldAtOnce(t *testing.T) {
 		`events_path "runtime/events?x=1" is not a path: begin it with /`,
 		"max_batch_events 0 is too small: use at least 1",
 		"max_batch_bytes 10 is out of range: use 4096 to",
+		"max_file_bytes 10 is too small: use at least 4096",
+		"max_total_bytes 19 is too small: use at least twice max_file_bytes",
 		"annotations:: does not fit: use a key of 1 to",
 	} {
 		require.ErrorContains(t, err, want)

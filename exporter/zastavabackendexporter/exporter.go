@@ -39,7 +39,8 @@ type backendExporter struct {
 	header    http.Header
 	limit     byteLimit
 	health    health
-	payloads  sync.Pool // of *payload
+	payloads  sync.Pool    // of *payload
+	confined  *confinement // nil: there is no quarantine
 	now       func() time.Time
 
 	client *http.Client // from start on
@@ -73,6 +74,7 @@ func newExporter(set exporter.Settings, cfg *Config) (*backendExporter, error) {
 		header:    header,
 		limit:     byteLimit{configured: cfg.MaxBatchBytes, now: time.Now},
 		health:    health{logger: set.Logger},
+		confined:  newConfinement(cfg.Quarantine, set.Logger),
 		now:       time.Now,
 	}, nil
 }
@@ -109,8 +111,9 @@ func (e *backendExporter) shutdown(context.Context) error {
 // maxPooledBytes keeps one huge push from holding memory for good.
 const maxPooledBytes = 8 << 20
 
-// pushLogs delivers the events in logs. Errors: consumererror.Logs with what is to be sent again; permanent where events
-// were refused and nothing is left to send.
+// pushLogs delivers the events in logs. Events that no retry can deliver are in quarantine when it returns, if there is one.
+// Errors: consumererror.Logs with what is to be sent again; permanent where refused events were lost and nothing is left to
+// send.
 func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
 	p, ok := e.payloads.Get().(*payload)
 	if !ok {
@@ -124,7 +127,8 @@ func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
 	e.convert(p, logs)
 	e.countConverted(ctx, p) // not part of the rest of a partial success, so counted once
 
-	done, refusals, err := e.deliver(ctx, p)
+	done, refused, err := e.deliver(ctx, p)
+	refusals := e.settle(ctx, p, refused)
 	switch {
 	case err != nil:
 		if len(refusals) > 0 { // this error cannot carry both
@@ -139,7 +143,7 @@ func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
 
 // deliver sends the items of p in order. It stops at the first answer that asks to come back later and tells how many
 // items were dealt with before: stored, or refused for good.
-func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, refusals []error, err error) {
+func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, refusals []refusal, err error) {
 	// todo is what is left, in order and without a hole. Whatever is split goes back in front, so that order is kept and
 	// what is done is a single number.
 	todo := p.cut(nil, span{0, len(p.items)}, e.config.MaxBatchEvents, e.limit.get())
@@ -149,7 +153,7 @@ func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, re
 		a := e.send(ctx, p, s)
 		switch {
 		case a.verdict == stored:
-			e.stored(ctx, a)
+			refusals = append(refusals, e.stored(ctx, p, s, a)...)
 			todo = todo[1:]
 		case a.verdict == tooLarge && !single:
 			most := e.limit.tooLarge(p.size(s))
@@ -162,7 +166,7 @@ func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, re
 			middle := s.from + (s.to-s.from)/2
 			todo = append([]span{{s.from, middle}, {middle, s.to}}, todo[1:]...)
 		case a.verdict == tooLarge, a.verdict == invalid, a.verdict == refused:
-			refusals = append(refusals, e.refuse(ctx, p, s, a.err))
+			refusals = append(refusals, refusal{span: s, status: a.status, reason: a.reason, err: a.err})
 			todo = todo[1:]
 		default:
 			return s.from, refusals, e.comeBack(a)
@@ -176,7 +180,7 @@ func (e *backendExporter) send(ctx context.Context, p *payload, s span) answer {
 	id, body := p.body(s)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
 	if err != nil {
-		return answer{verdict: refused, err: fmt.Errorf("make the request to %s: %w", e.shownURL, withoutURL(err))}
+		return answer{verdict: refused, reason: "the request cannot be made", err: fmt.Errorf("make the request to %s: %w", e.shownURL, withoutURL(err))}
 	}
 	req.Header = e.header.Clone()
 	req.Header.Set(backendapi.HeaderIdempotencyKey, id)

@@ -24,6 +24,9 @@ import (
 const (
 	defaultTimeout      = 30 * time.Second
 	defaultFlushTimeout = 200 * time.Millisecond
+
+	defaultQuarantineFileBytes  = 16 << 20
+	defaultQuarantineTotalBytes = 128 << 20
 )
 
 // NewFactory creates the factory of the exporter.
@@ -62,6 +65,7 @@ func createDefaultConfig() component.Config {
 		EventsPath:     backendapi.EventsPath,
 		MaxBatchEvents: backendapi.MaxEventsPerBatch,
 		MaxBatchBytes:  backendapi.MaxBatchBytes,
+		Quarantine:     QuarantineConfig{MaxFileBytes: defaultQuarantineFileBytes, MaxTotalBytes: defaultQuarantineTotalBytes},
 	}
 }
 

@@ -5,36 +5,42 @@ package zastavabackendexporter
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
-
-	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
 const maxLoggedEvents = 10 // of one batch
 
 // The values of the outcome attribute, ready for use.
 var (
-	outcomeAccepted  = outcome("accepted")
-	outcomeDuplicate = outcome("duplicate")
-	outcomeRejected  = outcome("rejected")
-	outcomeRefused   = outcome("refused")
-	outcomeInvalid   = outcome("invalid")
-	outcomeFolded    = outcome("folded")
-	outcomeSkipped   = outcome("skipped")
+	outcomeAccepted    = outcome("accepted")
+	outcomeDuplicate   = outcome("duplicate")
+	outcomeQuarantined = outcome("quarantined")
+	outcomeRejected    = outcome("rejected")
+	outcomeRefused     = outcome("refused")
+	outcomeInvalid     = outcome("invalid")
+	outcomeFolded      = outcome("folded")
+	outcomeSkipped     = outcome("skipped")
 )
 
-func outcome(value string) metric.MeasurementOption {
-	return metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", value)))
+func outcome(value string) metric.MeasurementOption { return attributeSet("outcome", value) }
+
+func attributeSet(name, value string) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(attribute.String(name, value)))
 }
 
 func (e *backendExporter) count(ctx context.Context, n int64, of metric.MeasurementOption) {
 	if n > 0 {
 		e.telemetry.ExporterZastavabackendEvents.Add(ctx, n, of)
+	}
+}
+
+func (e *backendExporter) countLost(ctx context.Context, n int, cause metric.MeasurementOption) {
+	if n > 0 {
+		e.telemetry.ExporterZastavabackendQuarantineLost.Add(ctx, int64(n), cause)
 	}
 }
 
@@ -49,26 +55,28 @@ func (e *backendExporter) countConverted(ctx context.Context, p *payload) {
 	}
 }
 
-// stored counts what a batch's answer says. The backend's text on rejected events may quote them, so it is not logged.
-func (e *backendExporter) stored(ctx context.Context, a answer) {
+// stored counts what a batch's answer says and gives what it rejects.
+func (e *backendExporter) stored(ctx context.Context, p *payload, s span, a answer) []refusal {
 	e.health.well()
 	e.count(ctx, int64(a.accepted), outcomeAccepted)
 	e.count(ctx, int64(a.duplicates), outcomeDuplicate)
 	if len(a.rejected) == 0 {
-		return
+		return nil
 	}
-	e.count(ctx, int64(len(a.rejected)), outcomeRejected)
-	first := a.rejected[:min(len(a.rejected), maxLoggedEvents)]
-	e.logger.Error("The backend rejected events for good; dropped", zap.Int("events", len(a.rejected)),
-		zap.Strings("first_ids", each(first, func(r backendapi.Rejected) string { return clipName(r.EventID) })),
-		zap.Strings("first_codes", each(first, func(r backendapi.Rejected) string { return clipName(r.Code) })))
-}
-
-// refuse counts the events of s as lost: err says why no retry can mend it.
-func (e *backendExporter) refuse(ctx context.Context, p *payload, s span, err error) error {
-	items := p.items[s.from:s.to]
-	e.count(ctx, int64(len(items)), outcomeRefused)
-	return fmt.Errorf("%d events refused, from %s to %s: %w", len(items), items[0].eventID, items[len(items)-1].eventID, err)
+	// An answer names events by id; where revisions of one event are in the batch, the first is meant first.
+	where := make(map[string][]int, s.to-s.from)
+	for i := s.from; i < s.to; i++ {
+		where[p.items[i].eventID] = append(where[p.items[i].eventID], i)
+	}
+	out := make([]refusal, len(a.rejected))
+	for i, r := range a.rejected {
+		out[i] = refusal{rejected: &a.rejected[i], status: a.status, reason: clip(r.Code + ": " + r.Detail)}
+		if items := where[r.EventID]; len(items) > 0 {
+			out[i].span = span{items[0], items[0] + 1}
+			where[r.EventID] = items[1:]
+		}
+	}
+	return out
 }
 
 func each[T any](list []T, name func(T) string) []string {

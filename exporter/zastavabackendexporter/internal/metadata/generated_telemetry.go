@@ -23,11 +23,12 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                           metric.Meter
-	mu                              sync.Mutex
-	registrations                   []metric.Registration
-	ExporterZastavabackendBatchSize metric.Int64Histogram
-	ExporterZastavabackendEvents    metric.Int64Counter
+	meter                                metric.Meter
+	mu                                   sync.Mutex
+	registrations                        []metric.Registration
+	ExporterZastavabackendBatchSize      metric.Int64Histogram
+	ExporterZastavabackendEvents         metric.Int64Counter
+	ExporterZastavabackendQuarantineLost metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -69,6 +70,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ExporterZastavabackendEvents, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_events",
 		metric.WithDescription("Events by what became of them. Every record that reaches the exporter ends in one of the outcomes. [Alpha]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendQuarantineLost, err = builder.meter.Int64Counter(
+		"otelcol_exporter_zastavabackend_quarantine_lost",
+		metric.WithDescription("Events that were to be in quarantine and are not. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)

@@ -21,10 +21,14 @@ func TestSetupTelemetry(t *testing.T) {
 	defer tb.Shutdown()
 	tb.ExporterZastavabackendBatchSize.Record(context.Background(), 1)
 	tb.ExporterZastavabackendEvents.Add(context.Background(), 1)
+	tb.ExporterZastavabackendQuarantineLost.Add(context.Background(), 1)
 	AssertEqualExporterZastavabackendBatchSize(t, testTel,
 		[]metricdata.HistogramDataPoint[int64]{{}}, metricdatatest.IgnoreValue(),
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterZastavabackendEvents(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExporterZastavabackendQuarantineLost(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 
