@@ -45,6 +45,8 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*config, e
 	f.Int64Var(&c.backend.MaxBatchBytes, "max-batch-bytes", backendapi.MaxBatchBytes, "most bytes of uncompressed JSON in a batch")
 	f.Usage = func() {
 		fmt.Fprintf(out, "zastava-backend takes runtime events of containers and shows what runs where.\n\n"+
+			"  zastava-backend [flags]          serves\n"+
+			"  zastava-backend replay --help    sends quarantined events again\n\n"+
 			"Each flag can be given as an environment variable too: --max-batch-events as %sMAX_BATCH_EVENTS.\n\n", envPrefix)
 		f.PrintDefaults()
 	}
@@ -104,17 +106,25 @@ func (c *config) loadTokens() error {
 	if c.tokenFile == "" {
 		return nil
 	}
-	raw, err := os.ReadFile(c.tokenFile)
+	var err error
+	c.backend.Tokens, err = readTokens(c.tokenFile)
+	return err
+}
+
+// readTokens reads a file of tokens, one a line; there is at least one.
+func readTokens(name string) ([]string, error) {
+	raw, err := os.ReadFile(name) //nolint:gosec // who starts the program names the file
 	if err != nil {
-		return fmt.Errorf("--token-file: %w", err)
+		return nil, fmt.Errorf("--token-file: %w", err)
 	}
+	var tokens []string
 	for line := range strings.Lines(string(raw)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			c.backend.Tokens = append(c.backend.Tokens, line)
+			tokens = append(tokens, line)
 		}
 	}
-	if len(c.backend.Tokens) == 0 {
-		return fmt.Errorf("--token-file %s: holds no token; write one on a line of its own", c.tokenFile)
+	if len(tokens) == 0 {
+		return nil, fmt.Errorf("--token-file %s: holds no token; write one on a line of its own", name)
 	}
-	return nil
+	return tokens, nil
 }

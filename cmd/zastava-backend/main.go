@@ -16,21 +16,34 @@ import (
 )
 
 func main() {
-	cfg, err := parse(os.Args[1:], os.Getenv, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "zastava-backend: %v\n", err)
-		os.Exit(2)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	err = run(ctx, cfg, log)
+	code := command(ctx, os.Args[1:])
 	stop()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "zastava-backend: %v\n", err)
-		os.Exit(1)
+	os.Exit(code)
+}
+
+// command does what the arguments ask for and gives the exit code: 2 for arguments that are wrong, 1 for what failed.
+func command(ctx context.Context, args []string) int {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	var do func() error
+	var err error
+	if len(args) > 0 && args[0] == "replay" {
+		var cfg *replayConfig
+		cfg, err = parseReplay(args[1:], os.Stderr)
+		do = func() error { return runReplay(ctx, cfg, log, os.Stdout) }
+	} else {
+		var cfg *config
+		cfg, err = parse(args, os.Getenv, os.Stderr)
+		do = func() error { return run(ctx, cfg, log) }
 	}
+	code := 2
+	if err == nil {
+		code, err = 1, do()
+	}
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "zastava-backend: %v\n", err)
+	return code
 }
