@@ -35,13 +35,13 @@ type chronicle struct {
 
 // verdict is what the backend's events are worth.
 type verdict struct {
-	lies       []string // events that are false, and runs that are missing without a word
-	exact      int      // runs whose end is known as the runtime knew it
-	inferred   int      // runs whose end is marked as a window
-	covered    int      // runs that are missing, within a gap that says so
-	untold     int      // containers that lived between two lists, without a stream
-	gaps       int
-	unseen     []span // when the containers lived of which something is missing
+	lies     []string // events that are false, and runs that are missing without a word
+	exact    int      // runs whose end is known as the runtime knew it
+	inferred int      // runs whose end is marked as a window
+	covered  int      // runs that are missing, within a gap that says so
+	untold   int      // containers that lived between two lists, without a stream
+	gaps     int
+	unseen   []span // when the containers lived of which something is missing
 }
 
 func (v verdict) String() string {

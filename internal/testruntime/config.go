@@ -40,6 +40,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   address = "{{.Socket}}"
 [ttrpc]
   address = "{{.Socket}}.ttrpc"
+[debug]
+  address = "{{.Dir}}/d.sock"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{{.Dir}}/opt"
 {{if eq .Major 1 -}}

@@ -337,3 +337,14 @@ func TestARemovalThatWasCutOffIsTriedAgain(t *testing.T) {
 	assert.False(t, r.RemovedAt.IsZero())
 	require.Error(t, d.Remove(t.Context(), "never-was"))
 }
+
+func TestHeapIsTheDaemonsOwn(t *testing.T) {
+	c := ForTest(t)
+	heap, err := c.Heap(t.Context())
+	require.NoError(t, err)
+	assert.Greater(t, heap, uint64(1<<20))
+	assert.Less(t, heap, uint64(1<<30))
+	require.NoError(t, c.Kill())
+	_, err = c.Heap(t.Context())
+	require.ErrorContains(t, err, "heap profile")
+}
