@@ -219,10 +219,10 @@ func TestDeliveredAndQuarantinedAreWhatWasGiven(t *testing.T) {
 				}
 			}
 			in.Accepted = len(r.ids()) - len(in.Rejected)
-			w.WriteHeader(202)
+			w.WriteHeader(http.StatusAccepted)
 			_, _ = w.Write(mustJSON(rt, in))
 		})
-		dir, err := os.MkdirTemp("", "quarantine")
+		dir, err := os.MkdirTemp("", "quarantine") //nolint:usetesting // one for each try, gone after it
 		require.NoError(rt, err)
 		defer os.RemoveAll(dir)
 		e := newRig(t, s.URL, confinedIn(dir), func(cfg *Config) { cfg.MaxBatchEvents = size })

@@ -24,7 +24,7 @@ func TestRealDisk(t *testing.T) {
 	}
 	defer func() { require.NoError(t, syscall.Unmount(dir, 0)) }()
 	d := New(Options{Directory: dir, MaxFileBytes: 16 << 10, MaxTotalBytes: 16 << 20}) // more than there is
-	kept := 0
+	var kept int
 	var err error
 	for kept = 0; err == nil && kept < 10_000; kept++ {
 		var res Result

@@ -35,31 +35,32 @@ func entries(from, to int) []Entry {
 	return out
 }
 
-func lineLength(t testing.TB) int64 {
+func lineLength(tb testing.TB) int64 {
+	tb.Helper()
 	e := entry(1)
 	raw, err := e.appendLine(nil)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return int64(len(raw)) + 8 // nanoseconds of other entries have more digits
 }
 
 // content is the event ids of a directory, oldest first, and how many files end within a line.
-func content(t testing.TB, dir string) (ids []string, torn int) {
-	t.Helper()
+func content(tb testing.TB, dir string) (ids []string, torn int) {
+	tb.Helper()
 	names, err := Files(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0
 	}
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	for _, name := range names {
 		f, err := os.Open(name)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		cut, err := Read(f, func(l Line) error {
-			require.NoError(t, l.Err)
+			require.NoError(tb, l.Err)
 			ids = append(ids, l.Entry.EventID)
 			return nil
 		})
-		require.NoError(t, err)
-		require.NoError(t, f.Close())
+		require.NoError(tb, err)
+		require.NoError(tb, f.Close())
 		if cut {
 			torn++
 		}
@@ -75,8 +76,9 @@ func wanted(from, to int) []string {
 	return out
 }
 
-func usual(t testing.TB) Options {
-	return Options{Directory: filepath.Join(t.TempDir(), "a", "quarantine"), MaxFileBytes: 1 << 20, MaxTotalBytes: 4 << 20}
+func usual(tb testing.TB) Options {
+	tb.Helper()
+	return Options{Directory: filepath.Join(tb.TempDir(), "a", "quarantine"), MaxFileBytes: 1 << 20, MaxTotalBytes: 4 << 20}
 }
 
 func TestWhatIsAddedIsRead(t *testing.T) {
@@ -336,7 +338,7 @@ func TestManyWriters(t *testing.T) {
 func TestNothingIsLostUncounted(t *testing.T) {
 	size := lineLength(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp("", "quarantine")
+		dir, err := os.MkdirTemp("", "quarantine") //nolint:usetesting // one for each try, gone after it
 		require.NoError(rt, err)
 		defer os.RemoveAll(dir)
 		o := Options{Directory: dir, MaxFileBytes: size * rapid.Int64Range(1, 6).Draw(rt, "file")}

@@ -117,7 +117,7 @@ func (r *run) file(name string) error {
 			return fmt.Errorf("claim %s for replay: %w", name, err)
 		}
 	}
-	f, err := os.Open(claim) //nolint:gosec // who starts the program names the file
+	f, err := os.Open(claim)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}

@@ -56,19 +56,19 @@ type outcome struct {
 	reason  string // why it is refused
 }
 
-// errUnacceptable is an answer about the batch's content.
-type errUnacceptable struct {
+// unacceptableError is an answer about the batch's content.
+type unacceptableError struct {
 	whole  bool // dividing the batch does not help
 	reason string
 }
 
-func (e *errUnacceptable) Error() string { return e.reason }
+func (e *unacceptableError) Error() string { return e.reason }
 
 // deliver sends items and writes what became of each into out, which is as long. An error means that sending more is
 // of no use now.
 func (s *Sender) deliver(ctx context.Context, items []quarantine.Entry, out []outcome) error {
 	err := s.post(ctx, items, out)
-	bad, ok := errors.AsType[*errUnacceptable](err)
+	bad, ok := errors.AsType[*unacceptableError](err)
 	switch {
 	case !ok:
 		return err
@@ -127,7 +127,7 @@ func (s *Sender) once(ctx context.Context, id string, body []byte, items []quara
 		}
 		return nil
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity, code == http.StatusRequestEntityTooLarge:
-		return backoff.Permanent(&errUnacceptable{reason: says})
+		return backoff.Permanent(&unacceptableError{reason: says})
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests,
 		code >= 500 && code != http.StatusNotImplemented:
 		err := fmt.Errorf("POST %s: answered %s", s.Shown, says)
@@ -140,7 +140,7 @@ func (s *Sender) once(ctx context.Context, id string, body []byte, items []quara
 	case code < 400, code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusNotImplemented:
 		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; this is not where the API is: check --target and --events-path", s.Shown, says))
 	}
-	return backoff.Permanent(&errUnacceptable{whole: true, reason: says})
+	return backoff.Permanent(&unacceptableError{whole: true, reason: says})
 }
 
 // accepted reads a 202.
