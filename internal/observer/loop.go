@@ -56,6 +56,7 @@ type loop struct {
 	ready      []*seat // inspects that wait for one of InspectsAtOnce
 	streaming  bool
 	streamUp   time.Time    // when the stream that stands came up
+	heardFrom  time.Time    // since when the stream told of everything
 	missing    interruption // what may have been missed and is not told yet
 	lost       int          // seats of containers that are gone and could not be handed on yet
 	folded     int
@@ -87,7 +88,7 @@ type seat struct {
 	source     container.Source     // of what made it dirty
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
-	exit       *ending              // an end that a notice told and the runtime's status does not show yet
+	heard      *heard               // what notices told and no look that was taken has shown yet; nil: nothing
 	pid        uint32               // of the run that goes on; 0 = nobody told it
 	askedPID   bool                 // the runtime was asked for it in this run
 	failures   int                  // inspects in a row that failed
@@ -405,6 +406,9 @@ func (l *loop) shown() int {
 
 // gone takes the absence of a container.
 func (l *loop) gone(e *seat, look tracker.Look) {
+	if e.container == nil && l.tracker.Known(e.id) == nil {
+		e.container = l.heardOf(e)
+	}
 	if !l.settle(e, look) {
 		l.owe(e)
 		if !e.lost && l.lost >= l.opts.OutboxCapacity && l.tracker.Known(e.id) == nil {
@@ -415,6 +419,9 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 			l.lost++
 		}
 		return
+	}
+	if look.Happened.IsZero() && e.heard != nil {
+		look.Happened = e.heard.deleted
 	}
 	known := l.tracker.Known(e.id)
 	if known == nil {
@@ -461,7 +468,15 @@ func (l *loop) settle(e *seat, look tracker.Look) bool {
 		return true
 	}
 	look.Happened = time.Time{}
-	ran := e.started || e.exit != nil || e.summary.State == container.StateRunning || e.summary.State == container.StatePaused
+	if l.info.Reruns {
+		if !l.lastWords(e, look) {
+			return false
+		}
+		if l.tracker.Known(e.id) != nil {
+			return true
+		}
+	}
+	ran := e.started || e.heard.end(time.Time{}, time.Time{}) != nil || e.summary.State == container.StateRunning || e.summary.State == container.StatePaused
 	k := l.tracker.Known(e.id)
 	if k == nil || ran && (k.State == container.StateCreated || k.State == container.StateUnknown) {
 		snap := container.Snapshot{Container: e.container, State: container.StateCreated}
@@ -473,13 +488,10 @@ func (l *loop) settle(e *seat, look tracker.Look) bool {
 		}
 		k = l.tracker.Known(e.id)
 	}
-	if e.exit == nil || k == nil || k.State == container.StateExited {
+	if k == nil || k.State == container.StateExited {
 		return true
 	}
-	snap := container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}
-	e.exit.overlay(&snap)
-	c := l.tracker.Observe(&snap, look)
-	return l.take(&c)
+	return l.endKnown(k, e.heard.end(time.Time{}, time.Time{}), look)
 }
 
 // since is the last moment at which a look at the container was taken.

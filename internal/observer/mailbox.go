@@ -9,7 +9,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// perContainer bounds the notices kept of one container: the start and the end of two runs and a pause in between.
+// perContainer bounds the notices kept of one container: its creation, the start and the end of two runs, its removal.
 const perContainer = 6
 
 // mailbox holds the notices that the loop has not taken yet. Posting never waits: a box with no room for another container
@@ -35,7 +35,7 @@ func (m *mailbox) post(n runtime.Notice) {
 	switch {
 	case !known && len(m.notices) >= m.capacity:
 		m.spill()
-	case known && had[len(had)-1].Kind == n.Kind:
+	case known && had[len(had)-1].Kind == n.Kind && n.Kind != runtime.NoticeHealth:
 		had[len(had)-1] = n
 	case len(had) >= perContainer:
 		m.spill()

@@ -44,6 +44,7 @@ type scripted struct {
 	lists      int
 	pids       int             // times that a pid was asked for
 	forgets    map[string]bool // listed, but inspect says not found
+	marks      map[string]uint64
 }
 
 func newScripted() *scripted {
@@ -91,7 +92,7 @@ func (r *scripted) List(ctx context.Context, dst []runtime.Summary) ([]runtime.S
 	hang, slow, err := r.hangList, r.slowList, r.listErr
 	for _, id := range slices.Sorted(maps.Keys(r.containers)) {
 		s := r.containers[id]
-		dst = append(dst, runtime.Summary{ID: id, State: s.State, CreatedAt: s.Container.CreatedAt.UnixNano(), Attempt: s.Container.Attempt})
+		dst = append(dst, runtime.Summary{ID: id, State: s.State, CreatedAt: s.Container.CreatedAt.UnixNano(), Attempt: s.Container.Attempt, Mark: r.marks[id]})
 	}
 	r.mu.Unlock()
 	time.Sleep(slow)

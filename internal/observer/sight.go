@@ -79,7 +79,7 @@ func (l *loop) punctual(ctx context.Context, notices []runtime.Notice) {
 	for i := range notices {
 		n := &notices[i]
 		// An exit carries the time of the process's end, which the runtime itself may tell late; a snapshot may be a replay.
-		if n.Kind == runtime.NoticeExited || n.Snapshot != nil || n.At.IsZero() || n.At.After(before) {
+		if n.Kind == runtime.NoticeExited || n.Snapshot != nil || n.Replayed || n.At.IsZero() || n.At.After(before) {
 			continue
 		}
 		if l.missing.from.IsZero() {

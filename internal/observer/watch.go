@@ -32,7 +32,7 @@ func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
 			up = true
 			l.streams <- streamState{up: true}
 		}, func(n runtime.Notice) {
-			if behind = n.At; time.Since(n.At) < tardy {
+			if behind = n.At; n.Replayed || time.Since(n.At) < tardy {
 				behind = time.Time{}
 			}
 			l.mailbox.post(n)
@@ -75,6 +75,7 @@ func (l *loop) takeStream(ctx context.Context, s streamState) {
 	}
 	if s.up {
 		l.streamUp = time.Now()
+		l.heardFrom = l.streamUp
 		l.soon = 1 // no server says when a subscription stands: what came before it did is found by one more list soon
 	}
 	l.streaming = s.up
@@ -86,6 +87,7 @@ func (l *loop) takeStream(ctx context.Context, s streamState) {
 func (l *loop) takeNotices(ctx context.Context) {
 	notices, overflowed := l.mailbox.empty()
 	if overflowed {
+		l.heardFrom = time.Now()
 		l.log.Warn("notices came faster than they could be taken; listing", "runtime", l.opts.Name)
 		l.gap(container.CauseMailboxOverflow, l.lastList, time.Now(), 0)
 		l.list(ctx)
@@ -114,6 +116,7 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 	if e.excluded {
 		return
 	}
+	e.hear(n)
 	look := tracker.Look{At: now, Since: l.since(e), Source: container.SourceStream, Happened: n.At}
 	k := l.tracker.Known(n.ID)
 	running := k != nil && (k.State == container.StateRunning || k.State == container.StatePaused) && !k.Run.StartedAt.IsZero()
@@ -132,12 +135,15 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		}
 		e.deleted = true
 	case n.Kind == runtime.NoticeExited:
-		e.exit = &ending{at: n.At, code: n.ExitCode}
 		if running && !e.busy {
 			l.apply(e, &container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}, look)
 			return
 		}
-	case running && (n.Kind == runtime.NoticePaused || n.Kind == runtime.NoticeResumed):
+	case running && n.Kind == runtime.NoticeHealth && !e.busy:
+		l.apply(e, &container.Snapshot{Container: k.Container, State: k.State, Run: k.Run, RestartCount: k.RestartCount, Health: n.Health}, look)
+		return
+	case running && (n.Kind == runtime.NoticePaused || n.Kind == runtime.NoticeResumed) && !(e.busy && l.info.ShowsPause):
+		// Where looks show a pause, one that is under way may have been made before this.
 		snap := &container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}
 		if n.Kind == runtime.NoticePaused {
 			snap.State = container.StatePaused
@@ -153,42 +159,6 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 	if !e.busy {
 		l.look(ctx, []*seat{e})
 	}
-}
-
-// overlayExit completes a status that does not show an end yet which a notice has told: the runtime's own bookkeeping
-// comes later than its event. It tells that it did.
-func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
-	n := e.exit
-	if n == nil {
-		return false
-	}
-	switch snap.State {
-	case container.StateRunning, container.StatePaused:
-		if snap.Run.StartedAt.IsZero() || (l.info.Reruns && n.at.Before(snap.Run.StartedAt)) {
-			e.exit = nil // the end of an earlier run
-			return false
-		}
-		n.overlay(snap)
-		e.exit = nil
-		return true
-	case container.StateCreated, container.StateUnknown:
-		return false // not even its start shows yet
-	default:
-		e.exit = nil
-		return false
-	}
-}
-
-// ending is the end of a run as a notice told it.
-type ending struct {
-	at   time.Time
-	code uint32
-}
-
-// overlay makes a snapshot of a running container one of an ended one.
-func (e *ending) overlay(snap *container.Snapshot) {
-	snap.State = container.StateExited
-	snap.Run.FinishedAt, snap.Run.ExitCode, snap.Run.ExitKnown, snap.Run.Reason = e.at, e.code, true, exitReason(e.code)
 }
 
 // exitReason is the word that CRI runtimes use for an end of which nothing but the code is known.

@@ -105,6 +105,8 @@ type Notice struct {
 	// Name and Image (as asked for) are told where the stream carries them (Docker): all that remains to be known of a
 	// container that is gone before it can be looked at. "" = not told, as in a stream in which ids may be a sandbox's.
 	Name, Image string
+	// Replayed: it happened before the subscription, and the runtime told it now because it was asked to reach back.
+	Replayed bool
 	// Snapshot is the container as the stream showed it, where the stream carries it (CRI). Nil: not carried.
 	Snapshot *container.Snapshot
 }

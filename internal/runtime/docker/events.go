@@ -40,11 +40,12 @@ var actions = []string{
 // event, so post must not block.
 func (r *Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Notice)) error {
 	ctx, cancel := context.WithCancel(ctx)
+	since, subscribed := r.replay.since(time.Now())
 	filters := make(client.Filters).Add("type", "container")
 	if !r.memory.isPodman() { // which has other words for some, and knows no prefixes
 		filters.Add("event", actions...)
 	}
-	stream := r.client.Events(ctx, client.EventsListOptions{Since: r.replay.since(time.Now()).UTC().Format(time.RFC3339Nano), Filters: filters})
+	stream := r.client.Events(ctx, client.EventsListOptions{Since: since.UTC().Format(time.RFC3339Nano), Filters: filters})
 	defer func() {
 		cancel()
 		for range stream.Err { // closed when the client's own goroutine has ended
@@ -59,7 +60,7 @@ func (r *Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Not
 	for {
 		select {
 		case m := <-stream.Messages:
-			r.take(&m, post)
+			r.take(&m, subscribed, post)
 		case err := <-stream.Err:
 			return r.ended(ctx, err)
 		}
@@ -77,8 +78,9 @@ func (r *Runtime) ended(ctx context.Context, err error) error {
 	}
 }
 
-// take posts the notice of one message. Nothing of the message is kept but what notice reads.
-func (r *Runtime) take(m *events.Message, post func(runtime.Notice)) {
+// take posts the notice of one message. Nothing of the message is kept but what notice reads. What happened before subscribed
+// is a replay.
+func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtime.Notice)) {
 	action, rest, _ := strings.Cut(string(m.Action), ":") // an exec's command line and a health check's output come after it
 	if !r.replay.fresh(m.TimeNano, m.Actor.ID, action) {
 		return
@@ -100,6 +102,7 @@ func (r *Runtime) take(m *events.Message, post func(runtime.Notice)) {
 		}
 	})
 	if action != "kill" {
+		n.Replayed = n.At.Before(subscribed)
 		post(n)
 	}
 }

@@ -27,14 +27,14 @@ type heard struct {
 }
 
 // since is the moment from which to ask for events: a little before the newest that was heard, by the engine's clock, and by
-// our own the first time.
-func (r *replay) since(now time.Time) time.Time {
+// our own the first time. What happened before subscribed is a replay.
+func (r *replay) since(now time.Time) (since, subscribed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last.IsZero() {
 		r.last = now
 	}
-	return r.last.Add(-overlap)
+	return r.last.Add(-overlap), now
 }
 
 // fresh takes note of an event, and tells whether it was not heard before. Events without a time are all fresh.

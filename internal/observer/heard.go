@@ -1,0 +1,233 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// maxHeard bounds the starts, and the ends, that are kept of one container.
+const maxHeard = 16
+
+// heard is what notices told of one container and no look that was taken has shown yet. A runtime's own bookkeeping comes a
+// little after its events; where one id has many runs, a look may come too late for some of them; and a container that
+// removes itself when it ends is gone before it can be looked at.
+type heard struct {
+	ends        []ending    // oldest first
+	starts      []time.Time // oldest first
+	from        time.Time   // starts is complete from here on; zero: for as long as the stream was followed
+	created     time.Time
+	deleted     time.Time
+	name, image string
+}
+
+// ending is the end of a run as a notice told it.
+type ending struct {
+	at     time.Time
+	code   uint32
+	signal string
+}
+
+// of completes a run by its end.
+func (n *ending) of(run container.Run) container.Run {
+	run.FinishedAt, run.ExitCode, run.ExitKnown, run.Reason, run.StopSignal = n.at, n.code, true, exitReason(n.code), n.signal
+	return run
+}
+
+// hear takes what a notice tells of runs.
+func (e *seat) hear(n *runtime.Notice) {
+	switch n.Kind {
+	case runtime.NoticeCreated, runtime.NoticeDeleted, runtime.NoticeStarted, runtime.NoticeExited:
+	default:
+		return
+	}
+	if e.heard == nil {
+		e.heard = &heard{}
+	}
+	h := e.heard
+	if n.Name != "" {
+		h.name, h.image = n.Name, n.Image
+	}
+	switch n.Kind {
+	case runtime.NoticeCreated:
+		h.created = n.At
+	case runtime.NoticeDeleted:
+		h.deleted = n.At
+	case runtime.NoticeStarted:
+		if len(h.starts) == maxHeard {
+			h.from = h.starts[0].Add(1)
+			h.starts = append(h.starts[:0], h.starts[1:]...)
+		}
+		h.starts = append(h.starts, n.At)
+	default:
+		if len(h.ends) == maxHeard {
+			h.ends = append(h.ends[:0], h.ends[1:]...)
+		}
+		h.ends = append(h.ends, ending{at: n.At, code: n.ExitCode, signal: n.StopSignal})
+	}
+}
+
+// end gives the first end after started and not after next; zero: there is no such bound. Nil: none was heard.
+func (h *heard) end(started, next time.Time) *ending {
+	if h == nil {
+		return nil
+	}
+	for i := range h.ends {
+		n := &h.ends[i]
+		if n.at.After(started) && (next.IsZero() || !n.at.After(next)) {
+			return n
+		}
+	}
+	return nil
+}
+
+// told tells how many runs began after ended and before started, if the stream told of every run since from.
+func (h *heard) told(from, ended, started time.Time) (missed uint32, all bool) {
+	if h == nil || from.IsZero() || ended.IsZero() || ended.Before(from) || ended.Before(h.from) {
+		return 0, false
+	}
+	for _, at := range h.starts {
+		switch {
+		case !at.Before(started): // the notice of a start comes after the start
+			return missed, true
+		case at.After(ended):
+			missed++
+		}
+	}
+	return 0, false
+}
+
+// forget drops what was before the run that began at started.
+func (h *heard) forget(started time.Time) {
+	if h == nil {
+		return
+	}
+	for len(h.ends) > 0 && !h.ends[0].at.After(started) {
+		h.ends = h.ends[1:]
+	}
+	for len(h.starts) > 0 && h.starts[0].Before(started) {
+		h.starts = h.starts[1:]
+	}
+}
+
+// newest gives the newest run that was heard of, and how far it got. Its start is the notice's, for lack of the runtime's own.
+func (h *heard) newest() (run container.Run, state container.State) {
+	state = container.StateCreated
+	if h == nil {
+		return run, state
+	}
+	if len(h.ends) > 0 {
+		state, run = container.StateExited, h.ends[len(h.ends)-1].of(run)
+	}
+	for _, at := range h.starts {
+		switch {
+		case !at.After(run.FinishedAt), state == container.StateCreated:
+			run.StartedAt = at
+		default: // began after the newest end that was heard
+			state, run = container.StateRunning, container.Run{StartedAt: at}
+		}
+	}
+	if state == container.StateCreated && !run.StartedAt.IsZero() {
+		state = container.StateRunning
+	}
+	return run, state
+}
+
+// overlayExit completes a status that does not show an end yet which a notice has told: the runtime's own bookkeeping comes
+// later than its event. It tells that it did.
+func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
+	if snap.State != container.StateRunning && snap.State != container.StatePaused || snap.Run.StartedAt.IsZero() {
+		return false // created: not even its start shows yet
+	}
+	var after time.Time
+	if l.info.Reruns {
+		after = snap.Run.StartedAt // what was before is the end of an earlier run
+	}
+	n := e.heard.end(after, time.Time{})
+	if n == nil {
+		return false
+	}
+	snap.State, snap.Run = container.StateExited, n.of(snap.Run)
+	return true
+}
+
+// endBefore reports the end of the known run, if it was heard, before a look at a later run of the same id is compared.
+// False: there was no room for it.
+func (l *loop) endBefore(e *seat, snap *container.Snapshot, look tracker.Look) bool {
+	k := l.tracker.Known(e.id)
+	if !l.info.Reruns || k == nil || !goesOn(k) || !snap.Run.StartedAt.After(k.Run.StartedAt) {
+		return true
+	}
+	look.Happened = time.Time{}
+	return l.endKnown(k, e.heard.end(k.Run.StartedAt, snap.Run.StartedAt), look)
+}
+
+// lastWords reports what notices told of a container that cannot be looked at any more. False: there was no room for it.
+func (l *loop) lastWords(e *seat, look tracker.Look) bool {
+	k := l.tracker.Known(e.id)
+	if k != nil && goesOn(k) {
+		if !l.endKnown(k, e.heard.end(k.Run.StartedAt, time.Time{}), look) {
+			return false
+		}
+		if k = l.tracker.Known(e.id); goesOn(k) {
+			return true // its end was not heard
+		}
+	}
+	run, state := e.heard.newest()
+	if state == container.StateCreated {
+		return true
+	}
+	snap := &container.Snapshot{Container: e.container, State: state, Run: run}
+	if k != nil {
+		if known := later(k.Run.StartedAt, k.Run.FinishedAt); !known.IsZero() && !run.StartedAt.After(known) {
+			return true
+		}
+		snap.Container, snap.RestartCount = k.Container, k.RestartCount
+	}
+	look.Source = container.SourceStream
+	c := l.tracker.Observe(snap, look)
+	return l.take(&c)
+}
+
+// endKnown reports the end of the known run as a notice told it; nil: none did. False: there was no room for it.
+func (l *loop) endKnown(k *tracker.Known, n *ending, look tracker.Look) bool {
+	if n == nil {
+		return true
+	}
+	look.Source = container.SourceStream
+	end := &container.Snapshot{Container: k.Container, State: container.StateExited, Run: n.of(k.Run), RestartCount: k.RestartCount}
+	c := l.tracker.Observe(end, look)
+	return l.take(&c)
+}
+
+// heardOf makes a container of what notices told of it, or nil when they told no name: it may have been a sandbox.
+func (l *loop) heardOf(e *seat) *container.Container {
+	if e.heard == nil || e.heard.name == "" {
+		return nil
+	}
+	c := &container.Container{
+		Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version,
+		ID: e.id, Name: e.heard.name, CreatedAt: e.heard.created, Image: container.Image{Reference: e.heard.image},
+	}
+	if !l.opts.Filter.Allows(c) {
+		e.excluded = true
+	}
+	return c
+}
+
+// goesOn tells that the known run is not known to have ended.
+func goesOn(k *tracker.Known) bool {
+	return !k.Run.StartedAt.IsZero() && (k.State == container.StateRunning || k.State == container.StatePaused)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

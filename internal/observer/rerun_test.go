@@ -1,0 +1,311 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+)
+
+// rerunning is a runtime where one id has many runs, as Docker's: it tells everything by notices, some milliseconds later,
+// and an inspect takes a while.
+type rerunning struct {
+	*streaming
+	inspectTakes time.Duration
+}
+
+func newRerunning() *rerunning { return &rerunning{streaming: newStreaming()} }
+
+func (r *rerunning) Info(context.Context) (runtime.Info, error) {
+	return runtime.Info{Engine: "docker", Version: "1", ShowsPause: true, Reruns: true}, nil
+}
+
+// Inspect shows the container as it was when the inspect began.
+func (r *rerunning) Inspect(ctx context.Context, c *container.Container) (container.Snapshot, error) {
+	s, err := r.scripted.Inspect(ctx, c)
+	time.Sleep(r.inspectTakes)
+	return s, err
+}
+
+func (r *rerunning) tell(id string, kind runtime.NoticeKind, code uint32) {
+	time.Sleep(time.Millisecond)
+	r.notice(runtime.Notice{ID: id, Kind: kind, At: time.Now(), ExitCode: code, Name: id, Image: "img"})
+}
+
+func (r *rerunning) born(id string) {
+	r.create(id)
+	r.tell(id, runtime.NoticeCreated, 0)
+}
+
+// run starts the container again, keeping the end of the run before as Docker does.
+func (r *rerunning) run(id string, byPolicy bool) {
+	r.do(func() {
+		s := r.containers[id]
+		s.State, s.Run = container.StateRunning, container.Run{StartedAt: time.Now(), FinishedAt: s.Run.FinishedAt}
+		if byPolicy {
+			s.RestartCount++
+		}
+		r.containers[id] = s
+	})
+	r.tell(id, runtime.NoticeStarted, 0)
+}
+
+func (r *rerunning) die(id string, code uint32) {
+	r.exit(id, code, exitReason(code))
+	r.tell(id, runtime.NoticeExited, code)
+}
+
+// told gives kind, exit code and missed runs of everything that was reported.
+func (b *bench) life() []string {
+	b.sink.mu.Lock()
+	defer b.sink.mu.Unlock()
+	var out []string
+	for i := range b.sink.trs {
+		tr := &b.sink.trs[i]
+		s := tr.Kind.String()
+		if tr.Kind == container.KindStopped {
+			s += fmt.Sprintf(" %d known=%t", tr.Run.ExitCode, tr.Run.ExitKnown)
+		}
+		if tr.Provenance.MissedRuns > 0 || tr.Provenance.MissedUnknown {
+			s += fmt.Sprintf(" missed=%d unknown=%t", tr.Provenance.MissedRuns, tr.Provenance.MissedUnknown)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func rerun(t *testing.T, inspectTakes time.Duration, life func(*rerunning), expect ...string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRerunning()
+		r.inspectTakes = inspectTakes
+		b := observe(t, r, r.scripted, nil)
+		pass(3 * time.Second)
+		life(r)
+		pass(3 * time.Second)
+		b.stop()
+		assert.Equal(t, expect, b.life())
+		for i := range b.sink.trs {
+			assert.NotZero(t, b.sink.trs[i].When)
+		}
+		assert.Empty(t, b.tel.gaps, "nothing was missed")
+	})
+}
+
+func TestRestartsByPolicyEvery100Milliseconds(t *testing.T) {
+	expect := []string{"created", "started", "stopped 1 known=true"}
+	for range 9 {
+		expect = append(expect, "restarted", "stopped 1 known=true")
+	}
+	rerun(t, 2*time.Millisecond, func(r *rerunning) {
+		r.born("a")
+		for i := range 10 {
+			r.run("a", i > 0)
+			time.Sleep(20 * time.Millisecond)
+			r.die("a", 1)
+			time.Sleep(100 * time.Millisecond)
+		}
+	}, expect...)
+}
+
+func TestRestartByHandWhileItIsLookedAt(t *testing.T) {
+	for _, takes := range []time.Duration{0, 5 * time.Millisecond, 50 * time.Millisecond} {
+		t.Run(fmt.Sprint("an inspect takes ", takes), func(t *testing.T) {
+			rerun(t, takes, func(r *rerunning) {
+				r.born("a")
+				time.Sleep(time.Second)
+				r.run("a", false)
+				time.Sleep(time.Second)
+				r.tell("a", runtime.NoticeChanged, 0) // an inspect is under way
+				r.die("a", 143)
+				r.run("a", false)
+			}, "created", "started", "stopped 143 known=true", "restarted")
+		})
+	}
+}
+
+func TestRunsThatNoLookShowedAreCounted(t *testing.T) {
+	rerun(t, 100*time.Millisecond, func(r *rerunning) {
+		r.born("a")
+		r.run("a", false)
+		time.Sleep(time.Second)
+		r.die("a", 1)
+		r.run("a", false) // the look at this one takes long, and shows it
+		time.Sleep(10 * time.Millisecond)
+		r.die("a", 2)
+		r.run("a", false)
+		r.die("a", 3)
+		r.run("a", false)
+	}, "created", "started", "stopped 1 known=true", "restarted", "stopped 2 known=true", "restarted missed=1 unknown=false")
+}
+
+func TestRunsWithoutAStreamAreUnknownUnlessTheEngineCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRerunning()
+		b := observe(t, listing{r}, r.scripted, nil)
+		r.create("a")
+		r.start("a")
+		pass(3 * time.Second)
+		restart := func(counted uint32) {
+			r.exit("a", 1, "Error")
+			time.Sleep(time.Millisecond)
+			r.do(func() {
+				s := r.containers["a"]
+				s.State, s.Run, s.RestartCount = container.StateRunning, container.Run{StartedAt: time.Now(), FinishedAt: s.Run.FinishedAt}, s.RestartCount+counted
+				r.containers["a"] = s
+			})
+		}
+		r.do(func() { r.marks = map[string]uint64{"a": 1} })
+		restart(0)
+		pass(3 * time.Second)
+		r.do(func() { r.marks = map[string]uint64{"a": 2} })
+		restart(3)
+		pass(3 * time.Second)
+		b.stop()
+		assert.Equal(t, []string{
+			"started", "stopped 0 known=false", "restarted missed=0 unknown=true",
+			"stopped 0 known=false", "restarted missed=2 unknown=false",
+		}, b.life())
+	})
+}
+
+// listing hides the stream.
+type listing struct{ r *rerunning }
+
+func (l listing) Info(ctx context.Context) (runtime.Info, error) { return l.r.Info(ctx) }
+func (l listing) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
+	return l.r.List(ctx, dst)
+}
+
+func (l listing) Describe(ctx context.Context, s runtime.Summary) (*container.Container, error) {
+	return l.r.Describe(ctx, s)
+}
+
+func (l listing) Inspect(ctx context.Context, c *container.Container) (container.Snapshot, error) {
+	return l.r.Inspect(ctx, c)
+}
+func (l listing) Close() error { return nil }
+
+func TestContainerThatRemovesItselfWhenItEnds(t *testing.T) {
+	for _, takes := range []time.Duration{0, 20 * time.Millisecond} {
+		t.Run(fmt.Sprint("an inspect takes ", takes), func(t *testing.T) {
+			rerun(t, takes, func(r *rerunning) {
+				r.born("a")
+				r.run("a", false)
+				time.Sleep(time.Second)
+				r.die("a", 7)
+				r.remove("a")
+				r.tell("a", runtime.NoticeDeleted, 0)
+			}, "created", "started", "stopped 7 known=true", "removed")
+		})
+	}
+	t.Run("gone before the first look", func(t *testing.T) {
+		rerun(t, 0, func(r *rerunning) {
+			r.create("a")
+			r.remove("a")
+			r.tell("a", runtime.NoticeCreated, 0)
+			r.tell("a", runtime.NoticeStarted, 0)
+			r.tell("a", runtime.NoticeExited, 7)
+			r.tell("a", runtime.NoticeDeleted, 0)
+		}, "created", "started", "stopped 7 known=true", "removed")
+	})
+	t.Run("gone between the list item and the inspect", func(t *testing.T) {
+		rerun(t, 0, func(r *rerunning) {
+			r.do(func() { r.forgets["a"] = true })
+			r.create("a")
+			at := time.Now()
+			for i, kind := range []runtime.NoticeKind{runtime.NoticeCreated, runtime.NoticeStarted, runtime.NoticeExited, runtime.NoticeDeleted} {
+				r.notice(runtime.Notice{ID: "a", Kind: kind, At: at.Add(time.Duration(i)), ExitCode: 7, Name: "a"})
+			}
+			synctest.Wait()
+			r.remove("a")
+		}, "created", "started", "stopped 7 known=true", "removed")
+	})
+}
+
+func TestPauseIsNotUndoneByALookFromBefore(t *testing.T) {
+	pause := func(r *rerunning, s container.State, kind runtime.NoticeKind) {
+		r.do(func() {
+			snap := r.containers["a"]
+			snap.State = s
+			r.containers["a"] = snap
+		})
+		r.tell("a", kind, 0)
+	}
+	rerun(t, 50*time.Millisecond, func(r *rerunning) {
+		r.born("a")
+		r.run("a", false)
+		time.Sleep(time.Second)
+		pause(r, container.StatePaused, runtime.NoticePaused)
+		time.Sleep(time.Second)
+		pause(r, container.StateRunning, runtime.NoticeResumed)
+		time.Sleep(time.Second)
+		r.tell("a", runtime.NoticeChanged, 0) // a look begins, which shows it running
+		pause(r, container.StatePaused, runtime.NoticePaused)
+		time.Sleep(3 * time.Minute) // lists show it paused
+		pause(r, container.StateRunning, runtime.NoticeResumed)
+	}, "created", "started", "paused", "unpaused", "paused", "unpaused")
+}
+
+func TestHealthIsToldByNotices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRerunning()
+		b := observe(t, r, r.scripted, nil)
+		pass(time.Second)
+		r.born("a")
+		r.do(func() {
+			s := r.containers["a"]
+			s.Health = "starting"
+			r.containers["a"] = s
+		})
+		r.run("a", false)
+		pass(time.Second)
+		verdicts := []string{"healthy", "unhealthy", "healthy"}
+		for _, v := range verdicts { // faster than they are taken
+			r.do(func() {
+				s := r.containers["a"]
+				s.Health = v
+				r.containers["a"] = s
+			})
+			r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeHealth, At: time.Now(), Health: v})
+		}
+		pass(2 * time.Minute)
+		b.stop()
+		require.Equal(t, []string{"created", "started", "health_changed", "health_changed", "health_changed"}, b.life())
+		for i, v := range verdicts {
+			tr := b.sink.trs[i+2]
+			assert.Equal(t, v, tr.Health)
+			assert.Equal(t, container.PrecisionExact, tr.Provenance.Precision)
+			assert.EqualValues(t, i, tr.Ordinal)
+		}
+	})
+}
+
+func TestReplayIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRerunning()
+		b := observe(t, r, r.scripted, nil)
+		pass(time.Second)
+		r.born("a")
+		pass(time.Second)
+		r.broken <- errors.New("the engine restarts")
+		pass(10 * time.Second)
+		gaps := len(b.tel.gaps)
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeCreated, At: time.Now().Add(-10 * time.Second), Replayed: true})
+		pass(10 * time.Second)
+		b.stop()
+		assert.Len(t, b.tel.gaps, gaps)
+		assert.Equal(t, []string{"created"}, b.life())
+	})
+}
