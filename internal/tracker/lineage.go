@@ -34,7 +34,8 @@ type lineage struct {
 	attempt    uint32              // its attempt
 	ran        bool                // some run of the identity is known, even if its start failed
 	lastRun    uint32              // the highest attempt of which a run is known
-	previous   *container.Previous // how the latest run ended; nil while none has ended
+	lastID     string              // its container
+	previous   *container.Previous // how the latest run that is known to have ended did; nil while none has
 	loop       *Loop
 	idle       bool // it had no container at the last Tick
 }
@@ -84,17 +85,28 @@ func (ln *lineage) before(s *container.Snapshot) (*container.Previous, missed) {
 	case ln == nil || !ln.ran:
 		return nil, missed{unknown: true}
 	case attempt > ln.lastRun+1:
-		return ln.previous, missed{runs: attempt - ln.lastRun - 1}
+		return ln.latest(), missed{runs: attempt - ln.lastRun - 1}
 	default:
-		return ln.previous, missed{}
+		return ln.latest(), missed{}
 	}
+}
+
+// latest tells how the latest run ended, as far as that is known: where its end was not seen yet, only whose it was.
+func (ln *lineage) latest() *container.Previous {
+	if ln.previous == nil || ln.previous.ContainerID != ln.lastID {
+		return &container.Previous{ContainerID: ln.lastID}
+	}
+	return ln.previous
 }
 
 func (ln *lineage) apply(id string, k *Known) {
 	ln.containers[id], ln.idle = struct{}{}, false
 	attempt := k.Container.Attempt
 	if k.State != container.StateCreated && k.State != container.StateUnknown {
-		ln.ran, ln.lastRun = true, max(ln.lastRun, attempt)
+		if !ln.ran || attempt >= ln.lastRun {
+			ln.lastRun, ln.lastID = attempt, id
+		}
+		ln.ran = true
 	}
 	if ln.newest != "" && ln.newest != id && attempt < ln.attempt {
 		return // news of an older attempt says nothing of the latest run

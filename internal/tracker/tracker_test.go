@@ -333,6 +333,19 @@ func TestAnEndBeforeALookThatStillShowedItRunning(t *testing.T) {
 	assert.False(t, c.Transitions[0].When.Before(ended))
 }
 
+func TestARestartWhileTheEndOfTheRunBeforeIsNotKnownYet(t *testing.T) {
+	// The end of attempt 1 is told after the start of attempt 2: the link must not skip it.
+	third := &container.Container{Engine: "containerd", ID: "c3", Name: "api", CreatedAt: at(200), Attempt: 2, Pod: ctr.Pod}
+	tr := New(Options{})
+	observe(t, tr, exited(ctr, 1, 2, 3, "Error"), look(0))
+	observe(t, tr, running(next, 101), look(1))
+	observe(t, tr, created(third), look(2))
+	trs := observe(t, tr, running(third, 201), look(2))
+	assert.Equal(t, &container.Previous{ContainerID: "c2"}, trs[0].Previous)
+	assert.Zero(t, trs[0].Provenance.MissedRuns)
+	assert.False(t, trs[0].Provenance.MissedUnknown)
+}
+
 func TestReboot(t *testing.T) {
 	tr := New(Options{})
 	tr.Restore("c1", &Known{Container: ctr, State: container.StateRunning, Run: container.Run{StartedAt: at(1)}})
