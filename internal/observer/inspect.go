@@ -40,9 +40,7 @@ func (l *loop) look(ctx context.Context, seats []*seat) {
 	var fresh []*seat
 	for _, e := range seats {
 		e.busy, e.dirty = true, false
-		if e.behind.IsZero() {
-			e.behind = l.lastList
-		}
+		e.behind = l.since(e)
 		if e.container == nil {
 			fresh = append(fresh, e)
 		} else {

@@ -88,6 +88,7 @@ type seat struct {
 	source     container.Source     // of what made it dirty
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
+	unseen     time.Time            // the last list before the first that did not show it although it is kept; zero: the newest did
 	heard      *heard               // what notices told and no look that was taken has shown yet; nil: nothing
 	pid        uint32               // of the run that goes on; 0 = nobody told it
 	askedPID   bool                 // the runtime was asked for it in this run
@@ -342,7 +343,7 @@ func (l *loop) compare(r listed) []*seat {
 		if e.generation == l.generation {
 			continue // the runtime lists it twice
 		}
-		e.generation = l.generation
+		e.generation, e.unseen = l.generation, time.Time{}
 		if e.foreign {
 			e.foreign, e.dirty = false, true // it is a container after all
 		}
@@ -386,8 +387,14 @@ func (l *loop) absent(r listed) {
 		return
 	}
 	for _, e := range l.entries {
-		if e.generation == l.generation || e.busy || !e.seenAt.Before(r.began) {
-			continue // shown, or being looked at, or seen by something newer than the list
+		if e.generation == l.generation {
+			continue
+		}
+		if e.busy || !e.seenAt.Before(r.began) { // being looked at, or seen by something newer than the list
+			if e.unseen.IsZero() {
+				e.unseen = l.lastList
+			}
+			continue
 		}
 		l.gone(e, tracker.Look{At: time.Now(), Since: l.since(e), Source: l.source})
 	}
@@ -494,20 +501,22 @@ func (l *loop) settle(e *seat, look tracker.Look) bool {
 	return l.endKnown(k, e.heard.end(time.Time{}, time.Time{}), look)
 }
 
-// since is the last moment at which a look at the container was taken.
+// since is the last moment at which a look at the container was taken. A list that did not show it was none.
 func (l *loop) since(e *seat) time.Time {
-	if !e.behind.IsZero() {
+	switch {
+	case !e.behind.IsZero():
 		return e.behind
+	case !e.unseen.IsZero():
+		return e.unseen
+	default:
+		return l.lastList
 	}
-	return l.lastList
 }
 
 // owe remembers that a look at the container was not taken.
 func (l *loop) owe(e *seat) {
 	e.dirty = true
-	if e.behind.IsZero() {
-		e.behind = l.lastList
-	}
+	e.behind = l.since(e)
 }
 
 // take hands a change on, or tells that there is no room for it now.

@@ -822,6 +822,49 @@ func TestStreamLossIsHealedByAList(t *testing.T) {
 	})
 }
 
+func TestAListThatDoesNotShowAContainerBeginsNoWindowOfItsRemoval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		r.create("a")
+		r.start("a")
+		b := observe(t, r, r.scripted, nil)
+		pass(10 * time.Second)
+		r.do(func() { r.slow = 10 * time.Millisecond })
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged})
+		pass(time.Millisecond) // the inspect has seen it running, and has not answered
+		removed := time.Now()
+		r.remove("a")
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted})
+		pass(time.Millisecond)
+		r.broken <- errors.New("stream cut") // lists at once
+		pass(10 * time.Second)
+		b.stop()
+		require.Equal(t, []string{"a started", "a stopped", "a removed"}, b.sink.told())
+		for _, tr := range b.sink.trs[1:] {
+			assert.False(t, tr.Provenance.WindowStart.After(removed), "%s: the window begins %s after it", tr.Kind, tr.Provenance.WindowStart.Sub(removed))
+		}
+	})
+}
+
+func TestALateNoticeDuringASlowListIsAGapUntilTheNextList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(5 * time.Second)
+		r.do(func() { r.slowList = 4 * time.Second })
+		pass(time.Minute - 2*time.Second)
+		require.True(t, func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.lists > 2 }())
+		r.create("a")
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeCreated, At: time.Now().Add(-1100 * time.Millisecond)})
+		pass(time.Minute)
+		b.stop()
+		b.sink.mu.Lock()
+		defer b.sink.mu.Unlock()
+		require.Len(t, b.sink.gaps, 1)
+		assert.False(t, b.sink.gaps[0].To.Before(b.sink.gaps[0].From), "%+v", b.sink.gaps[0])
+	})
+}
+
 func TestARuntimeWithoutAStreamIsPolledAndLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newStreaming()

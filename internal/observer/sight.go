@@ -69,6 +69,10 @@ func (l *loop) whole(r listed) {
 	if l.missing.from.IsZero() || !l.streaming || r.began.Before(l.streamUp.Add(standing)) {
 		return
 	}
+	if r.began.Before(l.missing.from) {
+		l.soon = max(l.soon, 1) // it was under way already, and the next one shows what followed
+		return
+	}
 	l.gap(l.missing.cause, l.missing.from, r.began, 0)
 	l.missing = interruption{}
 }
