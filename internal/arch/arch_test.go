@@ -35,10 +35,12 @@ var allowed = map[string][]string{
 	"receiver/criobserverreceiver":    {"internal/checkpoint", "internal/container", "internal/observer", "internal/record", "internal/runtime", "internal/tracker"},
 	"internal/quarantine":             {"internal/backendapi"},
 	"exporter/zastavabackendexporter": {"internal/backendapi", "internal/quarantine", "internal/record"},
+	"extension/zastavaauthextension":  {},
 	"cmd/zastava-backend":             {"internal/backend", "internal/backendapi", "internal/quarantine"},
 	"cmd/zastava-demo":                {"internal/backendapi", "internal/runtime", "internal/testruntime"},
 	"docs/api":                        {},
 	"internal/testruntime":            {},
+	"internal/testdocker":             {"internal/testruntime"},
 	"internal/testbrowser":            {},
 	"internal/e2e":                    {},
 	"internal/bench":                  {"internal/runtime/crifake"},
@@ -47,6 +49,7 @@ var allowed = map[string][]string{
 	"internal/runtime/cri":            {"internal/container", "internal/runtime"},
 	"internal/runtime/crifake":        {},
 	"internal/runtime/detect":         {},
+	"internal/runtime/docker":         {"internal/container", "internal/runtime"},
 	"internal/runtime/containerd":     {"internal/container", "internal/runtime", "internal/runtime/cri"},
 }
 

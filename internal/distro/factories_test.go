@@ -17,10 +17,12 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter"
+	"github.com/zastava-otel/zastava/extension/zastavaauthextension"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
 )
 
-// slimFactories are the components of the slim distribution. Its telemetry is
+// slimFactories are the components of the slim distribution, and zastavaauth,
+// which costs nothing here and is used by an example. Its telemetry is
 // not among them: that package brings client-go and the SDKs of three clouds.
 func slimFactories(t *testing.T) otelcol.Factories {
 	t.Helper()
@@ -34,7 +36,7 @@ func slimFactories(t *testing.T) otelcol.Factories {
 	require.NoError(t, err)
 	f.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](zastavabackendexporter.NewFactory())
 	require.NoError(t, err)
-	f.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](healthcheckextension.NewFactory(), filestorage.NewFactory())
+	f.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](healthcheckextension.NewFactory(), filestorage.NewFactory(), zastavaauthextension.NewFactory())
 	require.NoError(t, err)
 	return f
 }

@@ -118,6 +118,7 @@ func TestFullDistributionHasWhatIsPromised(t *testing.T) {
 		contrib + "processor/transformprocessor",
 	}, importPaths(m.Processors))
 	assert.ElementsMatch(t, []string{
+		ownModule + "/extension/zastavaauthextension",
 		core + "extension/zpagesextension",
 		contrib + "extension/bearertokenauthextension",
 		contrib + "extension/healthcheckextension",

@@ -1,0 +1,172 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavaauthextension
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+const (
+	headerProof = "DPoP"
+	headerNonce = "DPoP-Nonce"
+	useNonce    = "use_dpop_nonce" // RFC 9449 sections 8 and 9
+
+	maxNonce   = 1024 // characters; a longer one is ignored
+	maxOrigins = 64   // of which a nonce is remembered
+)
+
+// prover makes DPoP proofs with one key and remembers the nonces that servers gave.
+type prover struct {
+	signer     jose.Signer
+	thumbprint string // RFC 7638; what tokens are bound to
+
+	mu     sync.Mutex
+	nonces map[string]string // by origin
+}
+
+func newProver(cfg *DPoPConfig) (*prover, error) {
+	key, err := loadKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	alg := jose.EdDSA
+	if _, ok := key.(*ecdsa.PrivateKey); ok {
+		alg = jose.ES256
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
+	if err != nil {
+		return nil, fmt.Errorf("make a signer for DPoP: %w", err)
+	}
+	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("make the thumbprint of the DPoP key: %w", err)
+	}
+	return &prover{signer: signer, thumbprint: base64.RawURLEncoding.EncodeToString(sum), nonces: map[string]string{}}, nil
+}
+
+// loadKey reads the key, or makes one. Errors tell nothing of the file's content.
+func loadKey(cfg *DPoPConfig) (crypto.Signer, error) {
+	if cfg.KeyFile == "" {
+		if cfg.Algorithm == algorithmEd25519 {
+			_, key, err := ed25519.GenerateKey(rand.Reader)
+			return key, err
+		}
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	raw, err := os.ReadFile(cfg.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read dpop::key_file: %w", err)
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("dpop::key_file %s is not a PKCS #8 private key in PEM: make one with openssl genpkey", cfg.KeyFile)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("dpop::key_file %s cannot be read as PKCS #8", cfg.KeyFile)
+	}
+	switch key := key.(type) {
+	case ed25519.PrivateKey:
+		return key, nil
+	case *ecdsa.PrivateKey:
+		if key.Curve == elliptic.P256() {
+			return key, nil
+		}
+	}
+	return nil, fmt.Errorf("dpop::key_file %s is neither an Ed25519 nor a P-256 key: use one of these", cfg.KeyFile)
+}
+
+// proof makes a proof for one request. token is the access token that goes with it; empty for the token endpoint.
+func (p *prover) proof(method string, target *url.URL, token string) (string, error) {
+	claims := map[string]any{
+		"jti": rand.Text(),
+		"htm": method,
+		"htu": (&url.URL{Scheme: target.Scheme, Host: target.Host, Path: target.Path, RawPath: target.RawPath}).String(),
+		"iat": time.Now().Unix(),
+	}
+	if token != "" {
+		sum := sha256.Sum256([]byte(token))
+		claims["ath"] = base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	p.mu.Lock()
+	if nonce := p.nonces[origin(target)]; nonce != "" {
+		claims["nonce"] = nonce
+	}
+	p.mu.Unlock()
+	out, err := jwt.Signed(p.signer).Claims(claims).Serialize()
+	if err != nil {
+		return "", errors.New("sign a DPoP proof") // the cause may tell of the key
+	}
+	return out, nil
+}
+
+// learn remembers the nonce in an answer; the last one holds (RFC 9449 section 8.2).
+func (p *prover) learn(target *url.URL, header http.Header) bool {
+	nonce := header.Get(headerNonce)
+	if nonce == "" || len(nonce) > maxNonce || strings.ContainsFunc(nonce, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.nonces[origin(target)]; !known && len(p.nonces) >= maxOrigins {
+		clear(p.nonces)
+	}
+	p.nonces[origin(target)] = nonce
+	return true
+}
+
+// do sends req with a proof, and once more with a new proof when the answer asks for a nonce and gives one. A body that
+// cannot be had again is not repeated; the next request has the nonce.
+func (p *prover) do(base http.RoundTripper, req *http.Request, token string, wantsNonce func(*http.Response) bool) (*http.Response, error) {
+	body := req.Body
+	for repeat := false; ; repeat = true {
+		proof, err := p.proof(req.Method, req.URL, token)
+		if err != nil {
+			if body != nil {
+				_ = body.Close()
+			}
+			return nil, err
+		}
+		r := req.Clone(req.Context())
+		r.Body = body
+		r.Header.Set(headerProof, proof)
+		resp, err := base.RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		if given := p.learn(req.URL, resp.Header); !given || repeat || !wantsNonce(resp) {
+			return resp, nil
+		}
+		if req.Body != nil && req.Body != http.NoBody {
+			if req.GetBody == nil {
+				return resp, nil
+			}
+			if body, err = req.GetBody(); err != nil {
+				return resp, nil //nolint:nilerr // the answer says what is to be said
+			}
+		}
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // keeps the connection
+		_ = resp.Body.Close()
+	}
+}

@@ -1,0 +1,74 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavaauthextension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/collector/extension/extensionauth"
+	"go.uber.org/zap"
+)
+
+// authenticator is the extension.
+type authenticator struct {
+	config *Config
+	logger *zap.Logger
+
+	// from start on
+	prover   *prover // nil: tokens are bearer tokens
+	tokens   *source
+	endpoint *http.Transport
+}
+
+var (
+	_ extension.Extension      = (*authenticator)(nil)
+	_ extensionauth.HTTPClient = (*authenticator)(nil)
+)
+
+// Start reads the key; it asks for no token.
+func (a *authenticator) Start(ctx context.Context, _ component.Host) error {
+	if a.config.DPoP.HasValue() {
+		var err error
+		if a.prover, err = newProver(a.config.DPoP.Get()); err != nil {
+			return err
+		}
+		a.logger.Info("Tokens are bound to a key", zap.String("jkt", a.prover.thumbprint), zap.Bool("generated", a.config.DPoP.Get().KeyFile == ""))
+	}
+	tlsConfig, err := a.config.TLS.LoadTLSConfig(ctx)
+	if err != nil {
+		return fmt.Errorf("load tls of the token endpoint: %w", err)
+	}
+	a.endpoint = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
+	fetcher, err := newFetcher(a.config, a.endpoint, a.prover)
+	if err != nil {
+		return err
+	}
+	a.tokens = newSource(fetcher.fetch, a.config.ExpiryBuffer, a.config.RefreshAhead, a.logger)
+	return nil
+}
+
+// Shutdown closes the connections to the token endpoint.
+func (a *authenticator) Shutdown(context.Context) error {
+	if a.endpoint != nil {
+		a.endpoint.CloseIdleConnections()
+	}
+	return nil
+}
+
+// RoundTripper adds a token, and a proof, to the requests that go through base.
+func (a *authenticator) RoundTripper(base http.RoundTripper) (http.RoundTripper, error) {
+	if a.tokens == nil {
+		return nil, errors.New("the extension has not started")
+	}
+	return &authenticated{base: base, tokens: a.tokens, prover: a.prover}, nil
+}
+
+// origin is what a nonce holds for.
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }

@@ -1,0 +1,133 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavaauthextension
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+const maxAnswerBytes = 1 << 20 // of the token endpoint
+
+// fetcher asks the token endpoint.
+type fetcher struct {
+	config *Config
+	client *http.Client
+	shown  string // the token URL without query
+	bound  bool   // tokens must be bound by DPoP
+}
+
+func newFetcher(cfg *Config, base http.RoundTripper, p *prover) (*fetcher, error) {
+	u, err := url.Parse(cfg.TokenURL)
+	if err != nil {
+		return nil, errors.New("token_url is not a URL") // the error would quote it
+	}
+	if p != nil {
+		base = &proven{base: base, prover: p}
+	}
+	return &fetcher{
+		config: cfg,
+		client: &http.Client{
+			Transport: base, Timeout: cfg.Timeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the secret goes where it was meant to
+		},
+		shown: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(),
+		bound: p != nil,
+	}, nil
+}
+
+// fetch gets a new token.
+func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
+	secret := string(f.config.ClientSecret)
+	if name := f.config.ClientSecretFile; name != "" {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read client_secret_file: %w", err)
+		}
+		if secret = strings.TrimSpace(string(raw)); secret == "" {
+			return nil, fmt.Errorf("client_secret_file %s is empty: write the secret into it", name)
+		}
+	}
+	params := url.Values{}
+	for name, value := range f.config.EndpointParams {
+		params.Set(name, string(value))
+	}
+	if f.config.Audience != "" {
+		params.Set("audience", f.config.Audience)
+	}
+	style := oauth2.AuthStyleInHeader
+	if f.config.ClientAuth == clientAuthPost {
+		style = oauth2.AuthStyleInParams
+	}
+	grant := clientcredentials.Config{
+		ClientID: f.config.ClientID, ClientSecret: secret, TokenURL: f.config.TokenURL,
+		Scopes: f.config.Scopes, EndpointParams: params, AuthStyle: style,
+	}
+	token, err := grant.Token(context.WithValue(ctx, oauth2.HTTPClient, f.client))
+	if err != nil {
+		return nil, fmt.Errorf("get a token from %s: %w", f.shown, harmless(err))
+	}
+	want := "Bearer"
+	if f.bound {
+		want = "DPoP"
+	}
+	if token.TokenType != "" && !strings.EqualFold(token.TokenType, want) || token.TokenType == "" && f.bound {
+		return nil, fmt.Errorf("get a token from %s: its type is not %s; %s", f.shown, want,
+			map[bool]string{true: "the server must bind this client's tokens by DPoP, or leave out dpop", false: "add dpop if the server binds tokens to keys"}[f.bound])
+	}
+	return token, nil
+}
+
+// harmless is err without what a server or a URL may have put into it.
+func harmless(err error) error {
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		status := "an error"
+		if refused.Response != nil {
+			status = fmt.Sprintf("%d %s", refused.Response.StatusCode, http.StatusText(refused.Response.StatusCode))
+		}
+		if code := refused.ErrorCode; code != "" && len(code) <= 64 && strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") == "" {
+			status += ": " + code // one of the words of RFC 6749 section 5.2, or like one
+		}
+		return fmt.Errorf("answered %s; check client_id, the secret and scopes", status)
+	}
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		return urlErr.Err
+	}
+	return err
+}
+
+// proven adds a proof to requests for tokens, and repeats one once when the server asks for a nonce.
+type proven struct {
+	base   http.RoundTripper
+	prover *prover
+}
+
+func (t *proven) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.prover.do(t.base, req, "", wantsNonceInBody)
+}
+
+// wantsNonceInBody reads the error of RFC 6749 section 5.2, and leaves the body as it was.
+func wantsNonceInBody(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusBadRequest && resp.StatusCode != http.StatusUnauthorized {
+		return false
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	_ = resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	var answer struct {
+		Error string `json:"error"`
+	}
+	return err == nil && json.Unmarshal(raw, &answer) == nil && answer.Error == useNonce
+}

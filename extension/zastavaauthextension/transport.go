@@ -1,0 +1,52 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavaauthextension
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// authenticated adds tokens to requests.
+type authenticated struct {
+	base   http.RoundTripper
+	tokens *source
+	prover *prover // nil: bearer tokens
+}
+
+// RoundTrip sends req with a token. An error that begins with "authenticate" means that it was not sent.
+func (t *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
+	token, err := t.tokens.get(req.Context())
+	if err == nil && strings.ContainsFunc(token.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		err = errors.New("the token has characters that no header can carry")
+	}
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, fmt.Errorf("authenticate the request: %w", err)
+	}
+	r := req.Clone(req.Context())
+	var resp *http.Response
+	if t.prover == nil {
+		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
+		resp, err = t.base.RoundTrip(r)
+	} else {
+		r.Header.Set("Authorization", "DPoP "+token.AccessToken)
+		resp, err = t.prover.do(t.base, r, token.AccessToken, wantsNonceInHeader)
+	}
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && !wantsNonceInHeader(resp) {
+		t.tokens.refused(token)
+	}
+	return resp, err
+}
+
+// wantsNonceInHeader reads the challenge of RFC 9449 section 9.
+func wantsNonceInHeader(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized && slices.ContainsFunc(resp.Header.Values("WWW-Authenticate"),
+		func(challenge string) bool { return strings.Contains(challenge, `error="`+useNonce+`"`) })
+}
