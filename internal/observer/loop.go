@@ -396,6 +396,9 @@ func (l *loop) absent(r listed) {
 			}
 			continue
 		}
+		if e.container == nil && e.awaiting > 0 {
+			continue // a sandbox, or a container that the runtime's own bookkeeping does not know yet
+		}
 		l.gone(e, tracker.Look{At: time.Now(), Since: l.since(e), Source: l.source})
 	}
 }

@@ -202,3 +202,16 @@ func TestGapsThatTheOutboxHasNoRoomForAreToldLaterInOne(t *testing.T) {
 		assert.True(t, covers(b.sink.gaps[0], first, last))
 	})
 }
+
+func TestASandboxThatIsMadeDuringAListIsNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(1900 * time.Millisecond) // the list after the subscription comes at 2 s
+		r.notice(runtime.Notice{ID: "sandbox", Kind: runtime.NoticeCreated, At: time.Now()})
+		pass(2 * time.Minute)
+		b.stop()
+		assert.Empty(t, b.sink.told())
+		assert.Empty(t, b.sink.gaps)
+	})
+}
