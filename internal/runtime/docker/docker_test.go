@@ -151,7 +151,7 @@ func listItem(id, state, status string, more string) string {
 
 func inspection(id, state string) string {
 	return fmt.Sprintf(`{"Id":%q,"Created":"2023-11-14T22:13:20.123456789Z","Path":"/web","Args":["--password",%q],"State":%s,"Image":%q,
-		"Name":"/web","RestartCount":0,"Config":{"Image":"example.test/web:1","Env":["PASSWORD=%s"],"Cmd":[%q]}}`, id, canary, state, img, canary, canary)
+		"Name":"/web","Config":{"Image":"example.test/web:1","Env":["PASSWORD=%s"],"Cmd":[%q]}}`, id, canary, state, img, canary, canary)
 }
 
 func TestInfo(t *testing.T) {
@@ -308,6 +308,8 @@ func TestInspect(t *testing.T) {
 			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 137, ExitKnown: true, Reason: "OOMKilled", OOMKilled: true}}},
 		{"restarting", `{"Status":"restarting","Running":true,"Restarting":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
 			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}}},
+		{"restarting for the third time", `{"Status":"restarting","ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"},"RestartCount":3,"Ignored":{}`,
+			container.Snapshot{State: container.StateExited, RestartCount: 2, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}}},
 		{"Windows, unsigned", `{"Status":"exited","ExitCode":3221225786,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
 			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 3221225786, ExitKnown: true, Reason: "Error"}}},
 		{"Windows, signed", `{"Status":"exited","ExitCode":-1073741510,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,

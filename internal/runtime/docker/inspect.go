@@ -71,6 +71,9 @@ func snapshot(c *container.Container, in *api.InspectResponse) container.Snapsho
 	if st == nil {
 		return s
 	}
+	if st.Status == api.StateRestarting && s.RestartCount > 0 {
+		s.RestartCount-- // it counts the restart that is to come
+	}
 	s.State = state(string(st.Status))
 	run := container.Run{StartedAt: moment(st.StartedAt), FinishedAt: moment(st.FinishedAt)}
 	if s.State == container.StateExited && run.StartedAt.IsZero() {
