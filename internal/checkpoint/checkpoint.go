@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
@@ -31,8 +32,10 @@ const (
 	version     = 1
 	metaKey     = "meta"
 	asidePrefix = "aside/"
-	perSegment  = 64  // container ids of one index segment: 4 KiB
-	perRead     = 256 // records read in one batch
+	perSegment  = 64      // container ids of one index segment: 4 KiB
+	perRead     = 256     // records read in one batch
+	maxSegments = 1 << 16 // no node has as many containers; a number beyond is damage, not to be counted up to
+	maxID       = 256     // bytes of a container's id; runtimes allow fewer
 )
 
 // meta is the record about the whole.
@@ -85,10 +88,10 @@ func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
 		return observer.Remembered{}, nil
 	}
 	var m meta
-	if err := json.Unmarshal(raw, &m); err != nil || m.Kind != kind || m.Version != version || m.Generation == "" || m.Segments < 0 {
+	if err := json.Unmarshal(raw, &m); err != nil || m.Kind != kind || m.Version != version || m.Generation == "" || m.Segments < 0 || m.Segments > maxSegments {
 		return observer.Remembered{}, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of kind %q, version %d, where %q, version %d is expected", m.Kind, m.Version, kind, version))
 	}
-	r := observer.Remembered{Containers: map[string]*tracker.Known{}, Seen: time.Unix(0, m.Seen).UTC(), BootID: m.Boot}
+	r := observer.Remembered{Containers: map[string]*tracker.Known{}, Seen: moment(m.Seen), BootID: m.Boot}
 	s.meta = m
 	var faults []error
 	for n := range m.Segments {
@@ -120,7 +123,8 @@ func (s *Store) loadSegment(ctx context.Context, n int) ([]string, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	return strings.Split(string(raw), "\n"), nil
+	ids := strings.Split(string(raw), "\n")
+	return slices.DeleteFunc(ids, func(id string) bool { return id == "" || len(id) > maxID || !utf8.ValidString(id) }), nil
 }
 
 // loadContainers reads the records of ids into known and gives the ids of which there was one.

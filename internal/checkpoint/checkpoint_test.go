@@ -101,7 +101,7 @@ func TestRecordSize(t *testing.T) {
 func TestEveryRecordComesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringMatching(`[a-z0-9:/.@-]{0,20}`)
-		ns := rapid.Int64Range(1, 1<<62)
+		ns := rapid.Int64Range(earliest, 1<<62)
 		k := typical(1)
 		k.Container.ID = "id"
 		k.Container.Engine, k.Container.Runtime = "", ""
@@ -136,6 +136,9 @@ func TestWhatCannotBeReadIsSetAside(t *testing.T) {
 		{"newer", func(*Store) *storage.Operation {
 			return storage.SetOperation(metaKey, []byte(`{"kind":"zastava.checkpoint","version":2,"generation":"x"}`))
 		}, 0, "version 2"},
+		{"more segments than a node can have", func(*Store) *storage.Operation {
+			return storage.SetOperation(metaKey, []byte(`{"kind":"zastava.checkpoint","version":1,"generation":"x","segments":4611686018427387904}`))
+		}, 0, "set aside as"},
 		{"one container damaged", func(s *Store) *storage.Operation {
 			return storage.SetOperation(s.containerKey(fmt.Sprintf("%064x", 1)), []byte(`{"st":`))
 		}, 2, "container"},
@@ -187,6 +190,51 @@ func TestWhatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
 	r, err := New(c, "boot").Load(ctx)
 	require.NoError(t, err)
 	assert.Len(t, r.Containers, 1)
+}
+
+func TestASaveBeforeTheRuntimeWasSeenWellRemembersNoTime(t *testing.T) {
+	ctx, c := t.Context(), client()
+	require.NoError(t, New(c, "boot").Save(ctx, []tracker.Change{change(typical(1))}, time.Time{}))
+	r, err := New(c, "boot").Load(ctx)
+	require.NoError(t, err)
+	assert.Len(t, r.Containers, 1)
+	assert.True(t, r.Seen.IsZero(), r.Seen)
+}
+
+// FuzzLoad loads a whole store of which the record about the whole, an index segment and a container's record are anything.
+func FuzzLoad(f *testing.F) {
+	raw, err := encode(typical(1))
+	require.NoError(f, err)
+	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","seen":1777777777000000000,"segments":2}`), []byte("id\nid2\nid"), raw)
+	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","seen":-1,"segments":65536}`), []byte("\n\xff\n"), raw)
+	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","segments":1e9}`), []byte("id"), []byte(`{"st":2,"rs":1,"rf":-9223372036854775808,"c":7}`))
+	f.Fuzz(func(t *testing.T, whole, segment, record []byte) {
+		ctx, c := t.Context(), client()
+		s := New(c, "boot")
+		s.meta.Generation = "g"
+		require.NoError(t, c.Set(ctx, metaKey, whole))
+		require.NoError(t, c.Set(ctx, s.segmentKey(0), segment))
+		for id := range strings.SplitSeq(string(segment), "\n") {
+			require.NoError(t, c.Set(ctx, s.containerKey(id), record))
+		}
+		s = New(c, "boot")
+		r, _ := s.Load(ctx) // an error tells what could not be read; what came is still good
+		known := func(at time.Time) bool { return at.IsZero() || at.Year() >= 2000 }
+		require.True(t, known(r.Seen), r.Seen)
+		for id, k := range r.Containers {
+			require.NotEmpty(t, id)
+			require.Equal(t, id, k.Container.ID)
+			require.True(t, known(k.Container.CreatedAt) && known(k.Run.StartedAt) && known(k.Run.FinishedAt), k)
+		}
+		// What is written after it comes back, and so does what was good.
+		require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(5))}, seen))
+		again, err := New(c, "boot").Load(ctx)
+		require.NoError(t, err, "said once")
+		require.Contains(t, again.Containers, typical(5).Container.ID)
+		for id := range r.Containers {
+			require.Contains(t, again.Containers, id)
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {

@@ -101,8 +101,12 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+// earliest is the year 2000, in ns since 1970: what is stored before it is damage, for no container of CRI or Docker is older.
+const earliest = 946_684_800_000_000_000
+
+// moment gives the time, or the zero time where it is unset or none of a container.
 func moment(ns int64) time.Time {
-	if ns == 0 {
+	if ns < earliest {
 		return time.Time{}
 	}
 	return time.Unix(0, ns).UTC()
