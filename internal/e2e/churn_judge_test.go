@@ -134,6 +134,9 @@ func TestJudge(t *testing.T) {
 		{"an inferred stop, in a gap", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(4)), gap(4, 8)), ""},
 		{"an inferred stop without a gap", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(4))), "no gap"},
 		{"an inferred stop of what the runtime still has", aLife(still), []backendapi.Event{create, start, fact(backendapi.KindStop, 8, since(4)), gap(4, 8)}, "still knows"},
+		{"an end before the start, by a hair", aLife(func(r *testruntime.Record) { r.StartedAt = moment(5.001) }), []backendapi.Event{
+			create, remove, fact(backendapi.KindStart, 5.001), fact(backendapi.KindStop, 8, since(5.001)), gap(4, 8),
+		}, ""},
 		{"a window that begins too late", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(5.1)), gap(4, 8)), "its window begins"},
 		{"a window that ends too soon", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 4.9, since(4)), gap(4, 8)), "its window ends"},
 		{"an inferred stop with a code", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(4), ended(3, "Error")), gap(4, 8)), "nobody saw"},

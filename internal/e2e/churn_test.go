@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func hungryLife(name string) bool {
 // begin starts the workers, which go on until ctx ends and then finish what they do.
 func (c *churn) begin(ctx context.Context, seed uint64) {
 	for w := range c.workers {
-		random := rand.New(rand.NewPCG(seed, uint64(w))) //nolint:gosec // chance, not secrets
+		random := rand.New(rand.NewPCG(seed, uint64(w)))
 		c.work.Go(func() { c.worker(ctx, w, random) })
 	}
 }
@@ -229,25 +230,27 @@ func sleepOrEnd(ctx context.Context, d time.Duration) {
 	}
 }
 
-// misfortunes are how often the collector and containerd are killed.
+// misfortunes are how often the collector and containerd are killed, and the connections between them cut.
 type misfortunes struct {
-	lasts, collectorEvery, containerdEvery time.Duration
+	lasts, collectorEvery, containerdEvery, cutEvery time.Duration
 }
 
-// TestTruthUnderChurn lets containers live and die at random while the collector and containerd are killed again and again.
-// In the end the backend must hold every run once, as the runtime knew it or marked as what it is, and nothing else.
+// TestTruthUnderChurn lets containers live and die at random while the collector and containerd are killed again and again,
+// and the connections between them cut. In the end the backend must hold every run once, as the runtime knew it or marked as
+// what it is, and nothing else.
 func TestTruthUnderChurn(t *testing.T) {
-	m := misfortunes{lasts: 24 * time.Second, collectorEvery: 9 * time.Second, containerdEvery: 15 * time.Second}
+	m := misfortunes{lasts: 24 * time.Second, collectorEvery: 9 * time.Second, containerdEvery: 14 * time.Second, cutEvery: 7 * time.Second}
 	if long() {
-		m = misfortunes{lasts: 10 * time.Minute, collectorEvery: time.Minute, containerdEvery: 90 * time.Second}
+		m = misfortunes{lasts: 10 * time.Minute, collectorEvery: time.Minute, containerdEvery: 90 * time.Second, cutEvery: 25 * time.Second}
 	}
 	eachContainerd(t, []testruntime.Release{testruntime.System(), testruntime.Built2()}, func(t *testing.T, release testruntime.Release) {
-		seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // chance, not secrets
+		random := rand.New(rand.NewPCG(seed, 0))
 		c := testruntime.ForTest(t, release.BinDirs...)
 		d := c.Driver()
-		s := newStack(t, c.Endpoint(), "auto", "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s")
+		between := newCutter(t, filepath.Join(c.Dir(), "cut.sock"), c.Endpoint())
+		s := newStack(t, between.endpoint(), "auto", "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s")
 		s.observe()
 		s.observing()
 
@@ -265,15 +268,19 @@ func TestTruthUnderChurn(t *testing.T) {
 			// Until the stream and a list are there again; a gap may begin with the last look before.
 			told.outages = append(told.outages, span{from.Add(-2 * time.Second), time.Now().Add(5 * time.Second)})
 		}
-		collector, runtime := time.NewTicker(m.collectorEvery), time.NewTicker(m.containerdEvery)
+		collector, runtime, cut := time.NewTicker(m.collectorEvery), time.NewTicker(m.containerdEvery), time.NewTicker(m.cutEvery)
 		defer collector.Stop()
 		defer runtime.Stop()
+		defer cut.Stop()
 		for ctx.Err() == nil {
 			select {
 			case <-collector.C:
 				down("the collector", s.collector.kill, func() { s.observe(); s.observing() })
 			case <-runtime.C:
 				down("containerd", func() { require.NoError(t, c.Kill()) }, func() { require.NoError(t, c.Restart(t.Context())) })
+			case <-cut.C:
+				between.cut()
+				told.outages = append(told.outages, span{time.Now().Add(-2 * time.Second), time.Now().Add(5 * time.Second)})
 			case <-ctx.Done():
 			}
 		}

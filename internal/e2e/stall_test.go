@@ -157,8 +157,8 @@ func miseries() []misery {
 
 // TestNoStall keeps the observer from reading under load and measures what containerd 2 does meanwhile, in turns with a
 // containerd that nobody observes. That it is not slowed down is told by the medians that the test reports; what the test
-// requires is that every operation ended long before the misery did, that all is told afterwards, and that containerd's memory
-// is what it was.
+// requires is that every operation ended long before the misery did, that all is told afterwards, and that containerd holds
+// nothing for the observer then.
 func TestNoStall(t *testing.T) {
 	release := there(t, testruntime.Built2())
 	for _, m := range miseries() {
@@ -183,11 +183,10 @@ func TestNoStall(t *testing.T) {
 				return bytes
 			}
 			lifts(t, d, pods, m.alone/4, &count) // caches fill
-			var before, during uint64
+			var during uint64
 			for range m.rounds { // in turns
 				from := time.Now()
 				s.collector.kill()
-				before = max(before, heap())
 				alone.add(lifts(t, d, pods, m.alone, &count))
 				s.observe()
 				s.observing()
@@ -200,8 +199,11 @@ func TestNoStall(t *testing.T) {
 				told.records = d.Records()
 				s.judged(told)
 			}
+			// containerd 2 keeps what happened for five minutes, for CRI subscribers to come, so that its memory grows with what it
+			// did. What it holds for the observer is the difference to the same moment without one.
 			after := heap()
 			s.collector.kill()
+			without := heap()
 			alone.add(lifts(t, d, pods, m.alone, &count))
 			notices := noticesOfALife * len(under.starts)
 			t.Logf("containerd %s, %d notices in %v of misery; operations took at most %v alone and %v under it", c.Version(), notices,
@@ -212,11 +214,11 @@ func TestNoStall(t *testing.T) {
 			}
 			report("start", alone.starts, under.starts)
 			report("stop", alone.stops, under.stops)
-			t.Logf("containerd's heap: %.2f MiB before, %.2f MiB in the end of it, %.2f MiB after: ratio %.3f",
-				mib(before), mib(during), mib(after), mib(after)/mib(before))
+			t.Logf("containerd's heap: %.2f MiB in the end of it, %.2f MiB after, %.2f MiB when the observer had gone: ratio %.3f",
+				mib(during), mib(after), mib(without), mib(after)/mib(without))
 			assert.NotEmpty(t, under.starts)
 			assert.Less(t, under.longest, m.under*2/3, "an operation waited for the observer")
-			assert.Less(t, mib(after), 1.25*mib(before)+2, "containerd kept what the observer did not read")
+			assert.Less(t, mib(after), 1.1*mib(without)+1, "containerd kept what the observer did not read")
 		})
 	}
 }
