@@ -176,7 +176,7 @@ func TestTheVerifierRefusesWhatItMust(t *testing.T) {
 	target, err := url.Parse("https://backend.example.com/events")
 	require.NoError(t, err)
 	fresh := func(nonce string) *verifier { return &verifier{nonce: nonce, seen: map[string]bool{}} }
-	made := func(method string, token string) []string {
+	made := func(method, token string) []string {
 		proof, err := p.proof(method, target, token)
 		require.NoError(t, err)
 		return []string{proof}
@@ -230,7 +230,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for range 5 {
 				status, err := r.post(t, w.resource.URL+"/events")
-				assert.NoError(t, err)
+				assert.NoError(t, err) //nolint:testifylint // not the goroutine of the test
 				assert.Equal(t, http.StatusNoContent, status)
 			}
 		})

@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,7 +55,11 @@ func keyOf(header map[string]any) (crypto.PublicKey, string, error) {
 	switch text("kty") + text("crv") + fmt.Sprint(header["alg"]) {
 	case "ECP-256ES256":
 		canonical = fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, text("x"), text("y"))
-		key = &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(b64(text("x"))), Y: new(big.Int).SetBytes(b64(text("y")))}
+		var err error
+		point := append(append([]byte{4}, b64(text("x"))...), b64(text("y"))...) // SEC 1, uncompressed
+		if key, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point); err != nil {
+			return nil, "", err
+		}
 	case "OKPEd25519EdDSA":
 		canonical = fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":%q}`, text("x"))
 		key = ed25519.PublicKey(b64(text("x")))

@@ -6,7 +6,7 @@ package zastavaauthextension
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -40,7 +40,7 @@ func (s *server) fetch(ctx context.Context) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	token := &oauth2.Token{AccessToken: fmt.Sprint(n)}
+	token := &oauth2.Token{AccessToken: strconv.Itoa(n)}
 	if life > 0 {
 		token.Expiry = time.Now().Add(life)
 	}
@@ -175,7 +175,7 @@ func TestAWaiterThatGivesUpLeavesTheOthersAlone(t *testing.T) {
 		for range 2 { // who fetches, and who waits for that
 			wg.Go(func() {
 				_, err := src.get(short)
-				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.ErrorIs(t, err, context.DeadlineExceeded) //nolint:testifylint // not the goroutine of the test
 			})
 		}
 		synctest.Wait()
