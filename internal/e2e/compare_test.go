@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
-
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/testruntime"
 )
@@ -103,7 +101,7 @@ func compareOne(tr truth, events []backendapi.Event) []string {
 			diffs = append(diffs, compareUnknownEnd(r, stop)...)
 		case stop.Run.ExitCode == nil:
 			differ("the exit code is missing, the runtime says %d", r.ExitCode)
-		case *stop.Run.ExitCode != uint32(r.ExitCode): //nolint:gosec // exit codes are 32 bits on both sides
+		case *stop.Run.ExitCode != uint32(r.ExitCode):
 			differ("exit code %d, the runtime says %d", *stop.Run.ExitCode, r.ExitCode)
 		case stop.Run.Reason != r.Reason:
 			differ("reason %s, the runtime says %s", stop.Run.Reason, r.Reason)
@@ -181,5 +179,3 @@ func find(events []backendapi.Event, container string, kind backendapi.Kind) *ba
 	}
 	return found
 }
-
-func running(r testruntime.Record) bool { return r.State == cri.ContainerState_CONTAINER_RUNNING }
