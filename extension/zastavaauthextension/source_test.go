@@ -145,7 +145,7 @@ func TestNobodyWaitsForARenewalAndOneAsks(t *testing.T) {
 				wg.Go(func() {
 					began := time.Now()
 					_, err := src.get(t.Context())
-					assert.NoError(t, err)
+					assert.NoError(t, err) //nolint:testifylint // not the goroutine of the test
 					assert.LessOrEqual(t, time.Since(began), most)
 					mu.Lock()
 					defer mu.Unlock()
@@ -175,7 +175,7 @@ func TestAWaiterThatGivesUpLeavesTheOthersAlone(t *testing.T) {
 		for range 2 { // who fetches, and who waits for that
 			wg.Go(func() {
 				_, err := src.get(short)
-				assert.ErrorIs(t, err, context.DeadlineExceeded) //nolint:testifylint // not the goroutine of the test
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			})
 		}
 		synctest.Wait()
