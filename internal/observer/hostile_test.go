@@ -1,0 +1,96 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package observer
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+)
+
+// FuzzHostileAnswers observes a CRI server that answers anything about one of its containers, beside one that is in order:
+// that one is told as it is, and of the other nothing is told that has no id, no time or an impossible one.
+func FuzzHostileAnswers(f *testing.F) {
+	f.Add(int64(0), int64(0), int64(0), int32(1), int32(0), "", "Error", 0, uint32(0))
+	f.Add(int64(math.MinInt64), int64(math.MaxInt64), int64(-1), int32(2), int32(-1), "\x00", "OOMKilled", 1<<20, uint32(math.MaxUint32))
+	f.Add(int64(-6795364578871345152), int64(1), int64(253402300800000000), int32(99), int32(math.MinInt32), strings.Repeat("n", 5000), "Unknown", 1, uint32(7))
+	f.Add(time.Now().UnixNano(), time.Now().Add(100*time.Hour).UnixNano(), int64(5), int32(2), int32(255), "name", "Unknown", 3, uint32(1))
+	f.Add(int64(1), int64(0), int64(math.MaxInt64), int32(-1), int32(137), "name", strings.Repeat("r", 1<<20), 0, uint32(0))
+	f.Fuzz(func(t *testing.T, created, started, finished int64, state, exit int32, name, reason string, labels int, attempt uint32) {
+		dir, err := os.MkdirTemp("", "cri") //nolint:usetesting // a test's own directory has too long a name for a socket
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		server, err := crifake.Start(filepath.Join(dir, "c.sock"), crifake.Options{Name: "cri-o", Events: crifake.EventsOn})
+		require.NoError(t, err)
+		t.Cleanup(server.Stop)
+		clean := func(s string) string { return strings.ToValidUTF8(s, "?") } // else the server cannot encode it
+		hostile, sane := server.Fill(2, 1)[0], ""
+		answer := func(item *runtimeapi.Container, status *runtimeapi.ContainerStatus) string {
+			item.CreatedAt, status.CreatedAt, status.StartedAt, status.FinishedAt = created, created, started, finished
+			item.State, status.State = runtimeapi.ContainerState(state), runtimeapi.ContainerState(state)
+			status.ExitCode, status.Reason = exit, clean(reason)
+			item.Metadata = &runtimeapi.ContainerMetadata{Name: clean(name), Attempt: attempt}
+			status.Metadata = item.Metadata
+			item.Labels = map[string]string{clean(name): strings.Repeat("l", min(max(labels, 0), 1<<20))}
+			return ""
+		}
+		sink := &kept{}
+		scaled(t, server.Endpoint(), sink, &counted{}, time.Minute)
+		require.Eventually(t, func() bool { return len(sink.told()) == 2 && server.Subscribers() == 1 }, time.Minute, time.Millisecond)
+
+		require.NoError(t, server.Edit(hostile, answer))
+		item := &runtimeapi.Container{Id: hostile}
+		server.AddItem(item) // twice
+		answer(item, &runtimeapi.ContainerStatus{})
+		item.Id = ""
+		server.AddItem(item)
+		server.Send(&runtimeapi.ContainerEventResponse{ContainerId: hostile, CreatedAt: created, ContainerEventType: runtimeapi.ContainerEventType(state)})
+		server.Send(&runtimeapi.ContainerEventResponse{ContainerEventType: runtimeapi.ContainerEventType(exit)})
+		pod := server.RunPod("shop", "web")
+		sane, err = server.Create(pod, "api", 0)
+		require.NoError(t, err)
+		require.NoError(t, server.Start(sane))
+		require.NoError(t, server.Exit(sane, 3, "Error"))
+		told := func(n int) {
+			require.Eventually(t, func() bool {
+				of := 0
+				for _, what := range sink.told() {
+					if strings.HasPrefix(what, sane) {
+						of++
+					}
+				}
+				return of == n
+			}, 30*time.Second, time.Millisecond, "%v", sink.told())
+		}
+		told(3)
+		require.NoError(t, server.Remove(sane))
+		told(4)
+
+		sink.mu.Lock()
+		defer sink.mu.Unlock()
+		for i := range sink.trs {
+			tr := &sink.trs[i]
+			require.NotEmpty(t, tr.Container.ID)
+			require.NotEmpty(t, record.EventID(tr))
+			require.Less(t, int(tr.Kind), int(container.KindCrashLoopEnded)+1)
+			for _, at := range []time.Time{tr.When, tr.Container.CreatedAt, tr.Run.StartedAt, tr.Run.FinishedAt, tr.Provenance.WindowStart} {
+				require.True(t, at.IsZero() || (at.Year() > 2000 && at.Year() < 2200), "%s at %s", tr.Kind, at)
+			}
+			require.False(t, tr.When.IsZero())
+			require.LessOrEqual(t, len(tr.Run.Reason)+len(tr.Container.Name), 4096)
+		}
+	})
+}
