@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -111,7 +112,7 @@ func start(b *testing.B, dirs []string) *testruntime.Containerd {
 		b.Skip(err)
 	}
 	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, c.Wipe(context.Background())) }) //nolint:usetesting // the benchmark's own has ended by then
+	b.Cleanup(func() { require.NoError(b, c.Wipe(context.Background())) })
 	return c
 }
 
@@ -148,7 +149,7 @@ func latency(b *testing.B, c *testruntime.Containerd) {
 	var ids []string
 	for i := range warm + lives {
 		id, err := driver.Run(b.Context(), pod, testruntime.ContainerSpec{
-			Name: fmt.Sprintf("life-%d", i), Args: []string{"sleepms", fmt.Sprint(lifetime)},
+			Name: fmt.Sprintf("life-%d", i), Args: []string{"sleepms", strconv.Itoa(lifetime)},
 		})
 		require.NoError(b, err)
 		if i >= warm {
@@ -347,5 +348,5 @@ func receive(b *testing.B, c *testruntime.Containerd, stream criobserverreceiver
 	rcv, err := factory.CreateLogs(b.Context(), receivertest.NewNopSettings(factory.Type()), cfg, next)
 	require.NoError(b, err)
 	require.NoError(b, rcv.Start(b.Context(), componenttest.NewNopHost()))
-	return func() { require.NoError(b, rcv.Shutdown(context.Background())) } //nolint:usetesting // it may be called late
+	return func() { require.NoError(b, rcv.Shutdown(context.Background())) }
 }

@@ -37,23 +37,23 @@ const (
 )
 
 // root is the repository.
-func root(t testing.TB) string {
-	t.Helper()
+func root(tb testing.TB) string {
+	tb.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", ".."))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return dir
 }
 
 // binary is the path of a built program; the test is skipped when it was not built.
-func binary(t testing.TB, name string) string {
-	t.Helper()
-	path := filepath.Join(root(t), "build", name)
+func binary(tb testing.TB, name string) string {
+	tb.Helper()
+	path := filepath.Join(root(tb), "build", name)
 	if _, err := os.Stat(path); err != nil {
 		const remedy = "%s is not built: run `make slim build/zastava-backend`, or the tests by `make test`"
 		if os.Getenv("ZASTAVA_TEST_REQUIRE_RUNTIME") == "1" {
-			t.Fatalf(remedy, name)
+			tb.Fatalf(remedy, name)
 		}
-		t.Skipf(remedy, name)
+		tb.Skipf(remedy, name)
 	}
 	return path
 }
@@ -65,21 +65,21 @@ type process struct {
 	log string
 }
 
-func run(t testing.TB, log string, env []string, path string, args ...string) *process {
-	t.Helper()
+func run(tb testing.TB, log string, env []string, path string, args ...string) *process {
+	tb.Helper()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), env...)
-	require.NoError(t, cmd.Start())
-	require.NoError(t, out.Close())
-	p := &process{t: t, cmd: cmd, log: log}
-	t.Cleanup(func() {
+	require.NoError(tb, cmd.Start())
+	require.NoError(tb, out.Close())
+	p := &process{t: tb, cmd: cmd, log: log}
+	tb.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
+		if tb.Failed() {
 			raw, _ := os.ReadFile(log)
-			t.Logf("the end of %s:\n%s", log, tail(raw, 4000))
+			tb.Logf("the end of %s:\n%s", log, tail(raw, 4000))
 		}
 	})
 	return p
@@ -125,19 +125,19 @@ type stack struct {
 }
 
 // newStack starts the backend and prepares the collector.
-func newStack(t testing.TB, endpoint, stream string, extra ...string) *stack {
-	t.Helper()
-	s := &stack{t: t, dir: t.TempDir(), endpoint: endpoint, stream: stream, extra: extra}
-	binary(t, "otelcol-zastava-slim")
-	address := freeAddress(t)
+func newStack(tb testing.TB, endpoint, stream string, extra ...string) *stack {
+	tb.Helper()
+	s := &stack{t: tb, dir: tb.TempDir(), endpoint: endpoint, stream: stream, extra: extra}
+	binary(tb, "otelcol-zastava-slim")
+	address := freeAddress(tb)
 	s.base = "http://" + address
-	s.backend = run(t, filepath.Join(s.dir, "backend.log"), nil, binary(t, "zastava-backend"), "--listen", address, "--db", filepath.Join(s.dir, "backend.db"))
+	s.backend = run(tb, filepath.Join(s.dir, "backend.log"), nil, binary(tb, "zastava-backend"), "--listen", address, "--db", filepath.Join(s.dir, "backend.db"))
 	s.await("the backend", func() bool { return s.status("/readyz") == http.StatusOK })
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(freeAddress(tb))
+	require.NoError(tb, err)
 	s.metrics, err = strconv.Atoi(port)
-	require.NoError(t, err)
-	s.health = freeAddress(t)
+	require.NoError(tb, err)
+	s.health = freeAddress(tb)
 	return s
 }
 
@@ -227,10 +227,10 @@ func (s *stack) events() []backendapi.Event {
 }
 
 // freeAddress is a loopback address that nothing listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
+func freeAddress(tb testing.TB) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer l.Close()
 	return l.Addr().String()
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -227,7 +228,7 @@ func TestScale(t *testing.T) {
 // it: see BenchmarkCycle.
 func BenchmarkTransitions(b *testing.B) {
 	for _, n := range []int{1000, 10000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			host := crihost.Start(b, crihost.Options{Containers: n, PerPod: 3, Events: true})
 			host.Step(aged * n)
 			o := scaled(b, host.Endpoint(), taken{}, &counted{}, time.Hour)

@@ -143,7 +143,7 @@ func (e *engine) runtime(change ...func(*Options)) *Runtime {
 	return r
 }
 
-func listItem(id, state, status string, more string) string {
+func listItem(id, state, status, more string) string {
 	return fmt.Sprintf(`{"Id":%q,"Names":["/web","/other/alias"],"Image":"example.test/web:1","ImageID":%q,"Command":"/web --password %s",
 		"Created":1700000000,"Ports":[],"Labels":{"app":"web","tier.a":"x","secret":%q,"com.docker.compose.project":"shop",
 		"com.docker.compose.service":"web","com.docker.compose.container-number":"2"},"State":%q,"Status":%q%s}`, id, img, canary, canary, state, status, more)
@@ -219,7 +219,7 @@ func TestListOfAllStates(t *testing.T) {
 			require.Len(t, list, 1)
 			assert.Equal(t, want, list[0].State)
 			assert.Equal(t, id1, list[0].ID)
-			assert.EqualValues(t, 1700000000e9, list[0].CreatedAt)
+			assert.Equal(t, int64(1700000000e9), list[0].CreatedAt)
 		})
 	}
 }
@@ -288,37 +288,67 @@ func TestInspect(t *testing.T) {
 		want  container.Snapshot
 	}{
 		{"created", `{"Status":"created","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`, container.Snapshot{State: container.StateCreated}},
-		{"running", `{"Status":"running","Running":true,"Pid":42,"StartedAt":"` + start + `","FinishedAt":"0001-01-01T00:00:00Z"}`,
-			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}}},
-		{"running again", `{"Status":"running","Running":true,"Pid":42,"StartedAt":"` + end + `","FinishedAt":"` + start + `"}`,
-			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(end), FinishedAt: at(start), PID: 42}}},
-		{"paused", `{"Status":"paused","Running":true,"Paused":true,"Pid":42,"StartedAt":"` + start + `"}`,
-			container.Snapshot{State: container.StatePaused, Run: container.Run{StartedAt: at(start), PID: 42}}},
-		{"healthy", `{"Status":"running","Pid":42,"StartedAt":"` + start + `","Health":{"Status":"healthy","Log":[{"Output":"` + canary + `"}]}}`,
-			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}, Health: "healthy"}},
-		{"health without a check", `{"Status":"running","Pid":42,"StartedAt":"` + start + `","Health":{"Status":""}}`,
-			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}}},
-		{"a child OOM-killed", `{"Status":"running","Pid":42,"OOMKilled":true,"StartedAt":"` + start + `"}`,
-			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}, OOM: true}},
-		{"exited", `{"Status":"exited","ExitCode":3,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 3, ExitKnown: true, Reason: "Error"}}},
-		{"completed", `{"Status":"exited","ExitCode":0,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitKnown: true, Reason: "Completed"}}},
-		{"OOM-killed", `{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 137, ExitKnown: true, Reason: "OOMKilled", OOMKilled: true}}},
-		{"restarting", `{"Status":"restarting","Running":true,"Restarting":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}}},
-		{"restarting for the third time", `{"Status":"restarting","ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"},"RestartCount":3,"Ignored":{}`,
-			container.Snapshot{State: container.StateExited, RestartCount: 2, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}}},
-		{"Windows, unsigned", `{"Status":"exited","ExitCode":3221225786,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 3221225786, ExitKnown: true, Reason: "Error"}}},
-		{"Windows, signed", `{"Status":"exited","ExitCode":-1073741510,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 3221225786, ExitKnown: true, Reason: "Error"}}},
-		{"start failed", `{"Status":"created","ExitCode":127,"Error":"exec: ` + canary + `: not found","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{ExitCode: 127, ExitKnown: true, Reason: "StartError"}}},
+		{
+			"running", `{"Status":"running","Running":true,"Pid":42,"StartedAt":"` + start + `","FinishedAt":"0001-01-01T00:00:00Z"}`,
+			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}},
+		},
+		{
+			"running again", `{"Status":"running","Running":true,"Pid":42,"StartedAt":"` + end + `","FinishedAt":"` + start + `"}`,
+			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(end), FinishedAt: at(start), PID: 42}},
+		},
+		{
+			"paused", `{"Status":"paused","Running":true,"Paused":true,"Pid":42,"StartedAt":"` + start + `"}`,
+			container.Snapshot{State: container.StatePaused, Run: container.Run{StartedAt: at(start), PID: 42}},
+		},
+		{
+			"healthy", `{"Status":"running","Pid":42,"StartedAt":"` + start + `","Health":{"Status":"healthy","Log":[{"Output":"` + canary + `"}]}}`,
+			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}, Health: "healthy"},
+		},
+		{
+			"health without a check", `{"Status":"running","Pid":42,"StartedAt":"` + start + `","Health":{"Status":""}}`,
+			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}},
+		},
+		{
+			"a child OOM-killed", `{"Status":"running","Pid":42,"OOMKilled":true,"StartedAt":"` + start + `"}`,
+			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}, OOM: true},
+		},
+		{
+			"exited", `{"Status":"exited","ExitCode":3,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 3, ExitKnown: true, Reason: "Error"}},
+		},
+		{
+			"completed", `{"Status":"exited","ExitCode":0,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitKnown: true, Reason: "Completed"}},
+		},
+		{
+			"OOM-killed", `{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 137, ExitKnown: true, Reason: "OOMKilled", OOMKilled: true}},
+		},
+		{
+			"restarting", `{"Status":"restarting","Running":true,"Restarting":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}},
+		},
+		{
+			"restarting for the third time", `{"Status":"restarting","ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"},"RestartCount":3,"Ignored":{}`,
+			container.Snapshot{State: container.StateExited, RestartCount: 2, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}},
+		},
+		{
+			"Windows, unsigned", `{"Status":"exited","ExitCode":3221225786,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 3221225786, ExitKnown: true, Reason: "Error"}},
+		},
+		{
+			"Windows, signed", `{"Status":"exited","ExitCode":-1073741510,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 3221225786, ExitKnown: true, Reason: "Error"}},
+		},
+		{
+			"start failed", `{"Status":"created","ExitCode":127,"Error":"exec: ` + canary + `: not found","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{ExitCode: 127, ExitKnown: true, Reason: "StartError"}},
+		},
 		{"removed before it ran", `{"Status":"removing","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`, container.Snapshot{State: container.StateCreated}},
-		{"dead", `{"Status":"dead","Dead":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
-			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}}},
+		{
+			"dead", `{"Status":"dead","Dead":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}},
+		},
 		{"1970", `{"Status":"running","Pid":42,"StartedAt":"1970-01-01T00:00:00Z"}`, container.Snapshot{State: container.StateRunning, Run: container.Run{PID: 42}}},
 	}
 	for _, c := range cases {
@@ -405,7 +435,7 @@ func TestCallsKeepTheirDeadline(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	r, err := New(Options{Endpoint: "tcp://" + l.Addr().String(), Timeout: 50 * time.Millisecond})
 	require.NoError(t, err)
-	_, err = r.List(context.Background(), nil) //nolint:usetesting // a deadline of its own is what is tested
+	_, err = r.List(context.Background(), nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "did not answer within 50ms")
 	require.NoError(t, r.Close())

@@ -70,7 +70,7 @@ func (r *Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Not
 func (r *Runtime) ended(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // the end that was asked for
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("follow the events of %s: the engine ended the stream; it is restarting, perhaps", r.endpoint)
 	default:
