@@ -202,7 +202,7 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 		look.Source = container.SourceStream
 	}
 	if k := l.tracker.Known(e.id); l.info.Reruns && l.streaming && k != nil && k.State == container.StateExited && snap.Run.StartedAt.After(k.Run.StartedAt) {
-		look.MissedRuns, look.RunsTold = e.heard.told(l.heardFrom, k.Run.FinishedAt, snap.Run.StartedAt)
+		look.MissedRuns, look.RunsTold = e.heard.told(l.heardFrom, e.endHeard(k.Run.StartedAt), snap.Run.StartedAt)
 		if !look.RunsTold && !k.Run.FinishedAt.Before(l.heardFrom) && l.await(e) {
 			return // the notice of its start is on its way, and those of the runs before
 		}
@@ -213,9 +213,11 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 	case e.started:
 		l.await(e)
 	case l.streaming:
-		// A start that fails has no event: a container that is slow to start is looked at again, ever more seldom.
-		age := look.At.Sub(snap.Container.CreatedAt)
-		l.recheckAfter(e.id, min(max(age, l.opts.RecheckAfterStop), l.opts.ResyncInterval))
+		// A start that fails has no event: a container that is slow to start is looked at again, ever more seldom, until the
+		// lists do that.
+		if age := look.At.Sub(snap.Container.CreatedAt); age < l.opts.ResyncInterval {
+			l.recheckAfter(e.id, max(age, l.opts.RecheckAfterStop))
+		}
 	}
 	c := l.tracker.Observe(snap, look)
 	if !l.take(&c) {
@@ -224,9 +226,7 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 	}
 	e.inventory, e.behind = false, time.Time{}
 	if snap.State != container.StateCreated && snap.State != container.StateUnknown {
-		if e.heard.forget(snap.Run.StartedAt); !l.info.Reruns || !e.dirty {
-			e.heard = nil
-		}
+		e.forget(snap.Run.StartedAt, !l.info.Reruns || !e.dirty)
 	}
 	e.state, e.mark = snap.State, e.summary.Mark
 	if k := l.tracker.Known(e.id); k != nil && k.State == container.StatePaused && snap.State == container.StateRunning {

@@ -788,6 +788,24 @@ func TestAListThatIsOlderThanARemovalBringsNothingBack(t *testing.T) {
 	})
 }
 
+func TestAnIdleObserverWithAStreamOnlyLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		r.create("never started")
+		r.create("runs")
+		r.start("runs")
+		r.create("ended")
+		r.exit("ended", 0, "Completed")
+		b := observe(t, r, r.scripted, nil)
+		pass(5 * time.Minute)
+		r.do(func() { clear(r.inspects); r.lists = 0 })
+		pass(20 * time.Minute)
+		b.stop()
+		assert.Equal(t, 20, r.lists, "one a resync_interval")
+		assert.Empty(t, r.inspects)
+	})
+}
+
 func TestSandboxNoticesAreIgnoredButAContainerIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newStreaming()
