@@ -102,30 +102,50 @@ func (h *heard) told(from, ended, started time.Time) (missed uint32, all bool) {
 	return 0, false
 }
 
-// forget drops what was before the run that began at started.
-func (h *heard) forget(started time.Time) {
+// endHeard gives when the end of the run that began at started was told; zero: it was not. A runtime's own time of an end may be
+// before that of the start (a process that ends at once), and before the notice of the start: only notices are compared with
+// notices.
+func (e *seat) endHeard(started time.Time) time.Time {
+	if e.lastEnd.After(started) {
+		return e.lastEnd
+	}
+	if n := e.heard.end(started, time.Time{}); n != nil {
+		return n.at
+	}
+	return time.Time{}
+}
+
+// forget drops what was before the run that began at started, or everything.
+func (e *seat) forget(started time.Time, all bool) {
+	h := e.heard
 	if h == nil {
 		return
 	}
-	for len(h.ends) > 0 && !h.ends[0].at.After(started) {
+	for len(h.ends) > 0 && (all || !h.ends[0].at.After(started)) {
+		e.lastEnd = h.ends[0].at
 		h.ends = h.ends[1:]
 	}
 	for len(h.starts) > 0 && h.starts[0].Before(started) {
 		h.starts = h.starts[1:]
 	}
+	if all {
+		e.heard = nil
+	}
 }
 
-// newest gives the newest run that was heard of, and how far it got. Its start is the notice's, for lack of the runtime's own.
-func (h *heard) newest() (run container.Run, state container.State) {
+// newest gives the newest run after a moment that was heard of, and how far it got. Its start is the notice's, for lack of the
+// runtime's own.
+func (h *heard) newest(after time.Time) (run container.Run, state container.State) {
 	state = container.StateCreated
 	if h == nil {
 		return run, state
 	}
-	if len(h.ends) > 0 {
-		state, run = container.StateExited, h.ends[len(h.ends)-1].of(run)
+	if n := len(h.ends); n > 0 && h.ends[n-1].at.After(after) {
+		state, run = container.StateExited, h.ends[n-1].of(run)
 	}
 	for _, at := range h.starts {
 		switch {
+		case !at.After(after): // of a run that is known
 		case !at.After(run.FinishedAt), state == container.StateCreated:
 			run.StartedAt = at
 		default: // began after the newest end that was heard
@@ -178,15 +198,18 @@ func (l *loop) lastWords(e *seat, look tracker.Look) bool {
 			return true // its end was not heard
 		}
 	}
-	run, state := e.heard.newest()
-	if state == container.StateCreated {
+	var known time.Time
+	if k != nil && !k.Run.StartedAt.IsZero() {
+		if known = e.endHeard(k.Run.StartedAt); known.IsZero() {
+			return true // all that was heard is of the known run
+		}
+	}
+	run, state := e.heard.newest(known)
+	if state == container.StateCreated || (k != nil && k.State == container.StateExited && run.StartedAt.IsZero()) {
 		return true
 	}
 	snap := &container.Snapshot{Container: e.container, State: state, Run: run}
 	if k != nil {
-		if known := later(k.Run.StartedAt, k.Run.FinishedAt); !known.IsZero() && !run.StartedAt.After(known) {
-			return true
-		}
 		snap.Container, snap.RestartCount = k.Container, k.RestartCount
 	}
 	look.Source = container.SourceStream
@@ -223,11 +246,4 @@ func (l *loop) heardOf(e *seat) *container.Container {
 // goesOn tells that the known run is not known to have ended.
 func goesOn(k *tracker.Known) bool {
 	return !k.Run.StartedAt.IsZero() && (k.State == container.StateRunning || k.State == container.StatePaused)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -202,7 +202,7 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 		look.Source = container.SourceStream
 	}
 	if k := l.tracker.Known(e.id); l.info.Reruns && l.streaming && k != nil && k.State == container.StateExited && snap.Run.StartedAt.After(k.Run.StartedAt) {
-		look.MissedRuns, look.RunsTold = e.heard.told(l.heardFrom, k.Run.FinishedAt, snap.Run.StartedAt)
+		look.MissedRuns, look.RunsTold = e.heard.told(l.heardFrom, e.endHeard(k.Run.StartedAt), snap.Run.StartedAt)
 		if !look.RunsTold && !k.Run.FinishedAt.Before(l.heardFrom) && l.await(e) {
 			return // the notice of its start is on its way, and those of the runs before
 		}
@@ -226,9 +226,7 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 	}
 	e.inventory, e.behind = false, time.Time{}
 	if snap.State != container.StateCreated && snap.State != container.StateUnknown {
-		if e.heard.forget(snap.Run.StartedAt); !l.info.Reruns || !e.dirty {
-			e.heard = nil
-		}
+		e.forget(snap.Run.StartedAt, !l.info.Reruns || !e.dirty)
 	}
 	e.state, e.mark = snap.State, e.summary.Mark
 	if k := l.tracker.Known(e.id); k != nil && k.State == container.StatePaused && snap.State == container.StateRunning {
