@@ -28,7 +28,7 @@ LDFLAGS       := -s -w
 RACE := $(if $(shell command -v $(or $(CC),gcc) 2>/dev/null),-race)
 
 # What the binaries are compiled from. Folders are in the list because their times change when a file comes or goes.
-SOURCES := go.mod go.sum $(shell find cmd exporter internal receiver \
+SOURCES := go.mod go.sum $(shell find cmd exporter extension internal receiver \
 	-path internal/tools -prune -o \( -type d -o -type f ! -name '*_test.go' \) -print 2>/dev/null)
 
 ##@ Use
@@ -72,7 +72,7 @@ runtimes: $(RUNTIMES)/containerd17/containerd $(RUNTIMES)/containerd2/containerd
 .PHONY: bench
 bench: ## Every benchmark of the repository, to the terminal (BENCH=regexp, BENCH_FLAGS=)
 	$(GO) test -run='^$$' -bench='$(or $(BENCH),.)' -benchmem -timeout 60m $(BENCH_FLAGS) \
-		$$(grep -rl --include='*_test.go' '^func Benchmark' cmd exporter internal receiver | xargs -n1 dirname | sort -u | sed 's|^|./|')
+		$$(grep -rl --include='*_test.go' '^func Benchmark' cmd exporter extension internal receiver | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 .PHONY: validate
 validate: build/otelcol-zastava ## Every collector configuration of the repository, documentation included, against the full distribution
@@ -97,7 +97,7 @@ tidy-check: ## Fail when go.mod or go.sum is not what go mod tidy would write
 generate: $(TOOLS)/mdatagen $(TOOLS)/goimports ## Code and documentation from each metadata.yaml
 	PATH="$(ROOT)/$(TOOLS):$$PATH" $(GO) generate ./...
 	# mdatagen 0.159 forgets the import of filter in components that have events and no metrics; goimports adds it.
-	find cmd exporter internal receiver -name 'generated_*.go' -print0 2>/dev/null | xargs -0r $(TOOLS)/goimports -w
+	find cmd exporter extension internal receiver -name 'generated_*.go' -print0 2>/dev/null | xargs -0r $(TOOLS)/goimports -w
 
 .PHONY: fmt
 fmt: $(TOOLS)/gofumpt $(TOOLS)/goimports ## Format all Go code
