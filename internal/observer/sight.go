@@ -97,6 +97,20 @@ func (l *loop) punctual(ctx context.Context, notices []runtime.Notice) {
 	}
 }
 
+// brief tells that what notices told of was gone so soon that a container may have been taken for a sandbox, because nothing
+// was found when it was looked for. Sandboxes that the runtime has shown have no notices, and others are seldom so brief.
+func (e *seat) brief() bool {
+	h := e.heard
+	return h != nil && !h.created.IsZero() && h.deleted.Sub(h.created) < 2*tardy
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // seenUntil is the last moment until which nothing was missed: what a checkpoint may say was seen.
 func (l *loop) seenUntil() time.Time {
 	if from := l.missing.from; !from.IsZero() && from.Before(l.lastList) {

@@ -215,3 +215,28 @@ func TestASandboxThatIsMadeDuringAListIsNoGap(t *testing.T) {
 		assert.Empty(t, b.sink.gaps)
 	})
 }
+
+func TestABriefContainerWhoseRemovalIsReadAfterItWasGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		lived time.Duration
+		gaps  int
+	}{"a container, as likely as not": {300 * time.Millisecond, 1}, "a sandbox": {10 * time.Second, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newStreaming()
+				b := observe(t, r, r.scripted, nil)
+				pass(10 * time.Second)
+				came := time.Now()
+				r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeCreated, At: came})
+				pass(max(c.lived, 900*time.Millisecond)) // looked for in vain; the next notice is read late, but not too late
+				r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeDeleted, At: came.Add(c.lived)})
+				pass(2 * time.Minute)
+				b.stop()
+				require.Len(t, b.sink.gaps, c.gaps)
+				for _, g := range b.sink.gaps {
+					assert.True(t, covers(g, came, came.Add(c.lived)))
+				}
+			})
+		})
+	}
+}

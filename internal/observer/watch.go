@@ -108,6 +108,7 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		l.entries[n.ID] = e
 	}
 	now := time.Now()
+	stranger := e.foreign && e.container == nil
 	e.seenAt, e.foreign, e.awaiting = now, false, 0
 	if n.Kind == runtime.NoticeStarted {
 		e.pid, e.askedPID = n.PID, false
@@ -129,6 +130,9 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		return
 	case n.Kind == runtime.NoticeDeleted:
 		e.seenAt = time.Time{}
+		if stranger && e.brief() {
+			e.behind = earlier(l.lastList, e.heard.created)
+		}
 		if !e.busy {
 			l.gone(e, look)
 			return
