@@ -164,6 +164,8 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 		return // it was removed meanwhile
 	}
 	switch {
+	case errors.Is(r.err, runtime.ErrNotFound) && l.info.Reruns && l.streaming && (e.heard == nil || e.heard.deleted.IsZero()) && l.await(e):
+		// The notices of its end and of its removal are on their way.
 	case errors.Is(r.err, runtime.ErrNotFound):
 		l.gone(e, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e)})
 	case r.err != nil:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ const (
 	streamRetry    = 10 * time.Minute // how long a runtime without a stream is left alone
 	clockCheck     = 5 * time.Second  // between two looks at whether the clock jumped
 	clockTolerance = 2 * time.Second  // a wall clock that moved more than this against the monotonic one has jumped
+	lateNotice     = time.Minute      // how long notices of a container that is gone are expected
 	unseenPeriods  = 3                // lists that may fail in a row before something may have been missed
 )
 
@@ -55,10 +57,11 @@ type loop struct {
 	inFlight   int
 	ready      []*seat // inspects that wait for one of InspectsAtOnce
 	streaming  bool
-	streamUp   time.Time    // when the stream that stands came up
-	heardFrom  time.Time    // since when the stream told of everything
-	missing    interruption // what may have been missed and is not told yet
-	lost       int          // seats of containers that are gone and could not be handed on yet
+	streamUp   time.Time            // when the stream that stands came up
+	heardFrom  time.Time            // since when the stream told of everything
+	left       map[string]time.Time // when a container was forgotten of which a late notice may still come
+	missing    interruption         // what may have been missed and is not told yet
+	lost       int                  // seats of containers that are gone and could not be handed on yet
 	folded     int
 	foldedFrom time.Time
 	foldedFor  string         // the cause
@@ -109,7 +112,7 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 	l := &loop{
 		Observer: o, rt: rt, info: info, tracker: tr,
 		entries: map[string]*seat{}, departed: map[string]struct{}{}, lanes: map[string][]*seat{},
-		lists: make(chan listed), describe: make(chan described), inspects: make(chan inspected), streams: make(chan streamState),
+		lists: make(chan listed), describe: make(chan described), inspects: make(chan inspected), streams: make(chan streamState), left: map[string]time.Time{},
 		first: true, source: container.SourceInventory, lastList: seen, lastSight: seen, pace: newBackoff(o.opts.Backoff),
 		tick: time.NewTimer(0), recheck: time.NewTimer(time.Hour),
 	}
@@ -256,6 +259,7 @@ func (l *loop) takeList(ctx context.Context, r listed) {
 	l.source = container.SourceList
 	l.unfold()
 	clear(l.departed)
+	maps.DeleteFunc(l.left, func(_ string, at time.Time) bool { return r.began.Sub(at) > lateNotice })
 	clear(r.summaries) // the items are large and not needed any more
 	l.spare = r.summaries
 	l.schedule(ctx, l.period())
@@ -469,6 +473,9 @@ func (l *loop) leave(e *seat) {
 	}
 	if l.listing {
 		l.departed[e.id] = struct{}{}
+	}
+	if l.info.Reruns && l.streaming && len(l.left) < l.opts.MailboxCapacity {
+		l.left[e.id] = time.Now()
 	}
 }
 

@@ -309,3 +309,23 @@ func TestReplayIsNotLate(t *testing.T) {
 		assert.Equal(t, []string{"created"}, b.life())
 	})
 }
+
+func TestProcessThatEndsBeforeItsStartIsTold(t *testing.T) {
+	// As seen on a busy machine: the engine's end is before its start, and the notices come long after both.
+	rerun(t, 0, func(r *rerunning) {
+		r.born("a")
+		r.do(func() {
+			s := r.containers["a"]
+			s.State = container.StateExited
+			s.Run = container.Run{StartedAt: time.Now(), FinishedAt: time.Now().Add(-3 * time.Millisecond), ExitCode: 2, ExitKnown: true, Reason: "Error"}
+			r.containers["a"] = s
+		})
+		time.Sleep(140 * time.Millisecond)
+		at := time.Now()
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: at, Name: "a"})
+		r.remove("a")
+		time.Sleep(400 * time.Millisecond)
+		r.tell("a", runtime.NoticeExited, 2)
+		r.tell("a", runtime.NoticeDeleted, 0)
+	}, "created", "started", "stopped 2 known=true", "removed")
+}

@@ -104,6 +104,9 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		if n.Kind == runtime.NoticeDeleted {
 			return // it was known to nobody: a sandbox, or removed before the first look
 		}
+		if _, late := l.left[n.ID]; late {
+			return // where one id has many runs, it is not used again once it is removed
+		}
 		e = &seat{id: n.ID}
 		l.entries[n.ID] = e
 	}
