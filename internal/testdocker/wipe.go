@@ -228,7 +228,7 @@ func unmountBelow(dir string) error {
 func thaw(dir string) error {
 	var failed []error
 	for _, root := range cgroupDirs(dir) {
-		_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 			value, ok := map[string]string{"freezer.state": "THAWED", "cgroup.freeze": "0"}[filepath.Base(path)]
 			if err != nil || !ok {
 				return nil //nolint:nilerr // it went away

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/glob"
@@ -61,6 +62,7 @@ type Runtime struct {
 	memory    memory
 	images    imageCache
 	replay    replay
+	streams   atomic.Uint64 // event streams that the engine agreed to
 }
 
 var (
@@ -101,6 +103,12 @@ func New(o Options) (*Runtime, error) {
 		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
 		client.WithHost(ep),
 		client.WithScheme(scheme),
+		client.WithHTTPResponseHook(func(answer *http.Response) {
+			// The client's Events returns alike whether the engine agreed or the error is still to come.
+			if answer.StatusCode == http.StatusOK && strings.HasSuffix(answer.Request.URL.Path, "/events") {
+				r.streams.Add(1)
+			}
+		}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the connection to %s: %w", ep, err)

@@ -41,6 +41,7 @@ var actions = []string{
 func (r *Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Notice)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	since, subscribed := r.replay.since(time.Now())
+	agreed := r.streams.Load()
 	filters := make(client.Filters).Add("type", "container")
 	if !r.memory.isPodman() { // which has other words for some, and knows no prefixes
 		filters.Add("event", actions...)
@@ -51,12 +52,10 @@ func (r *Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Not
 		for range stream.Err { // closed when the client's own goroutine has ended
 		}
 	}()
-	select {
-	case err := <-stream.Err:
-		return r.ended(ctx, err)
-	default:
-		ready()
+	if r.streams.Load() == agreed {
+		return r.ended(ctx, <-stream.Err)
 	}
+	ready()
 	for {
 		select {
 		case m := <-stream.Messages:

@@ -1,0 +1,241 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+)
+
+// event is a message as the engine writes it, with a secret among the labels that are mixed into its attributes.
+func event(action string, nano int64, attributes string) string {
+	if attributes != "" {
+		attributes = "," + attributes
+	}
+	return fmt.Sprintf(`{"status":%q,"id":%q,"from":"example.test/web:1","Type":"container","Action":%q,"Actor":{"ID":%q,"Attributes":{"name":"web",`+
+		`"image":"example.test/web:1","token":%q%s}},"scope":"local","time":%d,"timeNano":%d}`, action, id1, action, id1, canary, attributes, nano/1e9, nano)
+}
+
+// watched runs a Watch until n notices were posted, and gives them.
+func watched(t *testing.T, r *Runtime, n int) []runtime.Notice {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	var got []runtime.Notice
+	ready := false
+	require.NoError(t, r.Watch(ctx, func() { ready = true }, func(m runtime.Notice) {
+		mu.Lock()
+		defer mu.Unlock()
+		if got = append(got, m); len(got) == n {
+			cancel()
+		}
+	}))
+	assert.True(t, ready)
+	assertNoCanary(t, got)
+	return got
+}
+
+func TestNotices(t *testing.T) {
+	at := time.Now().Add(time.Hour).UTC() // after the subscription
+	cases := []struct {
+		action, attributes string
+		want               runtime.Notice
+	}{
+		{"create", "", runtime.Notice{Kind: runtime.NoticeCreated}},
+		{"start", "", runtime.Notice{Kind: runtime.NoticeStarted}},
+		{"die", `"exitCode":"137"`, runtime.Notice{Kind: runtime.NoticeExited, ExitCode: 137}},
+		{"die", `"exitCode":"3221225786"`, runtime.Notice{Kind: runtime.NoticeExited, ExitCode: 3221225786}},
+		{"die", `"exitCode":"-1073741510"`, runtime.Notice{Kind: runtime.NoticeExited, ExitCode: 3221225786}},
+		{"die", `"exitCode":"` + canary + `"`, runtime.Notice{Kind: runtime.NoticeChanged}},
+		{"die", "", runtime.Notice{Kind: runtime.NoticeChanged}},
+		{"died", `"containerExitCode":"3"`, runtime.Notice{Kind: runtime.NoticeExited, ExitCode: 3}},
+		{"oom", "", runtime.Notice{Kind: runtime.NoticeOOM}},
+		{"pause", "", runtime.Notice{Kind: runtime.NoticePaused}},
+		{"unpause", "", runtime.Notice{Kind: runtime.NoticeResumed}},
+		{"destroy", "", runtime.Notice{Kind: runtime.NoticeDeleted}},
+		{"remove", "", runtime.Notice{Kind: runtime.NoticeDeleted}},
+		{"rename", `"oldName":"/x"`, runtime.Notice{Kind: runtime.NoticeChanged}},
+		{"health_status: unhealthy", "", runtime.Notice{Kind: runtime.NoticeHealth, Health: "unhealthy"}},
+		{"health_status: " + canary, "", runtime.Notice{Kind: runtime.NoticeChanged}},
+	}
+	for _, c := range cases {
+		t.Run(c.action+" "+c.attributes, func(t *testing.T) {
+			e := newEngine(t)
+			e.events = []string{event(c.action, at.UnixNano(), c.attributes)}
+			c.want.ID, c.want.At, c.want.Name, c.want.Image = id1, at.Round(0), "web", "example.test/web:1"
+			assert.Equal(t, []runtime.Notice{c.want}, watched(t, e.runtime(), 1))
+		})
+	}
+}
+
+func TestWhatIsNoNoticeIsLeftOut(t *testing.T) {
+	nano := time.Now().Add(time.Hour).UnixNano()
+	e := newEngine(t)
+	for i, action := range []string{"exec_create: sh -c " + canary, "exec_start: sh -c " + canary, "exec_die", "attach", "top", "stop", "init", "cleanup", canary} {
+		e.events = append(e.events, event(action, nano+int64(i), ""))
+	}
+	e.events = append(e.events,
+		`{"Type":"network","Action":"connect","Actor":{"ID":"`+id2+`"},"timeNano":1}`,
+		`{"Type":"container","Action":"start","Actor":{"ID":"../../version"},"timeNano":2}`,
+		strings.ReplaceAll(event("start", nano+100, `"io.kubernetes.docker.type":"podsandbox"`), id1, id2),
+		event("pause", nano+200, ""))
+	got := watched(t, e.runtime(), 1)
+	require.Len(t, got, 1)
+	assert.Equal(t, runtime.NoticePaused, got[0].Kind)
+}
+
+func TestSignalThatWasSentOnRequest(t *testing.T) {
+	nano := time.Now().Add(time.Hour).UnixNano()
+	cases := []struct {
+		name, signal, code, want string
+	}{
+		{"stopped in time", "15", "0", "SIGTERM"},
+		{"killed", "9", "137", "SIGKILL"},
+		{"a reload that it survived", "1", "3", ""},
+		{"a reload that it did not", "1", "129", "SIGHUP"},
+		{"no number", canary, "137", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEngine(t)
+			e.events = []string{
+				event("start", nano, ""), event("kill", nano+1, `"signal":"`+c.signal+`"`), event("die", nano+2, `"exitCode":"`+c.code+`"`),
+				event("start", nano+3, ""), event("die", nano+4, `"exitCode":"1"`),
+			}
+			got := watched(t, e.runtime(), 4)
+			require.Len(t, got, 4, "a signal by itself is no notice")
+			assert.Equal(t, c.want, got[1].StopSignal)
+			assert.Empty(t, got[3].StopSignal, "it was of the run before")
+		})
+	}
+}
+
+func TestSubscription(t *testing.T) {
+	e := newEngine(t)
+	nano := time.Now().UnixNano()
+	e.events = []string{event("start", nano, ""), event("die", nano+5, `"exitCode":"1"`)}
+	r := e.runtime()
+	first := watched(t, r, 2)
+	assert.Len(t, first, 2)
+	heard := r.replay.last
+	assert.False(t, heard.Before(time.Unix(0, nano+5)))
+
+	e.mu.Lock() // the engine replays, and has one more
+	e.events = append(e.events, event("destroy", nano+10, ""))
+	e.mu.Unlock()
+	again := watched(t, r, 1)
+	require.Len(t, again, 1)
+	assert.Equal(t, runtime.NoticeDeleted, again[0].Kind)
+	assert.True(t, again[0].Replayed)
+
+	query, err := url.ParseQuery(e.queries[1])
+	require.NoError(t, err)
+	since := heard.Add(-overlap)
+	assert.Equal(t, fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()), query.Get("since"))
+	var filters map[string]map[string]bool
+	require.NoError(t, json.Unmarshal([]byte(query.Get("filters")), &filters))
+	assert.True(t, filters["type"]["container"])
+	assert.True(t, filters["event"]["die"])
+	assert.False(t, filters["event"]["exec_start"], "command lines are not even sent")
+}
+
+func TestEveryEndOfTheStreamIsAnError(t *testing.T) {
+	e := newEngine(t)
+	close(e.hangUp)
+	err := e.runtime().Watch(t.Context(), func() {}, func(runtime.Notice) {})
+	require.ErrorContains(t, err, "the engine ended the stream")
+
+	broken := newEngine(t)
+	broken.events = []string{`{"Type":`}
+	close(broken.hangUp)
+	require.Error(t, broken.runtime().Watch(t.Context(), func() {}, func(runtime.Notice) {}))
+
+	gone, err := New(Options{Endpoint: "unix:///nonexistent/docker.sock"})
+	require.NoError(t, err)
+	require.ErrorContains(t, gone.Watch(t.Context(), func() { t.Error("not ready") }, func(runtime.Notice) {}), "there is no such socket")
+}
+
+func TestReplayIsBounded(t *testing.T) {
+	var r replay
+	for i := range 5 * maxReplayed {
+		assert.True(t, r.fresh(int64(i+1), id1, "start"))
+		assert.False(t, r.fresh(int64(i+1), id1, "start"))
+	}
+	assert.Len(t, r.seen, maxReplayed)
+	assert.Len(t, r.order, maxReplayed)
+	assert.True(t, r.fresh(1, id1, "start"), "forgotten by now")
+}
+
+func TestOOMKillOfAChildIsRemembered(t *testing.T) {
+	e := newEngine(t)
+	started := time.Date(2023, 11, 14, 22, 13, 21, 0, time.UTC)
+	e.events = []string{event("oom", started.Add(time.Minute).UnixNano(), "")}
+	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","Pid":42,"StartedAt":"2023-11-14T22:13:21Z"}`))
+	r := e.runtime()
+	got, err := r.Inspect(t.Context(), &container.Container{ID: id1})
+	require.NoError(t, err)
+	assert.False(t, got.OOM)
+	watched(t, r, 1)
+	got, err = r.Inspect(t.Context(), &container.Container{ID: id1})
+	require.NoError(t, err)
+	assert.True(t, got.OOM, "20.10 tells it by an event only")
+}
+
+func FuzzEvents(f *testing.F) {
+	f.Add([]byte(event("die", 1700000000e9, `"exitCode":"1"`)))
+	f.Add([]byte(event("exec_start: "+canary, 1700000000e9, "")))
+	f.Add([]byte(`{"Action":"health_status: ` + canary + `","Actor":{"ID":"x"},"timeNano":-1}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var m events.Message
+		if json.Unmarshal(raw, &m) != nil {
+			return
+		}
+		var r Runtime
+		r.memory.init()
+		r.take(&m, time.Now(), func(n runtime.Notice) {
+			if !validID(n.ID) || len(n.Name) > 3*maxText || len(n.Image) > 3*maxText || (n.Health != "" && verdict(n.Health) == "") {
+				t.Fatalf("%+v", n)
+			}
+			if !n.At.IsZero() && (n.At.Before(earliest) || n.At.After(latest)) {
+				t.Fatalf("a time that no engine tells: %v", n.At)
+			}
+		})
+	})
+}
+
+func FuzzInspect(f *testing.F) {
+	f.Add([]byte(inspection(id1, `{"Status":"exited","ExitCode":-1073741510,"StartedAt":"2023-11-14T22:13:21.5Z","FinishedAt":"2023-11-14T22:14:00Z"}`)))
+	f.Add([]byte(inspection(id1, `{"Status":"created","ExitCode":127,"Error":"`+canary+`"}`)))
+	f.Add([]byte(`{"State":{"Status":"running","Health":{"Status":"` + canary + `"}}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var in api.InspectResponse
+		if json.Unmarshal(raw, &in) != nil {
+			return
+		}
+		s := snapshot(&container.Container{ID: id1}, &in)
+		if s.Container == nil || s.State > container.StateExited || verdict(s.Health) != s.Health {
+			t.Fatalf("%+v", s)
+		}
+		for _, at := range []time.Time{s.Run.StartedAt, s.Run.FinishedAt, s.Container.CreatedAt} {
+			if !at.IsZero() && (at.Before(earliest) || at.After(latest)) {
+				t.Fatalf("a time that no engine tells: %v", at)
+			}
+		}
+	})
+}
