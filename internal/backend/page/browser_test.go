@@ -47,7 +47,7 @@ func TestThePageInABrowser(t *testing.T) {
 		s.put(second.Started(1))
 		b.Until(`(` + stateOf + `)("second") === "running"`)
 		b.Until(`document.querySelector(".feed li").innerText.includes("second started")`)
-		assert.Equal(t, "2", testbrowser.Ask[string](b, `document.querySelector(".tiles b").textContent`))
+		b.Until(`document.querySelector(".tiles b").textContent === "2"`)
 	})
 	t.Run("the keyboard reaches the rows and keeps its place", func(t *testing.T) {
 		testbrowser.Ask[bool](b, `(document.activeElement.blur(), true)`)
