@@ -457,3 +457,15 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestGapsThatBeginWithOneListHaveTheirOwnIDs(t *testing.T) {
+	first := sampleGap()
+	second := *first
+	second.To = first.To.Add(time.Second)
+	assert.NotEqual(t, GapID("node-a", first), GapID("node-a", &second))
+	again := *first
+	assert.Equal(t, GapID("node-a", first), GapID("node-a", &again))
+	unknown := *first
+	unknown.From = time.Time{}
+	assert.NotEqual(t, GapID("node-a", first), GapID("node-a", &unknown))
+}

@@ -4,6 +4,8 @@
 package record
 
 import (
+	"strconv"
+
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/container"
 )
@@ -73,12 +75,12 @@ func EventID(t *container.Transition) string {
 }
 
 // GapID gives the id of a gap. A gap has no container: node, the runtime's configured name and the cause take its place,
-// so that two runtimes of one node, or two causes in one stretch of time, do not share an id. Where nobody knows when
-// the gap began, its end identifies it.
+// so that two runtimes of one node, or two causes in one stretch of time, do not share an id. Its end counts as well as its
+// beginning: several gaps can begin with the same list.
 func GapID(node string, g *container.Gap) string {
-	key := g.From
-	if key.IsZero() {
-		key = g.To
+	what := node + "/" + g.Runtime + "/" + g.Cause
+	if !g.From.IsZero() {
+		what += "/" + strconv.FormatInt(g.From.UnixNano(), 10)
 	}
-	return backendapi.EventID(g.Engine, node+"/"+g.Runtime+"/"+g.Cause, backendapi.KindObserverGap, key, 0)
+	return backendapi.EventID(g.Engine, what, backendapi.KindObserverGap, g.To, 0)
 }
