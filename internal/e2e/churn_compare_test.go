@@ -92,6 +92,11 @@ func (c chronicle) judge(events []backendapi.Event) verdict {
 		v.lies = append(v.lies, fmt.Sprintf("container %s was never made, and has %d events, such as %s", id, len(events), events[0].Kind))
 	}
 	slices.Sort(v.lies)
+	if len(v.lies) > 0 {
+		for _, g := range gaps {
+			v.lies = append(v.lies, fmt.Sprintf("(a gap was told from %s to %s)", clock(g.from), clock(g.to)))
+		}
+	}
 	return v
 }
 
