@@ -305,6 +305,9 @@ func (c *Containerd) freeze(frozen bool, by syscall.Signal) error {
 		return fmt.Errorf("send %s to containerd: %w", by, err)
 	}
 	d.frozen = frozen
+	if frozen {
+		return awaitStopped(d.cmd.Process.Pid)
+	}
 	return nil
 }
 
@@ -315,4 +318,29 @@ func (c *Containerd) Restart(ctx context.Context) error {
 		return err
 	}
 	return c.launch(ctx)
+}
+
+// awaitStopped waits until the kernel has stopped every thread of a process: until then some of them still answer.
+func awaitStopped(pid int) error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			return err
+		}
+		stopped := len(stats) > 0
+		for _, stat := range stats {
+			raw, err := os.ReadFile(stat)
+			if err != nil {
+				continue // the thread has ended
+			}
+			_, state, _ := strings.Cut(string(raw), ") ")
+			stopped = stopped && strings.HasPrefix(state, "T")
+		}
+		if stopped {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("containerd (process %d) did not stop within 10 s of SIGSTOP", pid)
+		}
+	}
 }
