@@ -115,7 +115,7 @@ func (e *seat) endHeard(started time.Time) time.Time {
 	return time.Time{}
 }
 
-// forget drops what was before the run that began at started, or everything.
+// forget drops what was before the run that began at started, or everything but a removal, which no look shows.
 func (e *seat) forget(started time.Time, all bool) {
 	h := e.heard
 	if h == nil {
@@ -128,8 +128,11 @@ func (e *seat) forget(started time.Time, all bool) {
 	for len(h.starts) > 0 && h.starts[0].Before(started) {
 		h.starts = h.starts[1:]
 	}
-	if all {
+	switch {
+	case all && h.deleted.IsZero():
 		e.heard = nil
+	case all:
+		e.heard = &heard{deleted: h.deleted, name: h.name, image: h.image}
 	}
 }
 

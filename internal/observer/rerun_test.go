@@ -329,3 +329,34 @@ func TestProcessThatEndsBeforeItsStartIsTold(t *testing.T) {
 		r.tell("a", runtime.NoticeDeleted, 0)
 	}, "created", "started", "stopped 2 known=true", "removed")
 }
+
+// onceRun is a runtime as CRI's, where an id has one run.
+type onceRun struct{ *rerunning }
+
+func (onceRun) Info(context.Context) (runtime.Info, error) {
+	return runtime.Info{Engine: "scripted", Version: "1"}, nil
+}
+
+func TestRemovalHeardWhileItIsLookedAtKeepsItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRerunning()
+		r.inspectTakes = 100 * time.Millisecond
+		b := observe(t, onceRun{r}, r.scripted, nil)
+		pass(time.Second)
+		r.born("a")
+		r.run("a", false)
+		pass(time.Second)
+		r.die("a", 1)
+		pass(time.Second * 3)
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) // a look begins, which shows it
+		pass(10 * time.Millisecond)
+		r.remove("a")
+		removed := time.Now()
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: removed})
+		pass(3 * time.Second)
+		b.stop()
+		require.Equal(t, []string{"a created", "a started", "a stopped", "a removed"}, b.sink.told())
+		assert.Equal(t, removed, b.sink.trs[3].When)
+		assert.Equal(t, container.PrecisionExact, b.sink.trs[3].Provenance.Precision)
+	})
+}
