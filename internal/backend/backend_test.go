@@ -213,13 +213,22 @@ func mustJSON(tb testing.TB, v any) []byte {
 
 func TestRepeatedBatches(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
-	b := backendtest.Batch(l.Started(1))
-	require.Equal(t, 202, a.post(b).StatusCode)
+	known := backendtest.NewLife(1).Started(1)
+	a.put(known)
+	conflict := backendtest.NewLife(2).Started(1)
+	conflict.EventID = known.EventID
+	b := backendtest.Batch(l.Started(1), conflict)
+	first := a.post(b)
+	require.Equal(t, 202, first.StatusCode)
+	assert.Contains(t, string(first.body), `"rejected"`)
 	got := a.post(b)
-	assert.Equal(t, 409, got.StatusCode)
-	assert.Contains(t, got.problem(t).Type, "#batch-done")
+	assert.Equal(t, 202, got.StatusCode)
+	assert.Equal(t, string(first.body), string(got.body), "a client that lost the answer gets it again")
+	text := string(a.get("/metrics").body)
+	assert.Contains(t, text, `zastava_backend_events_total{outcome="accepted"} 2`, "counted once")
+	assert.Contains(t, text, `zastava_backend_events_total{outcome="duplicate"} 2`)
 
-	got = a.post(backendtest.RandomBatchID(b))
+	got = a.post(backendtest.RandomBatchID(backendtest.Batch(l.Started(1))))
 	assert.Equal(t, 202, got.StatusCode)
 	assert.JSONEq(t, `{"accepted":0,"duplicates":1}`, string(got.body))
 

@@ -62,7 +62,7 @@ func (b *Backend) postEvents(w http.ResponseWriter, r *http.Request) {
 
 func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant string, batch *wire.Batch) {
 	begun := time.Now()
-	result, err := b.store.Ingest(r.Context(), tenant, batch.ID, batch.Records)
+	result, repeated, err := b.store.Ingest(r.Context(), tenant, batch.ID, batch.Records)
 	switch {
 	case err == nil:
 	case errors.Is(err, store.ErrBatchDone):
@@ -87,9 +87,13 @@ func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant stri
 	if b.failing.Swap(false) {
 		b.log.Info("Batches can be stored again")
 	}
-	b.metrics.events.WithLabelValues("accepted").Add(float64(result.Accepted))
-	b.metrics.events.WithLabelValues("duplicate").Add(float64(result.Duplicates))
-	b.metrics.events.WithLabelValues("rejected").Add(float64(len(result.Rejected)))
+	if repeated { // the answer of then, which was counted then
+		b.metrics.events.WithLabelValues("duplicate").Add(float64(len(batch.Records)))
+	} else {
+		b.metrics.events.WithLabelValues("accepted").Add(float64(result.Accepted))
+		b.metrics.events.WithLabelValues("duplicate").Add(float64(result.Duplicates))
+		b.metrics.events.WithLabelValues("rejected").Add(float64(len(result.Rejected)))
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
 	_ = json.NewEncoder(w).Encode(result) //nolint:errchkjson // the batch is stored; a client that is gone sends it again

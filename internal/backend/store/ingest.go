@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -23,7 +24,7 @@ type Record struct {
 }
 
 var (
-	// ErrBatchDone says that a batch of this id and content was stored before.
+	// ErrBatchDone says that a batch of this id and content was stored before, by a release that kept no answers.
 	ErrBatchDone = errors.New("this batch was stored before")
 	// ErrBatchReused says that the batch id was used before for other events.
 	ErrBatchReused = errors.New("this batch id was used before for other events")
@@ -33,15 +34,18 @@ var (
 const CodeIDConflict = "id_conflict"
 
 // Ingest stores a batch of tenant's events and what follows from them in one transaction, which is on disk when it
-// returns. Errors: ErrBatchDone, ErrBatchReused, or that the database failed.
+// returns. A batch that was stored before changes nothing and gets the answer of then: a client that lost it learns all
+// the same which events were rejected. Errors: ErrBatchDone, ErrBatchReused, or that the database failed.
 //
 // The content of a batch is its event ids and revisions, in order. What else two sights of one event differ in (who saw
 // it, when) is not another content: an observer that starts anew may well see the same things and batch them alike.
-func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Record) (backendapi.IngestResponse, error) {
-	var out backendapi.IngestResponse
-	err := s.inTransaction(ctx, func(ctx context.Context, st *statements) error {
-		in := ingestion{statements: st, tenant: tenant, batchID: batchID, now: s.now().UnixNano(), touched: newTouched()}
-		if err := in.claim(ctx, content(records)); err != nil {
+func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Record) (out backendapi.IngestResponse, repeated bool, err error) {
+	err = s.inTransaction(ctx, func(ctx context.Context, st *statements) error {
+		in := ingestion{statements: st, tenant: tenant, batchID: batchID, now: s.now().UnixNano(), touched: newTouched(), arrived: map[int64]*backendapi.Event{}}
+		sum := content(records)
+		answered, err := in.lookUp(ctx, sum, &out)
+		if err != nil || answered {
+			repeated = answered
 			return err
 		}
 		for i := range records {
@@ -49,15 +53,18 @@ func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Re
 				return fmt.Errorf("store event %s: %w", records[i].Event.EventID, err)
 			}
 		}
-		return in.project(ctx)
+		if err := in.project(ctx); err != nil {
+			return err
+		}
+		return in.note(ctx, sum, &out)
 	})
 	if err != nil {
-		return backendapi.IngestResponse{}, fmt.Errorf("store batch %s: %w", batchID, err)
+		return backendapi.IngestResponse{}, false, fmt.Errorf("store batch %s: %w", batchID, err)
 	}
-	if out.Accepted > 0 {
+	if out.Accepted > 0 && !repeated {
 		s.announce()
 	}
-	return out, nil
+	return out, repeated, nil
 }
 
 func content(records []Record) []byte {
@@ -75,20 +82,35 @@ type ingestion struct {
 	tenant, batchID string
 	now             int64
 	touched         *touched
+	arrived         map[int64]*backendapi.Event // the events of this batch by seq: they need not be read back
 }
 
-func (in *ingestion) claim(ctx context.Context, content []byte) error {
-	var known []byte
-	switch err := in.batch.QueryRowContext(ctx, in.tenant, in.batchID).Scan(&known); {
+// lookUp finds the batch among those stored before. True: it was, and out is what was answered.
+func (in *ingestion) lookUp(ctx context.Context, content []byte, out *backendapi.IngestResponse) (bool, error) {
+	var known, answer []byte
+	switch err := in.batch.QueryRowContext(ctx, in.tenant, in.batchID).Scan(&known, &answer); {
 	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("look the batch up: %w", err)
-	case bytes.Equal(known, content):
-		return ErrBatchDone
-	default:
-		return ErrBatchReused
+		return false, fmt.Errorf("look the batch up: %w", err)
+	case !bytes.Equal(known, content):
+		return false, ErrBatchReused
+	case answer == nil:
+		return false, ErrBatchDone
 	}
-	if _, err := in.addBatch.ExecContext(ctx, in.tenant, in.batchID, content, in.now); err != nil {
+	if err := json.Unmarshal(answer, out); err != nil {
+		return false, fmt.Errorf("read what the batch was answered with: %w", err)
+	}
+	return true, nil
+}
+
+// note keeps the batch's id with what it is about to be answered with.
+func (in *ingestion) note(ctx context.Context, content []byte, out *backendapi.IngestResponse) error {
+	answer, err := json.Marshal(out)
+	if err != nil {
+		return fmt.Errorf("note the answer: %w", err)
+	}
+	if _, err := in.addBatch.ExecContext(ctx, in.tenant, in.batchID, content, in.now, answer); err != nil {
 		return fmt.Errorf("note the batch: %w", err)
 	}
 	return nil
@@ -151,13 +173,15 @@ func (in *ingestion) add(ctx context.Context, rec *Record, out *backendapi.Inges
 		if _, err := in.supersede.ExecContext(ctx, seq, latest.seq); err != nil {
 			return err
 		}
-		in.touched.note(containerID, latest.run, seq)
+		in.touched.note(containerID, latest.run, seq).superseded = true
 	}
+	in.arrived[seq] = e
 	out.Accepted++
 	if containerID == "" || supersededBy != nil {
 		return nil
 	}
-	in.touched.note(containerID, run, seq)
+	c := in.touched.note(containerID, run, seq)
+	c.events = append(c.events, e)
 	if e.Kind == backendapi.KindCrashLoop || e.Kind == backendapi.KindCrashLoopEnd {
 		in.touched.loops[projection.Identity(e.Workload)] = struct{}{}
 	}

@@ -4,11 +4,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,17 +27,20 @@ type touched struct {
 }
 
 type touchedContainer struct {
-	runs     map[int64]struct{}
-	firstSeq int64
+	runs       map[int64]struct{}
+	firstSeq   int64
+	events     []*backendapi.Event // those of the batch, without what a later revision was known of
+	superseded bool                // some event was replaced by one of the batch
 }
 
 func newTouched() *touched {
 	return &touched{containers: map[string]*touchedContainer{}, loops: map[string]struct{}{}}
 }
 
-func (t *touched) note(containerID string, run, seq int64) {
+// note notes a run of a container. An event without a container touches nothing; its note is forgotten.
+func (t *touched) note(containerID string, run, seq int64) *touchedContainer {
 	if containerID == "" {
-		return
+		return &touchedContainer{}
 	}
 	c := t.containers[containerID]
 	if c == nil {
@@ -42,6 +48,7 @@ func (t *touched) note(containerID string, run, seq int64) {
 		t.containers[containerID] = c
 	}
 	c.runs[run] = struct{}{}
+	return c
 }
 
 // project derives anew whatever the batch touched, from the events themselves: so their order of arrival cannot matter.
@@ -60,39 +67,40 @@ func (in *ingestion) project(ctx context.Context) error {
 }
 
 func (in *ingestion) projectContainer(ctx context.Context, id string, t *touchedContainer) error {
-	var latest, lastEvent int64
-	if err := in.latest.QueryRowContext(ctx, in.tenant, id).Scan(&latest, &lastEvent); err != nil {
+	isNew, err := in.isNew(ctx, id, t)
+	if err != nil {
 		return err
 	}
-	t.runs[latest], t.runs[0] = struct{}{}, struct{}{}
-	byRun := make(map[int64][]*backendapi.Event, len(t.runs))
-	for run := range t.runs {
-		events, err := in.loadRun(ctx, id, run)
-		if err != nil {
-			return err
-		}
-		byRun[run] = events
+	var byRun map[int64][]*backendapi.Event
+	var latest, lastEvent int64
+	if isNew {
+		byRun, latest, lastEvent = runsOf(t.events)
+	} else if byRun, latest, lastEvent, err = in.loadRuns(ctx, id, t.runs); err != nil {
+		return err
 	}
 	c := projection.Fold(byRun[0], byRun[latest])
 	if latest == 0 {
 		c = projection.Fold(byRun[0], nil) // it is the same list
 	}
-	for run := range t.runs {
-		if err := in.storeRun(ctx, id, c.Identity, run, byRun[run]); err != nil {
+	for run, events := range byRun {
+		if err := in.storeRun(ctx, id, c.Identity, run, events, isNew); err != nil {
 			return err
 		}
 	}
 	_, bare, _ := strings.Cut(id, "://")
-	_, err := in.putContainer.ExecContext(ctx, in.tenant, id, bare, t.firstSeq, in.now, c.Engine, c.Node, c.Identity, c.Name,
+	_, err = in.putContainer.ExecContext(ctx, in.tenant, id, bare, t.firstSeq, in.now, c.Engine, c.Node, c.Identity, c.Name,
 		c.Namespace, c.Pod, c.PodUID, c.ImageRef, c.ImageDigest, c.ImageID, c.State, nanos(c.Run.StartedAt),
 		optionalNanos(c.Run.FinishedAt), optional(c.Run.ExitCode), c.Run.Signal, c.Run.Reason, c.Run.OOMKilled,
 		optional(c.Run.RestartCount), nanos(c.Position), max(nanos(c.LastEventAt), lastEvent))
 	return err
 }
 
-func (in *ingestion) storeRun(ctx context.Context, id, identity string, key int64, events []*backendapi.Event) error {
+func (in *ingestion) storeRun(ctx context.Context, id, identity string, key int64, events []*backendapi.Event, isNew bool) error {
 	run, ok := projection.FoldRun(events)
 	if !ok {
+		if isNew {
+			return nil // there is none to drop
+		}
 		_, err := in.dropRun.ExecContext(ctx, in.tenant, id, key)
 		return err
 	}
@@ -101,30 +109,88 @@ func (in *ingestion) storeRun(ctx context.Context, id, identity string, key int6
 	return err
 }
 
-// loadRun loads what a run is folded from.
-func (in *ingestion) loadRun(ctx context.Context, id string, run int64) ([]*backendapi.Event, error) {
-	out, err := loadEvents(in.ofRun.QueryContext(ctx, in.tenant, id, run))
-	if err != nil || len(out) > 0 {
-		return out, err
+// isNew tells whether the events of this batch are all there is of a container. It has a row from its first event on, and
+// retention removes the row last.
+func (in *ingestion) isNew(ctx context.Context, id string, t *touchedContainer) (bool, error) {
+	if t.superseded {
+		return false, nil
 	}
-	return loadEvents(in.other.QueryContext(ctx, in.tenant, id, run))
+	var one int
+	err := in.container.QueryRowContext(ctx, in.tenant, id).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	return false, err
 }
 
-func loadEvents(rows *sql.Rows, err error) ([]*backendapi.Event, error) {
+// runsOf sorts the events of a container by run and leaves what a run is folded from, as loadRuns does: the events that
+// fold, or the latest of the others. Beside it the latest run, and when the latest event of it happened.
+func runsOf(events []*backendapi.Event) (byRun map[int64][]*backendapi.Event, latest, lastEvent int64) {
+	byRun, others := map[int64][]*backendapi.Event{}, map[int64]*backendapi.Event{}
+	latest, lastEvent = math.MinInt64, math.MinInt64
+	for _, e := range events {
+		run, when := projection.RunKey(e), e.When.UnixNano()
+		if run > latest || (run == latest && when > lastEvent) {
+			latest, lastEvent = run, when
+		}
+		if projection.Folds(e.Kind) {
+			byRun[run] = append(byRun[run], e)
+		} else if o := others[run]; o == nil || cmp.Or(e.When.Compare(o.When), cmp.Compare(e.EventID, o.EventID)) > 0 {
+			others[run] = e
+		}
+	}
+	for run, e := range others {
+		if len(byRun[run]) == 0 {
+			byRun[run] = []*backendapi.Event{e}
+		}
+	}
+	return byRun, latest, lastEvent
+}
+
+// loadRuns loads what the given runs are folded from, and the latest run and what belongs to none, with which they decide
+// the container's state.
+func (in *ingestion) loadRuns(ctx context.Context, id string, runs map[int64]struct{}) (
+	byRun map[int64][]*backendapi.Event, latest, lastEvent int64, err error,
+) {
+	if err := in.latest.QueryRowContext(ctx, in.tenant, id).Scan(&latest, &lastEvent); err != nil {
+		return nil, 0, 0, err
+	}
+	runs[latest], runs[0] = struct{}{}, struct{}{}
+	byRun = make(map[int64][]*backendapi.Event, len(runs))
+	for run := range runs {
+		events, err := in.loadEvents(in.ofRun.QueryContext(ctx, in.tenant, id, run))
+		if err == nil && len(events) == 0 {
+			events, err = in.loadEvents(in.other.QueryContext(ctx, in.tenant, id, run))
+		}
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		byRun[run] = events
+	}
+	return byRun, latest, lastEvent, nil
+}
+
+func (in *ingestion) loadEvents(rows *sql.Rows, err error) ([]*backendapi.Event, error) {
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var out []*backendapi.Event
 	for rows.Next() {
+		var seq int64
 		var body sql.RawBytes
-		if err := rows.Scan(&body); err != nil {
+		if err := rows.Scan(&seq, &body); err != nil {
 			return nil, err
+		}
+		if e := in.arrived[seq]; e != nil {
+			out = append(out, e)
+			continue
 		}
 		e := new(backendapi.Event)
 		if err := json.Unmarshal(body, e); err != nil {
 			return nil, fmt.Errorf("read a stored event: %w", err)
 		}
+		e.EventID = strings.ToLower(e.EventID) // bodies are stored as they were sent; ids count without regard to case
 		out = append(out, e)
 	}
 	return out, rows.Err()

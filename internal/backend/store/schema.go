@@ -109,6 +109,8 @@ CREATE TABLE loops (
 CREATE TABLE pruned (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
 INSERT INTO pruned VALUES (1, 0);
 `,
+	// The answer to a batch, for its repeats; null for those stored before there was this column.
+	`ALTER TABLE batches ADD COLUMN answer BLOB`,
 }
 
 func migrate(ctx context.Context, conn *sql.Conn, path string) error {

@@ -16,6 +16,7 @@ type statements struct {
 	batch, addBatch                *sql.Stmt
 	revisions, addEvent, supersede *sql.Stmt
 	ofRun, other, latest           *sql.Stmt
+	container                      *sql.Stmt
 	putRun, dropRun                *sql.Stmt
 	putContainer, dropContainer    *sql.Stmt
 	loop, putLoop, dropLoop        *sql.Stmt
@@ -26,9 +27,9 @@ type statements struct {
 // the others. Those can be many (health flaps, OOM kills inside) and add nothing to the state. The statements are kept free
 // of IN lists and sorting: SQLite builds a table in memory for each of them on each run, which costs more than the rest.
 const (
-	selectOfRun = `SELECT body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
+	selectOfRun = `SELECT seq, body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
 		AND superseded_by IS NULL AND folds = 1`
-	selectOther = `SELECT body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
+	selectOther = `SELECT seq, body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
 		AND superseded_by IS NULL ORDER BY when_ns DESC, event_id DESC LIMIT 1`
 	selectLatest = `SELECT run_ns, when_ns FROM events WHERE tenant = ? AND container_id = ?
 		AND superseded_by IS NULL ORDER BY run_ns DESC, when_ns DESC LIMIT 1`
@@ -43,8 +44,8 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
-		{&s.batch, "SELECT content FROM batches WHERE tenant = ? AND batch_id = ?"},
-		{&s.addBatch, "INSERT INTO batches VALUES (?, ?, ?, ?)"},
+		{&s.batch, "SELECT content, answer FROM batches WHERE tenant = ? AND batch_id = ?"},
+		{&s.addBatch, "INSERT INTO batches VALUES (?, ?, ?, ?, ?)"},
 		{&s.revisions, `SELECT seq, revision, superseded_by IS NULL, kind, container_id, run_ns FROM events
 			WHERE tenant = ? AND event_id = ?`},
 		{&s.addEvent, `INSERT INTO events (tenant, event_id, revision, superseded_by, when_ns, kind, namespace, container_id,
@@ -53,6 +54,7 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&s.ofRun, selectOfRun},
 		{&s.other, selectOther},
 		{&s.latest, selectLatest},
+		{&s.container, "SELECT 1 FROM containers WHERE tenant = ? AND container_id = ?"},
 		{&s.putRun, "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
 		{&s.dropRun, "DELETE FROM runs WHERE tenant = ? AND container_id = ? AND run_ns = ?"},
 		{&s.putContainer, `INSERT INTO containers VALUES

@@ -39,7 +39,7 @@ func fresh(tb testing.TB) *store.Store {
 
 func ingest(tb testing.TB, s *store.Store, events ...backendapi.Event) backendapi.IngestResponse {
 	tb.Helper()
-	out, err := s.Ingest(tb.Context(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
+	out, _, err := s.Ingest(tb.Context(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
 	require.NoError(tb, err)
 	return out
 }
@@ -69,7 +69,7 @@ func TestEventsSurviveReopening(t *testing.T) {
 	require.NoError(t, err)
 	ingest(t, s, l.Started(1))
 	require.NoError(t, s.Close())
-	_, err = s.Ingest(t.Context(), "acme", uuid.NewString(), nil)
+	_, _, err = s.Ingest(t.Context(), "acme", uuid.NewString(), nil)
 	require.ErrorIs(t, err, store.ErrClosed)
 
 	mode, err := os.Stat(path)
@@ -83,20 +83,35 @@ func TestEventsSurviveReopening(t *testing.T) {
 func TestBatchIDStandsForItsEvents(t *testing.T) {
 	s, l := fresh(t), backendtest.NewLife(0)
 	id := uuid.NewString()
-	put := func(e ...backendapi.Event) error {
-		_, err := s.Ingest(t.Context(), backendtest.Tenant, id, backendtest.Records(e...))
-		return err
+	put := func(e ...backendapi.Event) (backendapi.IngestResponse, bool, error) {
+		return s.Ingest(t.Context(), backendtest.Tenant, id, backendtest.Records(e...))
 	}
-	start := l.Started(1)
-	require.NoError(t, put(start))
-	require.ErrorIs(t, put(start), store.ErrBatchDone)
-	again := start
-	again.Observation.Source = "checkpoint"
-	require.ErrorIs(t, put(again), store.ErrBatchDone, "the same events, seen another way")
-	require.ErrorIs(t, put(start, l.Stopped(2, 1, 0, "Completed")), store.ErrBatchReused)
-	revised := start
-	revised.Revision = 1
-	require.ErrorIs(t, put(revised), store.ErrBatchReused)
+	known := backendtest.NewLife(1).Started(1)
+	ingest(t, s, known)
+	start, conflict := l.Started(1), backendtest.NewLife(2).Started(1)
+	conflict.EventID = known.EventID
+	first, repeated, err := put(start, conflict)
+	require.NoError(t, err)
+	assert.False(t, repeated)
+	require.Len(t, first.Rejected, 1)
+
+	changed := s.Changed()
+	start.Observation.Source = "checkpoint"
+	again, repeated, err := put(start, conflict)
+	require.NoError(t, err, "the same events, seen another way")
+	assert.True(t, repeated)
+	assert.Equal(t, first, again, "who lost the answer learns it")
+	select {
+	case <-changed:
+		t.Fatal("a repeat changes nothing")
+	default:
+	}
+
+	_, _, err = put(start, conflict, l.Stopped(2, 1, 0, "Completed"))
+	require.ErrorIs(t, err, store.ErrBatchReused)
+	start.Revision = 1
+	_, _, err = put(start, conflict)
+	require.ErrorIs(t, err, store.ErrBatchReused)
 	assert.Equal(t, "running", state(t, s, l).State, "nothing of a refused batch is stored")
 }
 
@@ -362,7 +377,7 @@ func project(rt *rapid.T, path string, batches [][]backendapi.Event) map[string]
 	require.NoError(rt, err)
 	defer func() { require.NoError(rt, s.Close()); _ = os.Remove(path) }()
 	for _, events := range batches {
-		_, err := s.Ingest(context.Background(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
+		_, _, err := s.Ingest(context.Background(), backendtest.Tenant, uuid.NewString(), backendtest.Records(events...))
 		require.NoError(rt, err)
 	}
 	found, _, err := s.Containers(context.Background(), store.ContainerQuery{Limit: 100})
@@ -394,7 +409,7 @@ func BenchmarkIngest(b *testing.B) {
 		records := backendtest.Records(events...)
 		id := uuid.NewString()
 		b.StartTimer()
-		_, err := s.Ingest(b.Context(), backendtest.Tenant, id, records)
+		_, _, err := s.Ingest(b.Context(), backendtest.Tenant, id, records)
 		require.NoError(b, err)
 	}
 	b.ReportMetric(float64(b.N*backendapi.MaxEventsPerBatch)/b.Elapsed().Seconds(), "events/s")
