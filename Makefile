@@ -64,7 +64,7 @@ test: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-backend 
 
 .PHONY: e2e
 e2e: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-backend ## All tests again, the long ones against real runtimes included
-	ZASTAVA_E2E=long $(call gotestsum,$(RACE) -timeout 60m ./...)
+	ZASTAVA_E2E=long $(call gotestsum,$(RACE) -timeout 120m ./...)
 
 .PHONY: runtimes
 runtimes: $(RUNTIMES)/containerd17/containerd $(RUNTIMES)/containerd2/containerd ## containerd 1.7 and 2.x for the tests, from their modules (minutes, once); without them the tests run on the system's
