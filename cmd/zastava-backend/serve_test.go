@@ -21,6 +21,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,35 +109,24 @@ func (p *process) post(t *testing.T, events ...backendapi.Event) int {
 	return res.StatusCode
 }
 
+// events gives the ids of all events, page by page.
 func (p *process) events(t *testing.T) []string {
 	t.Helper()
-	res, err := http.Get(p.url + backendapi.EventsPath[1:] + "?limit=1000")
-	require.NoError(t, err)
 	defer http.DefaultClient.CloseIdleConnections()
-	defer res.Body.Close()
-	var page backend.EventPage
-	require.NoError(t, json.NewDecoder(res.Body).Decode(&page))
 	var ids []string
-	for _, e := range page.Events {
-		ids = append(ids, e.EventID)
+	for cursor := ""; ; {
+		res, err := http.Get(p.url + backendapi.EventsPath[1:] + "?limit=1000&revisions=all&cursor=" + url.QueryEscape(cursor))
+		require.NoError(t, err)
+		var page backend.EventPage
+		require.NoError(t, json.NewDecoder(res.Body).Decode(&page))
+		require.NoError(t, res.Body.Close())
+		for i := range page.Events {
+			ids = append(ids, page.Events[i].EventID)
+		}
+		if cursor = page.NextCursor; cursor == "" {
+			return ids
+		}
 	}
-	return ids
-}
-
-func TestWhatWasAcceptedSurvivesSIGKILL(t *testing.T) {
-	db := filepath.Join(t.TempDir(), "x.db")
-	var want []string
-	for i := range 5 {
-		p := start(t, "--db", db)
-		e := backendtest.NewLife(i).Started(1)
-		require.Equal(t, http.StatusAccepted, p.post(t, e))
-		require.NoError(t, p.cmd.Process.Kill())
-		_ = p.cmd.Wait()
-		want = append(want, e.EventID)
-	}
-	p := start(t, "--db", db)
-	assert.ElementsMatch(t, want, p.events(t))
-	assert.Equal(t, http.StatusConflict, p.post(t, backendtest.NewLife(0).Started(1)), "batch ids are remembered too")
 }
 
 func TestASignalEndsItCleanly(t *testing.T) {
