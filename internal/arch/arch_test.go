@@ -26,13 +26,16 @@ const module = "github.com/zastava-otel/zastava/"
 var allowed = map[string][]string{
 	"internal/container":              {},
 	"internal/backendapi":             {},
+	"internal/signal":                 {},
 	"internal/runtime":                {"internal/container"},
 	"internal/tracker":                {"internal/container"},
 	"internal/observer":               {"internal/container", "internal/runtime", "internal/tracker"},
 	"internal/checkpoint":             {"internal/container", "internal/observer", "internal/tracker"},
-	"internal/record":                 {"internal/backendapi", "internal/container"},
+	"internal/record":                 {"internal/backendapi", "internal/container", "internal/signal"},
 	"internal/backend":                {"internal/backendapi", "internal/container", "docs/api"},
 	"receiver/criobserverreceiver":    {"internal/checkpoint", "internal/container", "internal/observer", "internal/record", "internal/runtime", "internal/tracker"},
+	"internal/redact":                 {},
+	"internal/evidence":               {"internal/redact"},
 	"internal/quarantine":             {"internal/backendapi"},
 	"exporter/zastavabackendexporter": {"internal/backendapi", "internal/quarantine", "internal/record"},
 	"extension/zastavaauthextension":  {},
@@ -49,7 +52,7 @@ var allowed = map[string][]string{
 	"internal/runtime/cri":            {"internal/container", "internal/runtime"},
 	"internal/runtime/crifake":        {},
 	"internal/runtime/detect":         {},
-	"internal/runtime/docker":         {"internal/container", "internal/runtime"},
+	"internal/runtime/docker":         {"internal/container", "internal/runtime", "internal/signal"},
 	"internal/runtime/containerd":     {"internal/container", "internal/runtime", "internal/runtime/cri"},
 }
 

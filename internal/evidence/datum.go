@@ -1,0 +1,58 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+// Status says what is known of a datum.
+type Status string
+
+// The statuses. StatusNone, the zero value, is of what was not asked for; it is neither recorded nor sent.
+const (
+	StatusNone    Status = ""
+	StatusPresent Status = "PRESENT"
+	StatusAbsent  Status = "ABSENT"
+	StatusUnknown Status = "UNKNOWN"
+)
+
+// Reason says why a datum is UNKNOWN.
+type Reason string
+
+// The reasons.
+const (
+	// ReasonProcessGone: the process ended, or its pid belongs to another one by now.
+	ReasonProcessGone Reason = "process_gone"
+	// ReasonPermission: the kernel refused. docs/evidence.md says which capability each thing needs.
+	ReasonPermission Reason = "permission"
+	// ReasonNotELF: neither an ELF nor a PE file, or one that does not parse.
+	ReasonNotELF Reason = "not_elf"
+	// ReasonTooLarge: larger than Limits.FileBytes.
+	ReasonTooLarge Reason = "too_large"
+	// ReasonBudget: a limit of the container, of the minute or of the CPU was used up. A later sample may know it.
+	ReasonBudget Reason = "budget"
+	// ReasonDeletedFile: the file that was mapped is no longer there to be read: deleted, replaced by another under its name,
+	// out of the container's sight, or changed while it was read.
+	ReasonDeletedFile Reason = "deleted_file"
+	// ReasonNotRegular: a device, a pipe, a socket or a directory.
+	ReasonNotRegular Reason = "not_regular"
+	// ReasonTimeout: it did not answer in time, or answered with an I/O error; or its container is put aside for having hung before.
+	ReasonTimeout Reason = "timeout"
+)
+
+// Datum is a value, or the knowledge that there is none, or the reason for not knowing. Value counts only when PRESENT.
+type Datum[T any] struct {
+	Status Status
+	Reason Reason // with UNKNOWN only
+	Value  T
+}
+
+// Present is a known value.
+func Present[T any](value T) Datum[T] { return Datum[T]{Status: StatusPresent, Value: value} }
+
+// Absent is the knowledge that there is no value.
+func Absent[T any]() Datum[T] { return Datum[T]{Status: StatusAbsent} }
+
+// Unknown is a value that could not be had.
+func Unknown[T any](reason Reason) Datum[T] { return Datum[T]{Status: StatusUnknown, Reason: reason} }
+
+// Get gives the value, and whether there is one.
+func (d Datum[T]) Get() (value T, ok bool) { return d.Value, d.Status == StatusPresent }

@@ -1,0 +1,132 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package evidence says what a container really runs: its processes, their executables and arguments, and the files of code
+// they have mapped or hold open, with build-ids, Go modules, sizes and hashes, read from /proc.
+//
+// It promises:
+//
+//   - to say only what it saw. Every datum is PRESENT, ABSENT, or UNKNOWN with a reason; a file that could not be read is a File
+//     with UNKNOWN data, not a missing one; and what was left out altogether is counted in Coverage;
+//   - to attribute nothing to the wrong container. A process's cgroup (or pid namespace) and start time are compared before and
+//     after it is read, and a file's device and inode with those of its mapping;
+//   - to survive containers that mean harm. Nothing is opened by a path that could lead out of the container's own root, nothing
+//     but regular files is opened for reading, and no open blocks: reads happen on a few threads of their own with a time limit,
+//     and a thread that hangs is given up, counted, and its container put aside;
+//   - to stay small. Files, bytes, mappings, processes and time have limits per container, bytes one per minute, and the CPU time
+//     of all of it together stays under a share of one core. A file is hashed once however many containers map it.
+//
+// It refuses to read the environment of a process, its memory, or anything it writes; to attach to a process; and to run anywhere
+// but on Linux (NewSampler gives ErrUnsupported).
+package evidence
+
+import "time"
+
+// Sample is one look at one container.
+type Sample struct {
+	ContainerID string    // as the Target had it
+	TakenAt     time.Time // when the look began
+	Processes   []Process // the main process first, then by PID
+	Files       []File    // by path, then device and inode
+	Coverage    Coverage
+}
+
+// Process is one process of the container.
+type Process struct {
+	PID       int       // in the pid namespace of ProcRoot
+	Main      bool      // the process the runtime named
+	Name      string    // the kernel's comm, at most 15 bytes; empty = not known. A process can set it
+	StartedAt time.Time // from the kernel's start time, to 10 ms; zero = not known
+
+	Executable         Datum[string]   // path in the container
+	Arguments          Datum[[]string] // redacted as configured; ABSENT: it has none (a zombie, or cleared); StatusNone with ModeNone
+	ArgumentsTruncated bool            // there were more, or longer ones, than is read
+	Mappings           Datum[int]      // how many mappings of code were read from its maps
+	OpenFiles          Datum[int]      // how many open files were looked at for jars, assemblies and scripts
+}
+
+// Kind is what a file is to the process that uses it.
+type Kind string
+
+// The kinds.
+const (
+	KindExecutable Kind = "executable" // the program of a process
+	KindLibrary    Kind = "library"    // mapped executable, and none of the others
+	KindExtension  Kind = "extension"  // a native extension of Python, Node or Ruby, mapped executable
+	KindJar        Kind = "jar"        // .jar, .war, .ear: open or mapped
+	KindAssembly   Kind = "assembly"   // .NET: .dll or .exe, open or mapped
+	KindScript     Kind = "script"     // what a shell holds open and was started with
+)
+
+// File is one file of code that processes of the container use.
+type File struct {
+	// Path is where the file is in the container, or was when it was mapped. It is the kernel's own, without symbolic links.
+	Path string
+	Kind Kind
+
+	// Device ("major:minor") and Inode are as the kernel tells them of the mapping, or of the open file.
+	Device string
+	Inode  uint64
+
+	// Deleted: the name is gone or leads to another file by now.
+	Deleted bool
+
+	// Uses has each process that uses the file, once, by PID.
+	Uses []Use
+
+	Size   Datum[int64]  // bytes
+	SHA256 Datum[string] // lower-case hex, of the whole file
+
+	// BuildID is spelled as the build-id contract 1.0.0 has it: gnu-build-id:<hex> or pe-guid:<guid>. ABSENT: an ELF or PE file
+	// that has none. UNKNOWN not_elf: neither ELF nor PE, or one that does not parse.
+	BuildID Datum[string]
+
+	// GoBuildID and Go are of binaries made by Go; ABSENT for every other ELF file.
+	GoBuildID Datum[string]
+	Go        Datum[GoBuild]
+
+	// Package is the purl of the distribution package that owns the file; StatusNone unless Config.PackageOwners.
+	// ABSENT: there is a database, and it does not list the file.
+	Package Datum[string]
+}
+
+// Use is one process's use of a file.
+type Use struct {
+	PID int
+	// LoadBase is the lowest address at which the file is mapped, less its offset there; 0 for files that are open and not mapped.
+	LoadBase uint64
+}
+
+// GoBuild is what the Go linker wrote into a binary.
+type GoBuild struct {
+	Version string     // of Go, for example go1.26.8
+	Path    string     // import path of the main package
+	Modules []GoModule // the main module first, then its dependencies in order of path; replaced ones as what replaced them
+	// Truncated: there were more modules than are kept.
+	Truncated bool
+}
+
+// GoModule is one module linked into a binary.
+type GoModule struct {
+	Path    string
+	Version string // empty for a main module built from a working tree, and for a replacement by a directory
+	Main    bool
+}
+
+// Coverage says how much of the container the sample covers.
+type Coverage struct {
+	Processes Count
+	Files     Count
+	// MappingsTruncated: a process had more mappings than are read.
+	MappingsTruncated bool
+	// BytesRead is what was read of files for this sample; what came from the cache costs nothing.
+	BytesRead int64
+	FromCache int // files whose hash was known
+}
+
+// Count is seen = read + the sum of skipped. A file counts as read when it was hashed; a process when its maps were read.
+type Count struct {
+	Seen    int
+	Read    int
+	Skipped map[Reason]int // nil when nothing was
+}

@@ -1,0 +1,144 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redact
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// made joins what must not stand in a source file in one piece, or every scanner of secrets would find it.
+func made(parts ...string) string { return strings.Join(parts, "") }
+
+func TestArguments(t *testing.T) {
+	for name, test := range map[string]struct{ args, want []string }{
+		"nothing secret":             {[]string{"/bin/api", "--listen", ":8080", "-v", "--retries=3"}, []string{"/bin/api", "--listen", ":8080", "-v", "--retries=3"}},
+		"flag with its value":        {[]string{"app", "--password=hunter2"}, []string{"app", "--password=***"}},
+		"flag, then value":           {[]string{"app", "--db-password", "hunter2", "--x"}, []string{"app", "--db-password", "***", "--x"}},
+		"one dash":                   {[]string{"app", "-token", "abcdef"}, []string{"app", "-token", "***"}},
+		"value with spaces":          {[]string{"app", "--secret=two words"}, []string{"app", "--secret=***"}},
+		"shorter than the mask":      {[]string{"app", "--password=x"}, []string{"app", "--password=*"}},
+		"empty value":                {[]string{"app", "--password="}, []string{"app", "--password="}},
+		"camel case":                 {[]string{"java", "-DdbPassword=hunter2"}, []string{"java", "-DdbPassword=***"}},
+		"environment of env":         {[]string{"env", "DB_PASS=hunter2", "app"}, []string{"env", "DB_PASS=***", "app"}},
+		"file of a password":         {[]string{"app", "--password-file=/run/secrets/db"}, []string{"app", "--password-file=/run/secrets/db"}},
+		"file of a token, separate":  {[]string{"app", "--token-path", "/run/token"}, []string{"app", "--token-path", "/run/token"}},
+		"a flag that refuses":        {[]string{"psql", "--no-password", "db"}, []string{"psql", "--no-password", "db"}},
+		"a flag after the flag":      {[]string{"mysql", "--password", "--host=db"}, []string{"mysql", "--password", "--host=db"}},
+		"names that only look like":  {[]string{"app", "--passive", "on", "--author=me", "--bypass", "x"}, []string{"app", "--passive", "on", "--author=me", "--bypass", "x"}},
+		"mysql":                      {[]string{"mysql", "-uroot", "-phunter2", "shop"}, []string{"mysql", "-uroot", "-p***", "shop"}},
+		"-p and a password":          {[]string{"mongosh", "-p", "hunter2"}, []string{"mongosh", "-p", "***"}},
+		"-p and a port":              {[]string{"ssh", "-p", "2222", "-p2222", "-p8080:80"}, []string{"ssh", "-p", "2222", "-p2222", "-p8080:80"}},
+		"long options of one dash":   {[]string{"find", "/", "-path", "x", "-print0", "-port=1"}, []string{"find", "/", "-path", "x", "-print0", "-port=1"}},
+		"curl -u":                    {[]string{"curl", "-u", "me:hunter2", "--user=me:hunter2"}, []string{"curl", "-u", "me:***", "--user=me:***"}},
+		"uid and gid":                {[]string{"setpriv", "-u", "1000:1000"}, []string{"setpriv", "-u", "1000:1000"}},
+		"redis-cli -a":               {[]string{"/usr/bin/redis-cli", "-a", "hunter2"}, []string{"/usr/bin/redis-cli", "-a", "***"}},
+		"header":                     {[]string{"curl", "-H", "Authorization: Bearer abc.def"}, []string{"curl", "-H", "Authorization: ***"}},
+		"bearer elsewhere":           {[]string{"curl", "-H", "X-Up: bearer abcdef"}, []string{"curl", "-H", "X-Up: bearer ***"}},
+		"url with credentials":       {[]string{"app", "postgres://me:hunter2@db:5432/shop"}, []string{"app", "postgres://***@db:5432/shop"}},
+		"url with a token as user":   {[]string{"git", "clone", "https://abcdef@host/x.git"}, []string{"git", "clone", "https://***@host/x.git"}},
+		"url with odd password":      {[]string{"app", "amqp://me:p/a@ss@mq/"}, []string{"app", "amqp://***@mq/"}},
+		"url with a port and an at":  {[]string{"app", "http://host:8080/p@th"}, []string{"app", "http://host:8080/p@th"}},
+		"url with a token in query":  {[]string{"app", "https://h/p?a=1&access_token=abc&b=2"}, []string{"app", "https://h/p?a=1&access_token=***&b=2"}},
+		"data source name":           {[]string{"app", "me:hunter2@tcp(db:3306)/shop"}, []string{"app", "me:***@tcp(db:3306)/shop"}},
+		"image reference":            {[]string{"run", "nginx:1.27@sha256:0123"}, []string{"run", "nginx:1.27@sha256:0123"}},
+		"json":                       {[]string{"app", `{"user":"me","password":"hunter2","n":1}`}, []string{"app", `{"user":"me","password":"***","n":1}`}},
+		"libpq":                      {[]string{"app", "host=db password=hunter2 dbname=x"}, []string{"app", "host=db password=*** dbname=x"}},
+		"a shell's line":             {[]string{"sh", "-c", "mysql --password hunter2 -h db; mysql -phunter2"}, []string{"sh", "-c", "mysql --password *** -h db; mysql -p***"}},
+		"a shell's line with quotes": {[]string{"sh", "-c", `app --token "a b" --x`}, []string{"sh", "-c", `app --token "***" --x`}},
+		"pem":                        {[]string{"app", "--key-data", made("-----BEGIN RSA PRIV", "ATE KEY-----\nMIIE\n-----END RSA PRIV", "ATE KEY-----")}, []string{"app", "--key-data", "***"}},
+		"half a pem":                 {[]string{"app", made("x-----BEGIN PRIV", "ATE KEY-----\nMIIE")}, []string{"app", "x***"}},
+		"aws":                        {[]string{"app", made("AKIA", "IOSFODNN7EXAMPLE")}, []string{"app", "***"}},
+		"github":                     {[]string{"app", made("ghp_", "0123456789abcdefghijABCDEFGHIJ012345")}, []string{"app", "***"}},
+		"slack":                      {[]string{"app", made("xoxb-", "1234567890-abcdefghij")}, []string{"app", "***"}},
+		"jwt":                        {[]string{"app", "at=" + made("eyJhbGciOiJIUzI1NiJ9", ".eyJzdWIiOiIxIn0", ".c2lnbmF0dXJl")}, []string{"app", "at=***"}},
+		"stripe":                     {[]string{"app", made("sk_", "live_0123456789abcdefghij")}, []string{"app", "***"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := New(nil)
+			require.NoError(t, err)
+			given := append([]string(nil), test.args...)
+			assert.Equal(t, test.want, r.Arguments(test.args))
+			assert.Equal(t, given, test.args, "what was given is left alone")
+		})
+	}
+}
+
+func TestAdditions(t *testing.T) {
+	r, err := New([]string{`ACME-[0-9]+`, `--tenant (\w+)`})
+	require.NoError(t, err)
+	assert.Equal(t, "x *** y", r.String("x ACME-12345 y"))
+	assert.Equal(t, "--tenant *** --other me", r.String("--tenant acme --other me"), "only the group is masked")
+}
+
+func TestAdditionsThatCannotBe(t *testing.T) {
+	for name, test := range map[string]struct {
+		additions []string
+		want      string
+	}{
+		"does not compile":   {[]string{"fine", "("}, "expression 1"},
+		"matches everything": {[]string{"a*"}, "matches the empty text"},
+		"too many":           {make([]string, maxAdditions+1), "are more than 64"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(test.additions)
+			assert.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+func TestModes(t *testing.T) {
+	for _, mode := range []Mode{"", ModeFull, ModeNone, ModeRedacted} {
+		assert.NoError(t, mode.Validate())
+	}
+	assert.ErrorContains(t, Mode("some").Validate(), `"some"`)
+}
+
+// FuzzArguments holds the package to its three promises, over lists as over single texts.
+func FuzzArguments(f *testing.F) {
+	for _, seed := range []string{
+		"app\x00--password=x", "mysql\x00-pfoo", "app\x00--token\x00abc", "curl\x00-u\x00a:b", "a://b:c@d", "x: y@z:1@h",
+		"Authorization: Basic abc", "-----BEGIN A-----", `{"password":"x\"y"}`, "password='", "a:b@c:d@e", "\xff=\xfetoken=\x80",
+		"sh\x00-c\x00 x -pa'b --key \"", "***", "--password \"**\"", "token=token=token", "İ-TOKEN=ſ", "basic basic basic",
+	} {
+		f.Add(seed, "")
+	}
+	f.Add("xACME1", "ACME[0-9]")
+	f.Add("******", `\*\*\*`)
+	f.Add("aab", "(a)|b")
+	f.Fuzz(func(t *testing.T, text, addition string) {
+		var additions []string
+		if addition != "" {
+			additions = []string{addition}
+		}
+		r, err := New(additions)
+		if err != nil {
+			t.Skip("no expression")
+		}
+		once := r.String(text)
+		assert.LessOrEqual(t, len(once), len(text))
+		assert.Equal(t, once, r.String(once))
+
+		args := strings.Split(text, "\x00")
+		list := r.Arguments(args)
+		require.Len(t, list, len(args))
+		for i := range list {
+			assert.LessOrEqual(t, len(list[i]), len(args[i]))
+		}
+		assert.Equal(t, list, r.Arguments(list))
+	})
+}
+
+func BenchmarkArguments(b *testing.B) {
+	r, err := New(nil)
+	require.NoError(b, err)
+	args := []string{"/usr/bin/java", "-Xmx512m", "-Dserver.port=8080", "-DdbPassword=hunter2", "-jar", "/app/api.jar", "--url", "postgres://u:p@db/x"}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Arguments(args)
+	}
+}
