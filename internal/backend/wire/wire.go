@@ -3,7 +3,8 @@
 
 // Package wire turns the body of an ingest request into a batch of events. It accepts exactly what the schema in
 // docs/api/openapi.yaml allows, because that schema is what it checks with, and refuses the rest with problem details that
-// name the field. It holds at most the two limits in memory: the bytes as sent and the bytes unpacked.
+// name the field. Good batches in canonical bytes, which the exporter sends, are told by a shorter way that costs a fraction
+// of the schema; a test holds the two ways together. It holds at most the two limits in memory: the bytes as sent and the bytes unpacked.
 package wire
 
 import (
@@ -123,6 +124,14 @@ func (r *Reader) tooLarge() *problem.Details {
 
 // Parse reads a batch of tenant from uncompressed JSON.
 func (r *Reader) Parse(body []byte, tenant string) (*Batch, *problem.Details) {
+	if b, ok := r.parseCanonical(body, tenant); ok {
+		return b, nil
+	}
+	return r.parseAny(body, tenant)
+}
+
+// parseAny is the whole way: it takes JSON in any spelling and names what is wrong with it.
+func (r *Reader) parseAny(body []byte, tenant string) (*Batch, *problem.Details) {
 	if p := checkSyntax(body); p != nil {
 		return nil, p
 	}
