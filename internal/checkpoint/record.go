@@ -28,6 +28,8 @@ type record struct {
 	Namespace   string            `json:"ns,omitempty"`
 	Pod         string            `json:"p,omitempty"`
 	UID         string            `json:"u,omitempty"`
+	Compose     []string          `json:"cp,omitempty"` // project, service, number: what a later container of the place restarts
+	OS          string            `json:"os,omitempty"`
 	Image       string            `json:"i,omitempty"`
 	ImageID     hash              `json:"ii,omitempty"`
 	RepoDigests []string          `json:"rd,omitempty"`
@@ -120,12 +122,15 @@ func encode(k *tracker.Known) ([]byte, error) {
 		Sandbox: hash(c.Pod.SandboxID), Namespace: c.Pod.Namespace, Pod: c.Pod.Name, UID: c.Pod.UID,
 		Image: c.Image.Reference, ImageID: hash(c.Image.ID), RepoDigests: c.Image.RepoDigests, Manifest: hash(c.Image.ManifestDigest),
 		Labels: c.Labels, Annotations: c.Annotations,
-		State: k.State, Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled,
+		OS: c.OS, State: k.State, Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled,
 		PID: k.Run.PID, Restarts: k.RestartCount, Revision: k.Revision, Pauses: k.Pauses, OOMs: k.OOMs,
 		Health: k.Health, Healths: k.Healths,
 	}
 	if k.Run.ExitKnown {
 		r.ExitCode = &k.Run.ExitCode
+	}
+	if c.Compose.Identity() != "" {
+		r.Compose = []string{c.Compose.Project, c.Compose.Service, c.Compose.Number}
 	}
 	if k.Loop != nil {
 		r.Loop = &loop{Count: k.Loop.Count, Active: k.Loop.Active}
@@ -144,6 +149,7 @@ func encode(k *tracker.Known) ([]byte, error) {
 			}
 		},
 		func() { r.Image, r.Manifest = "", "" },
+		func() { r.Compose = nil },
 		func() {
 			r.Reason = ""
 			if r.Loop != nil {
@@ -170,7 +176,7 @@ func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 	}
 	k := &tracker.Known{
 		Container: &container.Container{
-			Engine: m.Engine, Runtime: m.Runtime, ID: id, Name: r.Name, CreatedAt: moment(r.Created), Attempt: r.Attempt,
+			Engine: m.Engine, Runtime: m.Runtime, OS: r.OS, ID: id, Name: r.Name, CreatedAt: moment(r.Created), Attempt: r.Attempt,
 			Pod:    container.Pod{SandboxID: string(r.Sandbox), Namespace: r.Namespace, Name: r.Pod, UID: r.UID},
 			Image:  container.Image{Reference: r.Image, ID: string(r.ImageID), RepoDigests: r.RepoDigests, ManifestDigest: string(r.Manifest)},
 			Labels: r.Labels, Annotations: r.Annotations,
@@ -178,6 +184,9 @@ func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 		State:        r.State,
 		Run:          container.Run{StartedAt: moment(r.Started), FinishedAt: moment(r.Finished), Reason: r.Reason, OOMKilled: r.OOM, PID: r.PID},
 		RestartCount: r.Restarts, Revision: r.Revision, Pauses: r.Pauses, OOMs: r.OOMs, Health: r.Health, Healths: r.Healths,
+	}
+	if len(r.Compose) == 3 {
+		k.Container.Compose = container.Compose{Project: r.Compose[0], Service: r.Compose[1], Number: r.Compose[2]}
 	}
 	if r.ExitCode != nil {
 		k.Run.ExitCode, k.Run.ExitKnown = *r.ExitCode, true

@@ -37,6 +37,8 @@ type Container struct {
 	Engine  string // the runtime engine: containerd, cri-o, docker, podman
 	Runtime string // the configured name of the observed runtime; distinguishes two of the same engine on one node
 	Version string // the runtime's version, for example 1.6.20
+	OS      string // the operating system that it runs on, in Go's words: linux, windows; "" = the observer's own
+	Arch    string // the architecture that it runs on, in Go's words: amd64; "" = the observer's own
 
 	ID        string // the runtime's id, bare (no scheme)
 	Name      string // CRI metadata.name, or Docker's name without the leading slash
@@ -46,6 +48,7 @@ type Container struct {
 	Pod         Pod
 	Compose     Compose
 	Swarm       Swarm
+	Isolation   Isolation
 	Image       Image
 	Labels      map[string]string // allow-listed only
 	Annotations map[string]string // allow-listed only
@@ -63,8 +66,26 @@ type Pod struct {
 type Compose struct {
 	Project string
 	Service string
-	Number  string // of the container within its service, from 1
+	Number  string // of the container within its service, from 1; "" for a one-off (docker compose run), which is no part of it
 }
+
+// Identity is what stays when Compose replaces a container by another one, as docker compose up --force-recreate does; ""
+// where the container has no such place.
+func (c *Compose) Identity() string {
+	if c.Project == "" || c.Service == "" || c.Number == "" {
+		return ""
+	}
+	return "compose/" + c.Project + "/" + c.Service + "/" + c.Number
+}
+
+// Isolation is how a container of Windows is kept apart from its host; "" on Linux, and where nobody told.
+type Isolation string
+
+// The isolations: as a process of the host's kernel, or in a virtual machine of its own.
+const (
+	IsolationProcess Isolation = "process"
+	IsolationHyperV  Isolation = "hyperv"
+)
 
 // Swarm is the place of a container in a Swarm. All fields are empty where there is none.
 type Swarm struct {
@@ -81,14 +102,18 @@ type Image struct {
 	ManifestDigest string   // sha256:… of the manifest or index, where the runtime tells it
 }
 
-// Identity is the thing that restarts: CRI pod uid and container name, or the container id where one id has many runs.
-// It is stable over the attempts of one container of one pod.
+// Identity is the thing that restarts: CRI pod uid and container name, Compose's project, service and number, or the
+// container id where one id has many runs. It is stable over the attempts of one container of one pod, and over the
+// containers that Compose makes for one place.
 func (c *Container) Identity() string {
 	if c.Pod.UID != "" && c.Name != "" {
 		return c.Pod.UID + "/" + c.Name
 	}
 	if c.Pod.SandboxID != "" && c.Name != "" {
 		return c.Pod.SandboxID + "/" + c.Name
+	}
+	if id := c.Compose.Identity(); id != "" {
+		return id
 	}
 	return c.ID
 }

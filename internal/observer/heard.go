@@ -237,7 +237,7 @@ func (l *loop) heardOf(e *seat) *container.Container {
 		return nil
 	}
 	c := &container.Container{
-		Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version,
+		Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, OS: l.info.OS, Arch: l.info.Arch,
 		ID: e.id, Name: e.heard.name, CreatedAt: e.heard.created, Image: container.Image{Reference: e.heard.image},
 	}
 	if !l.opts.Filter.Allows(c) {

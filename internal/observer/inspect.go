@@ -87,6 +87,7 @@ func (l *loop) takeDescribed(ctx context.Context, d described) {
 		}
 		if err == nil {
 			c.Engine, c.Runtime, c.Version = l.info.Engine, l.opts.Name, l.info.Version
+			c.OS, c.Arch = l.info.OS, l.info.Arch
 			if l.opts.Filter.Allows(c) {
 				e.container = c
 				l.enqueue(ctx, e)

@@ -46,6 +46,8 @@ const (
 	AttrSwarmServiceID       = "zastava.container.swarm.service.id"
 	AttrSwarmServiceName     = "zastava.container.swarm.service.name"
 	AttrSwarmTaskID          = "zastava.container.swarm.task.id"
+	AttrOSType               = "os.type"                     // that the container runs on, where the runtime tells it (Docker)
+	AttrIsolation            = "zastava.container.isolation" // of Windows: process or hyperv
 )
 
 // Record attributes: what one record says.
@@ -137,6 +139,8 @@ func ResourceAttributes() []Attribute {
 		{AttrSwarmServiceID, str},
 		{AttrSwarmServiceName, str},
 		{AttrSwarmTaskID, str},
+		{AttrOSType, str},
+		{AttrIsolation, str},
 	}
 }
 

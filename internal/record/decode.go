@@ -111,6 +111,10 @@ func (o *Origin) Read(d *Decoder, res pcommon.Resource) {
 			w.Namespace = name(v)
 		case AttrK8sRestartCount:
 			o.restarts, o.restartsSet = u32(v)
+		case AttrOSType, AttrIsolation: // what the contract has no field of its own for
+			if value := name(v); value != "" {
+				put(&annotations, key, value)
+			}
 		default:
 			switch {
 			case strings.HasPrefix(key, AttrContainerLabelPrefix):

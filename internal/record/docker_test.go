@@ -46,3 +46,21 @@ func TestStopSignalAndExitCodeOfWindowsReachTheBackend(t *testing.T) {
 	assert.EqualValues(t, 3221225786, *ev.Run.ExitCode)
 	assert.Equal(t, []backendapi.Evidence{{Signal: AttrStopSignal, Value: "SIGTERM"}}, ev.Evidence)
 }
+
+func TestSystemAndIsolation(t *testing.T) {
+	c := &container.Container{Engine: "docker", ID: "c1", Name: "iis", CreatedAt: created, OS: "windows", Arch: "amd64", Isolation: container.IsolationHyperV}
+	run := container.Run{StartedAt: started, FinishedAt: finished, ExitCode: 137, ExitKnown: true, Reason: "Error"}
+	batch := sampleEncoder().NewBatch()
+	batch.Append(&container.Transition{Kind: container.KindStopped, When: finished, Container: c, State: container.StateExited, Run: run})
+	rl := batch.Logs().ResourceLogs().At(0)
+	for name, want := range map[string]string{AttrOSType: "windows", AttrIsolation: "hyperv"} {
+		got, ok := rl.Resource().Attributes().Get(name)
+		require.True(t, ok, name)
+		assert.Equal(t, want, got.Str())
+	}
+	_, ok := rl.ScopeLogs().At(0).LogRecords().At(0).Attributes().Get(AttrExitSignal)
+	assert.False(t, ok, "137 is no signal of Windows")
+	ev, err := (&Decoder{Tenant: "acme", Annotations: map[string]string{"environment": "prod"}}).Origin(rl.Resource()).Event(rl.ScopeLogs().At(0).LogRecords().At(0))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"environment": "prod", "os.type": "windows", "zastava.container.isolation": "hyperv"}, ev.Annotations)
+}

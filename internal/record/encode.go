@@ -4,9 +4,9 @@
 package record
 
 import (
+	"cmp"
 	"maps"
 	"math"
-	"runtime"
 	"slices"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/signal"
 )
 
 // Encoder knows what is the same for all records of one observer. It is not changed by use; several goroutines may share it.
@@ -23,7 +24,7 @@ type Encoder struct {
 	NodeName     string // k8s.node.name; "" = not in Kubernetes
 	Scope        string // instrumentation scope: the receiver's package import path
 	ScopeVersion string
-	OS           string // GOOS of the containers, for signal names; "" = the one this was built for
+	OS           string // GOOS of the containers whose runtime does not tell it, for signal names; "" = the one this was built for
 }
 
 // Node is the name of the node that events carry: the Kubernetes one where there is one, else the host's.
@@ -148,6 +149,8 @@ func (e *Encoder) containerResource(m pcommon.Map, c *container.Container, resta
 	putStr(m, AttrComposeProject, c.Compose.Project)
 	putStr(m, AttrComposeService, c.Compose.Service)
 	putStr(m, AttrComposeNumber, c.Compose.Number)
+	putStr(m, AttrOSType, c.OS)
+	putStr(m, AttrIsolation, string(c.Isolation))
 	putStr(m, AttrSwarmServiceID, c.Swarm.ServiceID)
 	putStr(m, AttrSwarmServiceName, c.Swarm.ServiceName)
 	putStr(m, AttrSwarmTaskID, c.Swarm.TaskID)
@@ -181,7 +184,7 @@ func (e *Encoder) transition(m pcommon.Map, t *container.Transition) {
 	m.PutInt(AttrEventRevision, int64(t.Revision))
 	m.PutStr(AttrContainerState, t.State.String())
 	m.PutInt(AttrRestartCount, int64(t.RestartCount))
-	e.run(m, &t.Run)
+	e.run(m, t.Container, &t.Run)
 	if p := t.Previous; p != nil {
 		putStr(m, AttrPreviousID, p.ContainerID)
 		if p.ExitKnown {
@@ -210,7 +213,7 @@ func (e *Encoder) transition(m pcommon.Map, t *container.Transition) {
 	}
 }
 
-func (e *Encoder) run(m pcommon.Map, r *container.Run) {
+func (e *Encoder) run(m pcommon.Map, c *container.Container, r *container.Run) {
 	putTime(m, AttrRunStartedAt, r.StartedAt)
 	putTime(m, AttrRunFinishedAt, r.FinishedAt)
 	if r.PID != 0 {
@@ -218,9 +221,7 @@ func (e *Encoder) run(m pcommon.Map, r *container.Run) {
 	}
 	if r.ExitKnown {
 		m.PutInt(AttrExitCode, int64(r.ExitCode))
-		if e.OS == "linux" || (e.OS == "" && runtime.GOOS == "linux") {
-			putStr(m, AttrExitSignal, exitSignal(r.ExitCode))
-		}
+		putStr(m, AttrExitSignal, signal.OfExit(cmp.Or(c.OS, e.OS), c.Arch, r.ExitCode))
 	}
 	putStr(m, AttrExitReason, r.Reason)
 	putStr(m, AttrStopSignal, r.StopSignal)

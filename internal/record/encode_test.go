@@ -146,15 +146,6 @@ func TestExitCodesAreUnsigned(t *testing.T) {
 	assert.Equal(t, int64(3_221_225_786), code.Int())
 }
 
-func TestExitSignal(t *testing.T) {
-	for code, want := range map[uint32]string{
-		0: "", 1: "", 127: "", 128: "", 129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV",
-		143: "SIGTERM", 159: "SIGSYS", 160: "", 161: "", 162: "SIGRTMIN", 165: "SIGRTMIN+3", 166: "", 255: "", 1 << 31: "",
-	} {
-		assert.Equal(t, want, exitSignal(code), "exit code %d", code)
-	}
-}
-
 func TestWindowsExitCodesTellNoSignal(t *testing.T) {
 	enc := sampleEncoder()
 	enc.OS = "windows"

@@ -34,6 +34,7 @@ type Info struct {
 	APIVersion string // of the API spoken: v1, 1.41
 	ShowsPause bool   // lists and inspects tell paused from running (Docker); false: only notices do (CRI)
 	Reruns     bool   // one container may run many times (Docker); false: a restart is a new container (CRI)
+	OS, Arch   string // of the machine that the containers run on, in Go's words, where the runtime tells them; "" = this one
 }
 
 // Summary is what a list says of one container: enough to tell whether it changed. It is small and made without an

@@ -30,14 +30,26 @@ type End struct {
 // lineage follows one restarting identity over its containers: a restart under CRI is a new container.
 type lineage struct {
 	containers map[string]struct{}
-	newest     string              // the container of the highest attempt
-	attempt    uint32              // its attempt
+	newest     string              // the container of the highest attempt, or of equal ones (Compose) the one that was created last
+	order      order               // its place
 	ran        bool                // some run of the identity is known, even if its start failed
-	lastRun    uint32              // the highest attempt of which a run is known
-	lastID     string              // its container
+	lastRun    order               // the place of the last container of which a run is known
+	lastID     string              // that container
 	previous   *container.Previous // how the latest run that is known to have ended did; nil while none has
 	loop       *Loop
 	idle       bool // it had no container at the last Tick
+}
+
+// order is the place of a container among those of its identity.
+type order struct {
+	attempt uint32
+	created time.Time
+}
+
+func orderOf(c *container.Container) order { return order{c.Attempt, c.CreatedAt} }
+
+func (o order) before(p order) bool {
+	return o.attempt < p.attempt || (o.attempt == p.attempt && o.created.Before(p.created))
 }
 
 func (t *Tracker) lineage(c *container.Container) *lineage {
@@ -69,7 +81,7 @@ func (t *Tracker) forget(k *Known, c *Change) {
 		return
 	}
 	for i := range c.Transitions {
-		if tr := &c.Transitions[i]; tr.Kind == container.KindStopped && ln.newest == c.ID {
+		if tr := &c.Transitions[i]; tr.Kind == container.KindStopped && ln.lastID == c.ID {
 			ln.previous = previousOf(c.ID, tr.Run)
 		}
 	}
@@ -80,15 +92,22 @@ func (t *Tracker) forget(k *Known, c *Change) {
 func (ln *lineage) before(s *container.Snapshot) (*container.Previous, missed) {
 	attempt := s.Container.Attempt
 	switch {
-	case attempt == 0: // one id has many runs, and a counter tells how many there were
+	case attempt == 0 && s.RestartCount > 0: // one id has many runs, and a counter tells how many there were
 		return nil, missed{runs: s.RestartCount}
+	case attempt == 0:
+		return ln.latest(), missed{} // it took the place of another one
 	case ln == nil || !ln.ran:
 		return nil, missed{unknown: true}
-	case attempt > ln.lastRun+1:
-		return ln.latest(), missed{runs: attempt - ln.lastRun - 1}
+	case attempt > ln.lastRun.attempt+1:
+		return ln.latest(), missed{runs: attempt - ln.lastRun.attempt - 1}
 	default:
 		return ln.latest(), missed{}
 	}
+}
+
+// replaces tells that a container took the place of one that ran: Compose makes a new container where it changes something.
+func (ln *lineage) replaces(c *container.Container) bool {
+	return ln != nil && ln.ran && c.Compose.Identity() != "" && ln.lastID != c.ID && ln.lastRun.before(orderOf(c))
 }
 
 // latest tells how the latest run ended, as far as that is known: where its end was not seen yet, only whose it was.
@@ -101,20 +120,20 @@ func (ln *lineage) latest() *container.Previous {
 
 func (ln *lineage) apply(id string, k *Known) {
 	ln.containers[id], ln.idle = struct{}{}, false
-	attempt := k.Container.Attempt
+	place := orderOf(k.Container)
 	if k.State != container.StateCreated && k.State != container.StateUnknown {
-		if !ln.ran || attempt >= ln.lastRun {
-			ln.lastRun, ln.lastID = attempt, id
+		if !ln.ran || ln.lastID == id || !place.before(ln.lastRun) {
+			ln.lastRun, ln.lastID = place, id
 		}
 		ln.ran = true
 	}
-	if ln.newest != "" && ln.newest != id && attempt < ln.attempt {
-		return // news of an older attempt says nothing of the latest run
-	}
-	ln.newest, ln.attempt = id, attempt
-	if k.State == container.StateExited {
+	if k.State == container.StateExited && ln.lastID == id {
 		ln.previous = previousOf(id, k.Run)
 	}
+	if ln.newest != "" && ln.newest != id && place.before(ln.order) {
+		return // news of an older attempt says nothing of what follows it
+	}
+	ln.newest, ln.order = id, place
 	ln.loop = k.Loop
 }
 

@@ -87,13 +87,17 @@ func (st *step) begin() {
 // startFirst reports the first run of a container that was not known to run before.
 func (st *step) startFirst() {
 	s := st.snap
-	if s.Container.Attempt == 0 && s.RestartCount == 0 {
+	ln := st.t.lineage(s.Container)
+	if s.Container.Attempt == 0 && s.RestartCount == 0 && !ln.replaces(s.Container) {
 		st.start(container.KindStarted, s.Run, nil, missed{})
 		return
 	}
-	prev, m := st.t.lineage(s.Container).before(s)
-	if st.look.Source == container.SourceInventory {
+	prev, m := ln.before(s)
+	switch {
+	case st.look.Source == container.SourceInventory:
 		m = missed{} // what was before the first look is not missed: it was never watched
+	case st.look.Source == container.SourceCheckpoint && prev != nil && s.Container.Attempt == 0:
+		m = missed{unknown: true} // nothing counts the containers that had the place meanwhile
 	}
 	st.start(container.KindRestarted, s.Run, prev, m)
 }

@@ -21,6 +21,7 @@ const (
 	labelProject     = "com.docker.compose.project"
 	labelService     = "com.docker.compose.service"
 	labelNumber      = "com.docker.compose.container-number"
+	labelOneOff      = "com.docker.compose.oneoff"
 	labelServiceID   = "com.docker.swarm.service.id"
 	labelServiceName = "com.docker.swarm.service.name"
 	labelTaskID      = "com.docker.swarm.task.id"
@@ -64,6 +65,9 @@ func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Con
 	}
 	if d := item.ImageManifestDescriptor; d != nil {
 		c.Image.ManifestDigest = digest(string(d.Digest))
+	}
+	if oneOff, err := strconv.ParseBool(item.Labels[labelOneOff]); err == nil && oneOff {
+		c.Compose.Number = "" // docker compose run: numbered like the service's own containers, and none of them
 	}
 	if isKubernetes(item.Labels) {
 		c.Attempt = attempt(c.Name)

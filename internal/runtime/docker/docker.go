@@ -27,6 +27,7 @@ import (
 	"github.com/gobwas/glob"
 	"github.com/moby/moby/client"
 
+	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
@@ -135,15 +136,31 @@ func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
 	}
 	info := runtime.Info{
 		Engine: "docker", Version: clip(v.Version, maxText), APIVersion: clip(r.client.ClientVersion(), maxText),
-		ShowsPause: true, Reruns: true,
+		ShowsPause: true, Reruns: true, OS: word(v.Os), Arch: word(v.Arch),
 	}
 	for _, c := range v.Components {
 		if strings.HasPrefix(c.Name, "Podman") {
 			info.Engine = "podman"
 		}
 	}
-	r.memory.setPodman(info.Engine == "podman")
+	p := peer{podman: info.Engine == "podman", host: host{info.OS, info.Arch}}
+	if info.OS == "windows" {
+		if p.isolation, err = r.defaultIsolation(ctx); err != nil {
+			return runtime.Info{}, err
+		}
+	}
+	r.memory.setPeer(p)
 	return info, nil
+}
+
+// defaultIsolation asks an engine on Windows how it isolates containers that ask for nothing: a server by a process, a desktop
+// by Hyper-V.
+func (r *Runtime) defaultIsolation(ctx context.Context) (container.Isolation, error) {
+	answer, err := r.client.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return "", r.explain(err, "ask the engine how it isolates containers")
+	}
+	return isolation(string(answer.Info.Isolation), ""), nil
 }
 
 // Close ends all connections that are idle; a call under way ends with its context.

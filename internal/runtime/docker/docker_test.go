@@ -58,7 +58,7 @@ func newEngine(t *testing.T) *engine {
 	e := &engine{
 		t: t, endpoint: "unix://" + filepath.Join(dir, "d.sock"), api: "1.41",
 		answers: map[string]string{
-			"/version": `{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Components":[{"Name":"Engine","Version":"20.10.24"}]}`,
+			"/version": `{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64","Components":[{"Name":"Engine","Version":"20.10.24"}]}`,
 		},
 		status: map[string]int{}, asked: map[string]int{}, hangUp: make(chan struct{}),
 	}
@@ -158,7 +158,7 @@ func TestInfo(t *testing.T) {
 	t.Run("Docker", func(t *testing.T) {
 		info, err := newEngine(t).runtime().Info(t.Context())
 		require.NoError(t, err)
-		assert.Equal(t, runtime.Info{Engine: "docker", Version: "20.10.24", APIVersion: "1.41", ShowsPause: true, Reruns: true}, info)
+		assert.Equal(t, runtime.Info{Engine: "docker", Version: "20.10.24", APIVersion: "1.41", ShowsPause: true, Reruns: true, OS: "linux", Arch: "amd64"}, info)
 	})
 	t.Run("Podman", func(t *testing.T) {
 		e := newEngine(t)

@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/signal"
 )
 
 // overlap is how far a subscription reaches back before what is known to have been heard. The engine answers before it has
@@ -43,7 +44,7 @@ func (r *Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Not
 	since, subscribed := r.replay.since(time.Now())
 	agreed := r.streams.Load()
 	filters := make(client.Filters).Add("type", "container")
-	if !r.memory.isPodman() { // which has other words for some, and knows no prefixes
+	if !r.memory.whoAnswers().podman { // which has other words for some, and knows no prefixes
 		filters.Add("event", actions...)
 	}
 	stream := r.client.Events(ctx, client.EventsListOptions{Since: since.UTC().Format(time.RFC3339Nano), Filters: filters})
@@ -88,14 +89,17 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 	if !ok || (isKubernetes(m.Actor.Attributes) && r.elsewhere != nil && r.elsewhere() && !r.memory.hasShown(n.ID)) {
 		return
 	}
+	who := r.memory.whoAnswers()
 	r.memory.do(n.ID, func(k *remembered) {
 		switch {
+		case action == "kill" && who.podman:
+			k.signal, k.signaled = 0, time.Time{} // it does not tell which; what is called signal there is a label
 		case action == "kill":
-			k.signal, k.signaled = signalNumber(m.Actor.Attributes["signal"]), n.At
+			k.signal, k.signaled = signal.Number(who.host.os, who.host.arch, m.Actor.Attributes["signal"]), n.At
 		case n.Kind == runtime.NoticeOOM:
 			k.oom = n.At
 		case n.Kind == runtime.NoticeExited:
-			n.StopSignal = k.stopSignal(n.At, n.ExitCode, time.Time{})
+			n.StopSignal = k.stopSignal(who.host, n.At, n.ExitCode, time.Time{})
 		case n.Kind == runtime.NoticeStarted:
 			k.signal, k.signaled, k.oom = 0, time.Time{}, time.Time{}
 		}

@@ -228,7 +228,7 @@ func FuzzInspect(f *testing.F) {
 		if json.Unmarshal(raw, &in) != nil {
 			return
 		}
-		s := snapshot(&container.Container{ID: id1}, &in)
+		s := snapshot(&container.Container{ID: id1}, &in, peer{})
 		if s.Container == nil || s.State > container.StateExited || verdict(s.Health) != s.Health {
 			t.Fatalf("%+v", s)
 		}

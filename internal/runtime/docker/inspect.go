@@ -33,9 +33,10 @@ func (r *Runtime) Inspect(ctx context.Context, c *container.Container) (containe
 	if err != nil {
 		return container.Snapshot{}, err
 	}
-	s := snapshot(c, in)
+	who := r.memory.whoAnswers()
+	s := snapshot(c, in, who)
 	s.Container = r.withImage(ctx, s.Container)
-	r.memory.do(c.ID, func(k *remembered) { k.complete(&s) })
+	r.memory.do(c.ID, func(k *remembered) { k.complete(&s, who.host) })
 	return s, nil
 }
 
@@ -62,8 +63,8 @@ func (r *Runtime) inspect(ctx context.Context, id string) (*api.InspectResponse,
 }
 
 // snapshot turns an answer into a snapshot of c. It takes any answer, however malformed.
-func snapshot(c *container.Container, in *api.InspectResponse) container.Snapshot {
-	s := container.Snapshot{Container: completed(c, in), RestartCount: u32(in.RestartCount)}
+func snapshot(c *container.Container, in *api.InspectResponse, who peer) container.Snapshot {
+	s := container.Snapshot{Container: completed(c, in, who), RestartCount: u32(in.RestartCount)}
 	if c.Attempt > 0 {
 		s.RestartCount = max(s.RestartCount, c.Attempt)
 	}
@@ -136,7 +137,7 @@ func verdict(s string) string {
 }
 
 // completed gives c with what only an inspect tells, and with the name it has now: c itself when that is nothing new.
-func completed(c *container.Container, in *api.InspectResponse) *container.Container {
+func completed(c *container.Container, in *api.InspectResponse, who peer) *container.Container {
 	now := *c
 	if at := moment(in.Created); !at.IsZero() {
 		now.CreatedAt = at
@@ -155,11 +156,30 @@ func completed(c *container.Container, in *api.InspectResponse) *container.Conta
 			now.Image.ManifestDigest = manifest
 		}
 	}
-	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.Image.ID == c.Image.ID &&
+	if platform := word(in.Platform); platform != "" {
+		now.OS = platform // one engine on Windows can have containers of both
+	}
+	if now.OS == "windows" && in.HostConfig != nil {
+		now.Isolation = isolation(string(in.HostConfig.Isolation), who.isolation)
+	}
+	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.OS == c.OS && now.Isolation == c.Isolation && now.Image.ID == c.Image.ID &&
 		now.Image.Reference == c.Image.Reference && now.Image.ManifestDigest == c.Image.ManifestDigest {
 		return c
 	}
 	return &now
+}
+
+// isolation reads how a container of Windows is kept apart: what it asked for, or what its engine does for those that asked
+// for nothing.
+func isolation(asked string, otherwise container.Isolation) container.Isolation {
+	switch strings.ToLower(asked) {
+	case string(container.IsolationProcess):
+		return container.IsolationProcess
+	case string(container.IsolationHyperV):
+		return container.IsolationHyperV
+	default: // "" and default
+		return otherwise
+	}
 }
 
 // u32 takes an exit code for what it is, 32 bits without a sign: Windows tells 3221225786 as that or as -1073741510.
@@ -171,14 +191,14 @@ func u32(n int) uint32 {
 }
 
 // complete adds what only events told, and remembers what the list does not show.
-func (k *remembered) complete(s *container.Snapshot) {
+func (k *remembered) complete(s *container.Snapshot, on host) {
 	k.failed = s.State == container.StateExited && s.Run.StartedAt.IsZero()
 	started := s.Run.StartedAt
 	switch s.State {
 	case container.StateRunning, container.StatePaused:
 		s.OOM = s.OOM || (!started.IsZero() && k.oom.After(started))
 	case container.StateExited:
-		s.Run.StopSignal = k.stopSignal(s.Run.FinishedAt, s.Run.ExitCode, started)
+		s.Run.StopSignal = k.stopSignal(on, s.Run.FinishedAt, s.Run.ExitCode, started)
 	default:
 	}
 }

@@ -6,6 +6,8 @@ package docker
 import (
 	"sync"
 	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 // memory is what one look has to know of the looks and events before it.
 type memory struct {
 	mu         sync.Mutex
-	podman     bool
+	peer       peer
 	containers map[string]*remembered
 }
 
@@ -43,16 +45,23 @@ type remembered struct {
 
 func (m *memory) init() { m.containers = map[string]*remembered{} }
 
-func (m *memory) setPodman(is bool) {
+// peer is what is remembered of who answers at the endpoint.
+type peer struct {
+	podman    bool
+	host      host
+	isolation container.Isolation // that containers get which ask for none; "" on Linux
+}
+
+func (m *memory) setPeer(p peer) {
 	m.mu.Lock()
-	m.podman = is
+	m.peer = p
 	m.mu.Unlock()
 }
 
-func (m *memory) isPodman() bool {
+func (m *memory) whoAnswers() peer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.podman
+	return m.peer
 }
 
 // of gives what is remembered of a container, for use under the lock. Nil: there is no room for another one.

@@ -27,6 +27,14 @@ func intern(s string) string {
 	return unique.Make(clip(s, maxText)).Value()
 }
 
+// word gives s when it is a short word in lower case, as the names of operating systems and architectures are; else "".
+func word(s string) string {
+	if len(s) > 32 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+		return ""
+	}
+	return intern(s)
+}
+
 // clip cuts s to at most n bytes, at the border of a character.
 func clip(s string, n int) string {
 	if len(s) <= n {

@@ -128,11 +128,13 @@ type ResourceAttributesConfig struct {
 	K8sPodName                       ResourceAttributeConfig `mapstructure:"k8s.pod.name"`
 	K8sPodUID                        ResourceAttributeConfig `mapstructure:"k8s.pod.uid"`
 	OciManifestDigest                ResourceAttributeConfig `mapstructure:"oci.manifest.digest"`
+	OsType                           ResourceAttributeConfig `mapstructure:"os.type"`
 	ZastavaContainerComposeNumber    ResourceAttributeConfig `mapstructure:"zastava.container.compose.number"`
 	ZastavaContainerComposeProject   ResourceAttributeConfig `mapstructure:"zastava.container.compose.project"`
 	ZastavaContainerComposeService   ResourceAttributeConfig `mapstructure:"zastava.container.compose.service"`
 	ZastavaContainerCreatedAt        ResourceAttributeConfig `mapstructure:"zastava.container.created_at"`
 	ZastavaContainerImageReference   ResourceAttributeConfig `mapstructure:"zastava.container.image.reference"`
+	ZastavaContainerIsolation        ResourceAttributeConfig `mapstructure:"zastava.container.isolation"`
 	ZastavaContainerSwarmServiceID   ResourceAttributeConfig `mapstructure:"zastava.container.swarm.service.id"`
 	ZastavaContainerSwarmServiceName ResourceAttributeConfig `mapstructure:"zastava.container.swarm.service.name"`
 	ZastavaContainerSwarmTaskID      ResourceAttributeConfig `mapstructure:"zastava.container.swarm.task.id"`
@@ -192,6 +194,9 @@ func DefaultResourceAttributesConfig() ResourceAttributesConfig {
 		OciManifestDigest: ResourceAttributeConfig{
 			Enabled: true,
 		},
+		OsType: ResourceAttributeConfig{
+			Enabled: true,
+		},
 		ZastavaContainerComposeNumber: ResourceAttributeConfig{
 			Enabled: true,
 		},
@@ -205,6 +210,9 @@ func DefaultResourceAttributesConfig() ResourceAttributesConfig {
 			Enabled: true,
 		},
 		ZastavaContainerImageReference: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ZastavaContainerIsolation: ResourceAttributeConfig{
 			Enabled: true,
 		},
 		ZastavaContainerSwarmServiceID: ResourceAttributeConfig{

@@ -795,6 +795,12 @@ func NewLogsBuilder(lbc LogsBuilderConfig, settings receiver.Settings) *LogsBuil
 	if lbc.ResourceAttributes.OciManifestDigest.EventsExclude != nil {
 		lb.resourceAttributeExcludeFilter["oci.manifest.digest"] = filter.CreateFilter(lbc.ResourceAttributes.OciManifestDigest.EventsExclude)
 	}
+	if lbc.ResourceAttributes.OsType.EventsInclude != nil {
+		lb.resourceAttributeIncludeFilter["os.type"] = filter.CreateFilter(lbc.ResourceAttributes.OsType.EventsInclude)
+	}
+	if lbc.ResourceAttributes.OsType.EventsExclude != nil {
+		lb.resourceAttributeExcludeFilter["os.type"] = filter.CreateFilter(lbc.ResourceAttributes.OsType.EventsExclude)
+	}
 	if lbc.ResourceAttributes.ZastavaContainerComposeNumber.EventsInclude != nil {
 		lb.resourceAttributeIncludeFilter["zastava.container.compose.number"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaContainerComposeNumber.EventsInclude)
 	}
@@ -824,6 +830,12 @@ func NewLogsBuilder(lbc LogsBuilderConfig, settings receiver.Settings) *LogsBuil
 	}
 	if lbc.ResourceAttributes.ZastavaContainerImageReference.EventsExclude != nil {
 		lb.resourceAttributeExcludeFilter["zastava.container.image.reference"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaContainerImageReference.EventsExclude)
+	}
+	if lbc.ResourceAttributes.ZastavaContainerIsolation.EventsInclude != nil {
+		lb.resourceAttributeIncludeFilter["zastava.container.isolation"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaContainerIsolation.EventsInclude)
+	}
+	if lbc.ResourceAttributes.ZastavaContainerIsolation.EventsExclude != nil {
+		lb.resourceAttributeExcludeFilter["zastava.container.isolation"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaContainerIsolation.EventsExclude)
 	}
 	if lbc.ResourceAttributes.ZastavaContainerSwarmServiceID.EventsInclude != nil {
 		lb.resourceAttributeIncludeFilter["zastava.container.swarm.service.id"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaContainerSwarmServiceID.EventsInclude)

@@ -140,6 +140,13 @@ func (rb *ResourceBuilder) SetOciManifestDigest(val string) {
 	}
 }
 
+// SetOsType sets provided value as "os.type" attribute.
+func (rb *ResourceBuilder) SetOsType(val string) {
+	if rb.config.OsType.Enabled {
+		rb.res.Attributes().PutStr("os.type", val)
+	}
+}
+
 // SetZastavaContainerComposeNumber sets provided value as "zastava.container.compose.number" attribute.
 func (rb *ResourceBuilder) SetZastavaContainerComposeNumber(val string) {
 	if rb.config.ZastavaContainerComposeNumber.Enabled {
@@ -172,6 +179,13 @@ func (rb *ResourceBuilder) SetZastavaContainerCreatedAt(val string) {
 func (rb *ResourceBuilder) SetZastavaContainerImageReference(val string) {
 	if rb.config.ZastavaContainerImageReference.Enabled {
 		rb.res.Attributes().PutStr("zastava.container.image.reference", val)
+	}
+}
+
+// SetZastavaContainerIsolation sets provided value as "zastava.container.isolation" attribute.
+func (rb *ResourceBuilder) SetZastavaContainerIsolation(val string) {
+	if rb.config.ZastavaContainerIsolation.Enabled {
+		rb.res.Attributes().PutStr("zastava.container.isolation", val)
 	}
 }
 

@@ -30,11 +30,13 @@ func TestResourceBuilder(t *testing.T) {
 			rb.SetK8sPodName("k8s.pod.name-val")
 			rb.SetK8sPodUID("k8s.pod.uid-val")
 			rb.SetOciManifestDigest("oci.manifest.digest-val")
+			rb.SetOsType("os.type-val")
 			rb.SetZastavaContainerComposeNumber("zastava.container.compose.number-val")
 			rb.SetZastavaContainerComposeProject("zastava.container.compose.project-val")
 			rb.SetZastavaContainerComposeService("zastava.container.compose.service-val")
 			rb.SetZastavaContainerCreatedAt("zastava.container.created_at-val")
 			rb.SetZastavaContainerImageReference("zastava.container.image.reference-val")
+			rb.SetZastavaContainerIsolation("zastava.container.isolation-val")
 			rb.SetZastavaContainerSwarmServiceID("zastava.container.swarm.service.id-val")
 			rb.SetZastavaContainerSwarmServiceName("zastava.container.swarm.service.name-val")
 			rb.SetZastavaContainerSwarmTaskID("zastava.container.swarm.task.id-val")
@@ -45,9 +47,9 @@ func TestResourceBuilder(t *testing.T) {
 
 			switch tt {
 			case "default":
-				assert.Equal(t, 26, res.Attributes().Len())
+				assert.Equal(t, 28, res.Attributes().Len())
 			case "all_set":
-				assert.Equal(t, 26, res.Attributes().Len())
+				assert.Equal(t, 28, res.Attributes().Len())
 			case "none_set":
 				assert.Equal(t, 0, res.Attributes().Len())
 				return
@@ -139,6 +141,11 @@ func TestResourceBuilder(t *testing.T) {
 			if ok {
 				assert.Equal(t, "oci.manifest.digest-val", ociManifestDigestAttrVal.Str())
 			}
+			osTypeAttrVal, ok := res.Attributes().Get("os.type")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "os.type-val", osTypeAttrVal.Str())
+			}
 			zastavaContainerComposeNumberAttrVal, ok := res.Attributes().Get("zastava.container.compose.number")
 			assert.True(t, ok)
 			if ok {
@@ -163,6 +170,11 @@ func TestResourceBuilder(t *testing.T) {
 			assert.True(t, ok)
 			if ok {
 				assert.Equal(t, "zastava.container.image.reference-val", zastavaContainerImageReferenceAttrVal.Str())
+			}
+			zastavaContainerIsolationAttrVal, ok := res.Attributes().Get("zastava.container.isolation")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "zastava.container.isolation-val", zastavaContainerIsolationAttrVal.Str())
 			}
 			zastavaContainerSwarmServiceIDAttrVal, ok := res.Attributes().Get("zastava.container.swarm.service.id")
 			assert.True(t, ok)
