@@ -58,12 +58,14 @@ type Backend struct {
 	log     *slog.Logger
 	store   *store.Store
 	reader  *wire.Reader
+	facts   *wire.FactsReader
 	page    *page.Page
 	limits  *limits
 	metrics *metrics
 	handler http.Handler
 
 	ingesting chan struct{} // holds a token per batch in work
+	factsIn   chan struct{} // holds a token per request with facts in work
 	streams   chan struct{} // holds a token per stream
 	failing   atomic.Bool   // the last batch could not be stored
 
@@ -95,10 +97,11 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 		return nil, fmt.Errorf("start the backend: %w", err)
 	}
 	b := &Backend{
-		opts: opts, log: opts.Logger, store: s, reader: reader, page: page.New(s, opts.Now, opts.Logger),
+		opts: opts, log: opts.Logger, store: s, reader: reader, facts: wire.NewFactsReader(backendapi.MaxFactsBytes), page: page.New(s, opts.Now, opts.Logger),
 		limits:    newLimits(opts.Rate, opts.MaxBatchEvents),
 		metrics:   newMetrics(),
 		ingesting: make(chan struct{}, maxIngesting),
+		factsIn:   make(chan struct{}, maxFacts),
 		streams:   make(chan struct{}, maxStreams),
 		stop:      make(chan struct{}),
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/zastava-otel/zastava/docs/api"
 	"github.com/zastava-otel/zastava/internal/backend/backendtest"
+	"github.com/zastava-otel/zastava/internal/backend/store"
 	"github.com/zastava-otel/zastava/internal/backend/wire"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
@@ -153,6 +154,14 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 	_, _, err := b.store.Ingest(t.Context(), backendtest.Tenant, "5f6f3b1c-6d0a-5a57-9a40-0a6c7b8f2f11", backendtest.Records(
 		l.Started(1), l.Stopped(2, 1, 137, "OOMKilled"), second.Started(30), loop))
 	require.NoError(t, err)
+	var f backendapi.Fact
+	fill(t, reflect.ValueOf(&f).Elem(), "")
+	f.LoaderBase, f.ContainerID = "0x7f23c01000", "containerd://"+l.ID
+	_, err = b.store.AddFacts(t.Context(), backendtest.Tenant, &store.FactsRequest{CallgraphID: "cg", SubjectKey: "scan:1", Facts: []backendapi.Fact{f}})
+	require.NoError(t, err)
+	facts, err := json.Marshal(backendapi.Facts{CallgraphID: "cg", Subject: backendapi.Subject{ScanID: "1"}, Events: []backendapi.Fact{f}})
+	require.NoError(t, err)
+	require.NoError(t, validate(t, "Facts", facts))
 	for path, schema := range map[string]string{
 		backendapi.EventsPath:              "EventPage",
 		backendapi.EventsPath + "?limit=1": "EventPage",
@@ -160,6 +169,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"/api/v1/containers?state=paused":  "ContainerPage",
 		"/api/v1/containers/" + l.ID:       "ContainerDetail",
 		"/api/v1/images":                   "ImagePage",
+		"/signals/runtime-facts?scanId=1":  "FactPage",
 		"/api/v1/containers/nobody":        "Problem",
 		"/api/v1/images?limit=x":           "Problem",
 	} {

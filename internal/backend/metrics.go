@@ -18,6 +18,7 @@ type metrics struct {
 	handler  http.Handler
 	requests *prometheus.CounterVec
 	events   *prometheus.CounterVec
+	facts    *prometheus.CounterVec
 	bytes    prometheus.Counter
 	storing  prometheus.Histogram
 	streams  prometheus.Gauge
@@ -33,6 +34,9 @@ func newMetrics() *metrics {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "zastava_backend_events_total",
 			Help: "Events of well-formed batches, by outcome: accepted, duplicate, rejected, limited or failed.",
+		}, []string{"outcome"}),
+		facts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "zastava_backend_facts_total", Help: "Runtime facts of valid requests, by outcome: accepted, duplicate or failed.",
 		}, []string{"outcome"}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "zastava_backend_ingested_bytes_total", Help: "Uncompressed JSON of well-formed batches.",
@@ -52,7 +56,7 @@ func newMetrics() *metrics {
 		}),
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(m.requests, m.events, m.bytes, m.storing, m.streams, m.dropped, m.pruned,
+	reg.MustRegister(m.requests, m.events, m.facts, m.bytes, m.storing, m.streams, m.dropped, m.pruned,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})
 	return m

@@ -26,6 +26,9 @@ func (b *Backend) table() []route {
 		{pattern: "POST " + backendapi.EventsPath, handle: b.postEvents},
 		{pattern: "GET " + backendapi.EventsPath, handle: b.getEvents},
 		{pattern: "GET " + backendapi.EventsPath + "/stream", handle: b.streamEvents},
+		{pattern: "POST " + backendapi.FactsPath, handle: b.postFacts},
+		{pattern: "POST " + backendapi.FactsNDJSONPath, handle: b.postFactsNDJSON},
+		{pattern: "GET " + backendapi.FactsPath, handle: b.getFacts},
 		{pattern: "GET /api/v1/containers", handle: b.getContainers},
 		{pattern: "GET /api/v1/containers/{id...}", handle: b.getContainer},
 		{pattern: "GET /api/v1/images", handle: b.getImages},
@@ -35,6 +38,7 @@ func (b *Backend) table() []route {
 		{pattern: "GET /openapi.yaml", handle: getDocument},
 		{pattern: "GET /{$}", handle: b.page.Overview},
 		{pattern: "GET /containers/{id...}", handle: b.page.Container},
+		{pattern: "GET /images/{digest}", handle: b.page.Image},
 		{pattern: "GET /assets/{file}", open: true, handle: b.page.Asset},
 	}
 }

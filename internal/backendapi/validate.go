@@ -162,11 +162,13 @@ func (e *Event) Validate() error {
 		c.required(at+"signal", e.Evidence[i].Signal, MaxName)
 		c.length(at+"value", e.Evidence[i].Value, MaxText)
 	}
-	return errors.Join(c.faults...)
+	return c.err()
 }
 
 // check collects faults.
 type check struct{ faults []error }
+
+func (c *check) err() error { return errors.Join(c.faults...) }
 
 func (c *check) fault(field, detail string) {
 	c.faults = append(c.faults, &FieldError{Field: field, Detail: detail})

@@ -60,6 +60,8 @@ type containerView struct {
 	Exit   *outcome
 	Line   timeline
 	Table  []runRow
+	Files  []load // what it loads, from facts
+	Image  string // path of its image's page; empty where the digest is not known
 	Feed   []feedItem
 }
 
@@ -142,6 +144,10 @@ func (p *Page) container(ctx context.Context, r *http.Request, id string) (*cont
 			Run: run, Outcome: outcomeOf(run.Ended, &run.End), Duration: durationOf(&run, v.Now),
 			Other: run.ContainerID != d.ContainerID, Path: url.PathEscape(run.ContainerID),
 		})
+	}
+	v.Files = loadsOf(d.Loads)
+	if d.ImageDigest != "" {
+		v.Image = url.PathEscape(d.ImageDigest)
 	}
 	v.Feed, err = p.feed(ctx, store.EventQuery{
 		EventFilter: store.EventFilter{Tenant: d.Tenant, Container: d.ContainerID}, Limit: maxEvents,

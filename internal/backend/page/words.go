@@ -255,6 +255,6 @@ var functions = template.FuncMap{
 	"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"utc":   func(t time.Time) string { return t.UTC().Format(utcFormat) },
 	"clock": func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
-	"short": shortImage, "shortID": shortID,
+	"short": shortImage, "shortID": shortID, "first": first,
 	"name": func(c store.Container) string { return nameOf(&c) },
 }

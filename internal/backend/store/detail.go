@@ -15,8 +15,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// MaxRuns bounds the runs that Container and Runs give for one container.
-const MaxRuns = 200
+// MaxRuns bounds the runs that Container and Runs give for one container, and MaxLoads the facts.
+const (
+	MaxRuns  = 200
+	MaxLoads = 1000
+)
 
 // Detail is a container with its runs and what it loads.
 type Detail struct {
@@ -24,7 +27,8 @@ type Detail struct {
 	Labels     map[string]string      `json:"labels,omitempty"`
 	Process    *backendapi.Process    `json:"process,omitempty"`
 	LoadedLibs []backendapi.LoadedLib `json:"loadedLibs,omitempty"`
-	Runs       []Run                  `json:"runs"` // of all its attempts, latest first, at most MaxRuns
+	Loads      []StoredFact           `json:"loads,omitempty"` // what was seen to run in it, at most MaxLoads
+	Runs       []Run                  `json:"runs"`            // of all its attempts, latest first, at most MaxRuns
 }
 
 // Run is one life of the main process of a container.
@@ -67,6 +71,9 @@ func (s *Store) Container(ctx context.Context, tenant, id string) (*Detail, erro
 	d := &Detail{Container: found[0]}
 	if err := s.loadKnown(ctx, d); err != nil {
 		return nil, fmt.Errorf("query what container %s is: %w", id, err)
+	}
+	if d.Loads, _, err = s.Facts(ctx, FactQuery{Tenant: d.Tenant, Container: d.ContainerID, Limit: MaxLoads}); err != nil {
+		return nil, err
 	}
 	runs, err := s.Runs(ctx, []Container{d.Container}, time.Time{})
 	if err != nil {

@@ -34,7 +34,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (removed int64, err
 		at = next
 	}
 	err = s.inTransaction(ctx, func(ctx context.Context, _ *statements) error {
-		for _, text := range []string{
+		for _, text := range append([]string{
 			"DELETE FROM batches WHERE received_ns < ?",
 			"DELETE FROM containers WHERE last_received_ns < ? AND state IN ('exited', 'removed', 'unknown')",
 			`DELETE FROM runs WHERE ended = 1 AND finished_ns < ? AND NOT EXISTS (SELECT 1 FROM containers c
@@ -43,7 +43,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (removed int64, err
 				WHERE c.tenant = runs.tenant AND c.container_id = runs.container_id)`,
 			`DELETE FROM loops WHERE since_ns < ? AND NOT EXISTS (SELECT 1 FROM containers c
 				WHERE c.tenant = loops.tenant AND c.identity = loops.identity)`,
-		} {
+		}, factRetention...) {
 			if _, err := s.conn.ExecContext(ctx, text, cutoff); err != nil {
 				return err
 			}

@@ -111,6 +111,7 @@ INSERT INTO pruned VALUES (1, 0);
 `,
 	// The answer to a batch, for its repeats; null for those stored before there was this column.
 	`ALTER TABLE batches ADD COLUMN answer BLOB`,
+	migrationFacts,
 }
 
 func migrate(ctx context.Context, conn *sql.Conn, path string) error {

@@ -1,0 +1,161 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/backend/problem"
+	"github.com/zastava-otel/zastava/internal/backend/store"
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+// maxFacts bounds the requests with facts that are read at the same time. They have places of their own, few of them, so
+// that facts never keep events out.
+const maxFacts = 2
+
+// FactPage is the answer to GET backendapi.FactsPath.
+type FactPage struct {
+	Facts      []store.StoredFact `json:"facts"`
+	NextCursor string             `json:"nextCursor,omitempty"`
+}
+
+func (b *Backend) postFactsNDJSON(w http.ResponseWriter, r *http.Request) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		badRequest().With("query", "is not a well-formed query string").Write(w)
+		return
+	}
+	p := params{values: values}
+	in := backendapi.Facts{
+		CallgraphID: p.text("callgraphId"),
+		Subject: backendapi.Subject{
+			ImageDigest: p.text("imageDigest"), ScanID: p.text("scanId"), Component: p.text("component"), Version: p.text("version"),
+		},
+	}
+	_ = p.text("source")
+	if fault := p.problem(); fault != nil {
+		fault.Write(w)
+		return
+	}
+	if fault := checkSubject(&in); fault != nil { // before the body is read
+		fault.Write(w)
+		return
+	}
+	b.takeFacts(w, r, func() (*backendapi.Facts, *problem.Details) {
+		var fault *problem.Details
+		in.Events, fault = b.facts.NDJSON(w, r)
+		return &in, fault
+	})
+}
+
+func (b *Backend) postFacts(w http.ResponseWriter, r *http.Request) {
+	b.takeFacts(w, r, func() (*backendapi.Facts, *problem.Details) { return b.facts.JSON(w, r) })
+}
+
+// checkSubject refuses what upstream refuses, in its words.
+func checkSubject(in *backendapi.Facts) *problem.Details {
+	refuse := func(detail, field string) *problem.Details {
+		return problem.New(http.StatusBadRequest, "invalid-facts", "The facts are not valid", "%s", detail).With(field, detail)
+	}
+	switch {
+	case in.CallgraphID == "":
+		return refuse(backendapi.NoCallgraph, "callgraphId")
+	case !backendapi.Fits(in.CallgraphID, backendapi.MaxName):
+		return refuse("callgraphId must have at most 512 characters", "callgraphId")
+	case in.Subject.Key() == "":
+		return refuse(backendapi.NoSubject, "subject")
+	}
+	if err := in.Subject.Validate(); err != nil {
+		return refuse(err.Error(), "subject")
+	}
+	return nil
+}
+
+// takeFacts reads the facts of a request and stores them.
+func (b *Backend) takeFacts(w http.ResponseWriter, r *http.Request, read func() (*backendapi.Facts, *problem.Details)) {
+	tenant, p := tenantOf(r, true)
+	if p != nil {
+		p.Write(w)
+		return
+	}
+	key := r.Header.Get(backendapi.HeaderIdempotencyKey)
+	if !backendapi.Fits(key, backendapi.MaxName) {
+		badRequest().With(backendapi.HeaderIdempotencyKey, "must have at most 512 characters").Write(w)
+		return
+	}
+	select {
+	case b.factsIn <- struct{}{}:
+		defer func() { <-b.factsIn }()
+	default:
+		problem.New(http.StatusServiceUnavailable, "busy", "Too many requests with facts at once",
+			"at most %d are taken at a time", maxFacts).RetryAfter(retryBusy).Write(w)
+		return
+	}
+	// As for events: a client that sends its body by drops must not hold a place for ever.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ingestTimeout))
+	in, p := read()
+	if p == nil {
+		p = checkSubject(in)
+	}
+	if p != nil {
+		p.Write(w)
+		return
+	}
+	request := &store.FactsRequest{ID: strings.ToLower(key), CallgraphID: in.CallgraphID, SubjectKey: in.Subject.Key(), Facts: in.Events}
+	repeated, err := b.store.AddFacts(r.Context(), tenant, request)
+	switch {
+	case errors.Is(err, store.ErrBatchReused):
+		problem.New(http.StatusUnprocessableEntity, "batch-reused", "The idempotency key was used before",
+			"a request with this key told other facts").With(backendapi.HeaderIdempotencyKey, "was used for other facts").Write(w)
+		return
+	case err != nil:
+		b.metrics.facts.WithLabelValues("failed").Add(float64(len(in.Events)))
+		if r.Context().Err() == nil && !b.failing.Swap(true) {
+			b.log.Error("Facts cannot be stored; their senders are told to try again", "error", err)
+		}
+		problem.New(http.StatusServiceUnavailable, "not-ready", "Facts cannot be stored now", "the backend's log says why").
+			RetryAfter(retryFail).Write(w)
+		return
+	}
+	outcome := "accepted"
+	if repeated {
+		outcome = "duplicate"
+	}
+	b.metrics.facts.WithLabelValues(outcome).Add(float64(len(in.Events)))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(backendapi.FactsResponse{Accepted: len(in.Events), SubjectKey: request.SubjectKey}) //nolint:errchkjson // it is stored; a client that is gone sends it again
+}
+
+func (b *Backend) getFacts(w http.ResponseWriter, r *http.Request) {
+	p, tenant, fault := newParams(r)
+	if fault != nil {
+		fault.Write(w)
+		return
+	}
+	subject := backendapi.Subject{
+		ImageDigest: p.text("imageDigest"), ScanID: p.text("scanId"), Component: p.text("component"), Version: p.text("version"),
+	}
+	ask := store.FactQuery{
+		Tenant: tenant, CallgraphID: p.text("callgraphId"), Container: p.text("containerId"), Limit: p.limit(), Cursor: p.text("cursor"),
+	}
+	if ask.Subject = subject.Key(); ask.Subject == "" && (subject != backendapi.Subject{} || ask.Container == "") {
+		p.bad("imageDigest", "or scanId, component and version, or containerId is required")
+	}
+	if fault := p.problem(); fault != nil {
+		fault.Write(w)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+	defer cancel()
+	facts, next, err := b.store.Facts(ctx, ask)
+	b.answer(w, r, FactPage{append([]store.StoredFact{}, facts...), next}, err)
+}
