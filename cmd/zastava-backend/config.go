@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -24,7 +23,6 @@ const envPrefix = "ZASTAVA_BACKEND_"
 type config struct {
 	listen                    string
 	tlsCert, tlsKey, clientCA string
-	tokenFile                 string
 	backend                   backend.Options
 }
 
@@ -38,7 +36,7 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*config, e
 	f.StringVar(&c.tlsCert, "tls-cert", "", "certificate `file` (PEM); serves HTTPS, together with --tls-key")
 	f.StringVar(&c.tlsKey, "tls-key", "", "private key `file` (PEM)")
 	f.StringVar(&c.clientCA, "client-ca", "", "CA certificates `file` (PEM); clients must show a certificate of one of them")
-	f.StringVar(&c.tokenFile, "token-file", "", "`file` of bearer tokens, one a line; requests must carry one of them")
+	f.StringVar(&c.backend.TokenFile, "token-file", "", "`file` of bearer tokens, one a line, each with the tenants it is bound to, if any; requests must carry one")
 	f.DurationVar(&c.backend.Retention, "retention", 7*24*time.Hour, "how long events are kept after they were received; 0 = for ever")
 	f.Float64Var(&c.backend.Rate, "rate", 0, "events a second that are taken from a tenant; 0 = any")
 	f.IntVar(&c.backend.MaxBatchEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events in a batch")
@@ -69,7 +67,10 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*config, e
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return c, c.loadTokens()
+	host, _, _ := net.SplitHostPort(c.listen) // checked before
+	ip := net.ParseIP(host)
+	c.backend.LocalHostOnly = c.backend.TokenFile == "" && (host == "localhost" || (ip != nil && ip.IsLoopback()))
+	return c, nil
 }
 
 func (c *config) check() []error {
@@ -95,36 +96,10 @@ func (c *config) check() []error {
 	if n := c.backend.MaxBatchBytes; n < 4<<10 || n > 1<<30 {
 		faults = append(faults, fmt.Errorf("--max-batch-bytes %d: must be from 4 KiB to 1 GiB", n))
 	}
-	return faults
-}
-
-func (c *config) loadTokens() error {
-	host, _, _ := net.SplitHostPort(c.listen) // checked before
-	ip := net.ParseIP(host)
-	loopback := host == "localhost" || (ip != nil && ip.IsLoopback())
-	c.backend.LocalHostOnly = loopback && c.tokenFile == ""
-	if c.tokenFile == "" {
-		return nil
-	}
-	var err error
-	c.backend.Tokens, err = readTokens(c.tokenFile)
-	return err
-}
-
-// readTokens reads a file of tokens, one a line; there is at least one.
-func readTokens(name string) ([]string, error) {
-	raw, err := os.ReadFile(name) //nolint:gosec // who starts the program names the file
-	if err != nil {
-		return nil, fmt.Errorf("--token-file: %w", err)
-	}
-	var tokens []string
-	for line := range strings.Lines(string(raw)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			tokens = append(tokens, line)
+	if c.backend.TokenFile != "" {
+		if _, err := backend.ReadTokens(c.backend.TokenFile); err != nil {
+			faults = append(faults, fmt.Errorf("--token-file: %w", err))
 		}
 	}
-	if len(tokens) == 0 {
-		return nil, fmt.Errorf("--token-file %s: holds no token; write one on a line of its own", name)
-	}
-	return tokens, nil
+	return faults
 }

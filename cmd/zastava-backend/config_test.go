@@ -73,12 +73,12 @@ func TestFaultsNameTheFlagAndTheRemedy(t *testing.T) {
 	}
 }
 
-func TestTokensAreReadByTheLine(t *testing.T) {
+func TestATokenMakesEveryHostNameGood(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tokens")
-	require.NoError(t, os.WriteFile(file, []byte("# old\r\nfirst\r\n\n  second  "), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("# old\r\nfirst\r\n\n  second acme  "), 0o600))
 	c, err := parse([]string{"--token-file", file}, noEnv, io.Discard)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"first", "second"}, c.backend.Tokens)
+	assert.Equal(t, file, c.backend.TokenFile)
 	assert.False(t, c.backend.LocalHostOnly)
 }
 

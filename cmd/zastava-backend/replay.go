@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zastava-otel/zastava/internal/backend"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/quarantine/replay"
 )
@@ -98,11 +99,11 @@ func (c *replayConfig) sender() (*replay.Sender, error) {
 	header := http.Header{"User-Agent": {"zastava-backend-replay"}}
 	header.Set(c.tenantHeader, c.tenant)
 	if c.tokenFile != "" {
-		tokens, err := readTokens(c.tokenFile)
+		tokens, err := backend.ReadTokens(c.tokenFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--token-file: %w", err)
 		}
-		header.Set("Authorization", "Bearer "+tokens[0])
+		header.Set("Authorization", "Bearer "+tokens[0].Value)
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if c.caFile != "" {

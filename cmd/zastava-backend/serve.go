@@ -54,7 +54,7 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // a client's faults, one line each
 	}
 	srv.RegisterOnShutdown(b.StopStreams)
-	if len(cfg.backend.Tokens) == 0 && cfg.clientCA == "" && !cfg.backend.LocalHostOnly {
+	if cfg.backend.TokenFile == "" && cfg.clientCA == "" && !cfg.backend.LocalHostOnly {
 		log.Warn("Anyone who reaches this address can read and write; give --token-file or --client-ca", "address", cfg.listen)
 	}
 	log.Info("Serving", "url", fmt.Sprintf("%s://%s/", scheme, listener.Addr()), "db", cfg.backend.DB, "retention", cfg.backend.Retention)

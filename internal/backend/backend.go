@@ -40,7 +40,7 @@ const (
 // Options of a backend. The zero value of each field but DB means its default.
 type Options struct {
 	DB             string           // path of the database file
-	Tokens         []string         // bearer tokens, any of which is good; none = no authentication
+	TokenFile      string           // of bearer tokens, see ParseTokens; read again when it changes; "" = no authentication
 	Retention      time.Duration    // events received longer ago are removed; 0 = never
 	Rate           float64          // events a second and tenant; 0 = any
 	MaxBatchEvents int              // 0 = backendapi.MaxEventsPerBatch
@@ -96,6 +96,10 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the backend: %w", err)
 	}
+	auth, err := newAuthenticator(opts.TokenFile, opts.Now, opts.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("start the backend: %w", errors.Join(err, s.Close()))
+	}
 	b := &Backend{
 		opts: opts, log: opts.Logger, store: s, reader: reader, facts: wire.NewFactsReader(backendapi.MaxFactsBytes), page: page.New(s, opts.Now, opts.Logger),
 		limits:    newLimits(opts.Rate, opts.MaxBatchEvents),
@@ -105,7 +109,7 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 		streams:   make(chan struct{}, maxStreams),
 		stop:      make(chan struct{}),
 	}
-	b.handler = b.routes()
+	b.handler = b.routes(auth)
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if opts.Retention > 0 {
 		b.pruning.Go(func() { b.pruneRegularly(ctx) })

@@ -276,7 +276,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	a := serve(t, func(o *backend.Options) { o.Tokens = []string{"old", "new"} })
+	a := serve(t, func(o *backend.Options) { o.TokenFile = tokenFile(t, "old", "new") })
 	for name, tc := range map[string]struct {
 		auth   string
 		status int

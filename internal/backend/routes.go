@@ -16,9 +16,10 @@ import (
 
 // route is one operation of docs/api/openapi.yaml.
 type route struct {
-	pattern string // of http.ServeMux
-	open    bool   // served without a token
-	handle  http.HandlerFunc
+	pattern  string // of http.ServeMux
+	open     bool   // served without a token
+	everyone bool   // tells of all tenants together
+	handle   http.HandlerFunc
 }
 
 func (b *Backend) table() []route {
@@ -34,7 +35,7 @@ func (b *Backend) table() []route {
 		{pattern: "GET /api/v1/images", handle: b.getImages},
 		{pattern: "GET /healthz", open: true, handle: b.getHealth},
 		{pattern: "GET /readyz", open: true, handle: b.getReadiness},
-		{pattern: "GET /metrics", handle: b.metrics.handler.ServeHTTP},
+		{pattern: "GET /metrics", everyone: true, handle: b.metrics.handler.ServeHTTP},
 		{pattern: "GET /openapi.yaml", handle: getDocument},
 		{pattern: "GET /{$}", handle: b.page.Overview},
 		{pattern: "GET /containers/{id...}", handle: b.page.Container},
@@ -43,13 +44,12 @@ func (b *Backend) table() []route {
 	}
 }
 
-func (b *Backend) routes() http.Handler {
+func (b *Backend) routes(auth *authenticator) http.Handler {
 	mux := http.NewServeMux()
-	auth := newAuthenticator(b.opts.Tokens)
 	for _, r := range b.table() {
 		var h http.Handler = r.handle
 		if !r.open {
-			h = auth.require(h)
+			h = auth.require(h, r.everyone)
 		}
 		mux.Handle(r.pattern, h)
 	}
