@@ -49,8 +49,11 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Setenv("PATH", "/nonexistent")
 	}
-	if _, err := find("/tmp/x"); err != nil {
+	if _, _, err := find(nil, "install it", "dockerd"); err != nil {
 		require.ErrorIs(t, err, ErrUnavailable)
 	}
+	_, err := Release{Name: "0", BinDirs: []string{"nonexistent"}}.In("/")
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorContains(t, err, "make runtimes")
 	require.ErrorContains(t, WipeDir(t.Context(), "/"), "not an absolute directory of its own")
 }

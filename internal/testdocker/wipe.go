@@ -37,18 +37,7 @@ func cgroupDirs(dir string) []string {
 	return append(found, one...)
 }
 
-// Wipe ends the daemon and then does what WipeDir does. The Docker is of no use afterwards.
-func (d *Docker) Wipe(ctx context.Context) error {
-	stopping, cancel := context.WithTimeout(ctx, stopLimit)
-	err := d.Stop(stopping)
-	cancel()
-	if err != nil {
-		err = d.Kill()
-	}
-	return errors.Join(err, d.client.Close(), WipeDir(ctx, d.dir))
-}
-
-// WipeDir removes what a dockerd in dir left: the daemon, its containerd, containers and shims, mounts below dir, cgroups, the
+// WipeDir removes what a dockerd or a Podman in dir left: the daemon, its containerd, containers and shims, mounts below dir, cgroups, the
 // shims' sockets, and dir. It touches nothing else: processes are told by dir's own cgroup and by dir in their command lines.
 // It is an error when anything is left.
 func WipeDir(ctx context.Context, dir string) error {
@@ -143,16 +132,16 @@ func processesOf(dir string) []process {
 			return within(a, dir) || within(value, dir)
 		})
 		switch {
-		case inCgroup[pid]:
+		case inCgroup[pid] && p.name != "conmon":
 			p.role = roleContainer
-		case ours && (p.name == "dockerd" || p.name == "containerd"):
+		case ours && (p.name == "dockerd" || p.name == "containerd" || p.name == "podman"):
 			p.role = roleDaemon
 		case ours && strings.HasPrefix(p.name, "containerd-shim"):
 			p.role = roleShim
 			if i := slices.Index(args, "-id"); i >= 0 && i+1 < len(args) {
 				p.socket = shimSocket(dir, args[i+1])
 			}
-		case ours && p.name == "runc":
+		case ours && (p.name == "runc" || p.name == "conmon"):
 			p.role = roleShim
 		default:
 			continue
