@@ -18,6 +18,7 @@ import (
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter"
 	"github.com/zastava-otel/zastava/extension/zastavaauthextension"
+	"github.com/zastava-otel/zastava/extension/zastavastorageextension"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
 )
 
@@ -36,7 +37,8 @@ func slimFactories(t *testing.T) otelcol.Factories {
 	require.NoError(t, err)
 	f.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](zastavabackendexporter.NewFactory())
 	require.NoError(t, err)
-	f.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](healthcheckextension.NewFactory(), filestorage.NewFactory(), zastavaauthextension.NewFactory())
+	f.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](healthcheckextension.NewFactory(), filestorage.NewFactory(), zastavaauthextension.NewFactory(),
+		zastavastorageextension.NewFactory())
 	require.NoError(t, err)
 	return f
 }

@@ -1,0 +1,118 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavastorageextension
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.uber.org/zap"
+
+	"github.com/zastava-otel/zastava/internal/journal"
+)
+
+// client is one component's journal as the collector's storage.Client.
+type client struct {
+	store   *store
+	name    string
+	journal *journal.Journal
+	logger  *zap.Logger
+
+	mu      sync.Mutex
+	failing bool
+	lost    int64 // of the journal, as far as it was told
+}
+
+var _ storage.Client = (*client)(nil)
+
+func (c *client) Get(ctx context.Context, key string) ([]byte, error) {
+	op := storage.GetOperation(key)
+	err := c.Batch(ctx, op)
+	return op.Value, err
+}
+
+func (c *client) Set(ctx context.Context, key string, value []byte) error {
+	return c.Batch(ctx, storage.SetOperation(key, value))
+}
+
+func (c *client) Delete(ctx context.Context, key string) error {
+	return c.Batch(ctx, storage.DeleteOperation(key))
+}
+
+// Batch does what ops ask for, in their order, and all changes or none.
+func (c *client) Batch(_ context.Context, ops ...*storage.Operation) error {
+	var changes []journal.Change
+	for i, op := range ops {
+		switch op.Type {
+		case storage.Set:
+			value := op.Value
+			if value == nil {
+				value = []byte{} // nil would delete
+			}
+			changes = append(changes, journal.Change{Key: op.Key, Value: value})
+		case storage.Delete:
+			changes = append(changes, journal.Change{Key: op.Key})
+		case storage.Get:
+			value, set := written(ops[:i], op.Key)
+			if !set {
+				var err error
+				if value, err = c.journal.Get(op.Key); err != nil {
+					return err
+				}
+			}
+			op.Value = value
+		default:
+			return errors.New("a storage operation is neither get nor set nor delete")
+		}
+	}
+	err := c.journal.Batch(changes...)
+	c.tell(len(changes) > 0, err)
+	return err
+}
+
+// written is what the operations before said about a key.
+func written(before []*storage.Operation, key string) (value []byte, set bool) {
+	for i := len(before) - 1; i >= 0; i-- {
+		if op := before[i]; op.Key == key && op.Type != storage.Get {
+			if op.Type == storage.Delete {
+				return nil, true
+			}
+			return op.Value, true
+		}
+	}
+	return nil, false
+}
+
+// tell says and counts that the disk fails, and that it works again, once each.
+func (c *client) tell(wrote bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if lost := c.journal.Lost(); lost > c.lost {
+		c.store.count(c.name, lost-c.lost, faultDamaged)
+		c.logger.Error("What is on disk was damaged while it was in use; items are lost", zap.Int64("items", lost-c.lost))
+		c.lost = lost
+	}
+	pending := c.journal.Pending()
+	switch failing := err != nil || pending > 0; {
+	case !wrote:
+	case failing:
+		if err != nil {
+			c.store.count(c.name, 1, faultUnwritten)
+		}
+		if !c.failing {
+			c.logger.Error("The disk takes no changes; new items are refused, those that are there go on", zap.Error(err))
+		}
+		c.failing = true
+	case c.failing:
+		c.failing = false
+		c.logger.Info("The disk takes changes again")
+	}
+}
+
+func (c *client) Close(context.Context) error {
+	c.store.forget(c)
+	return c.journal.Close()
+}

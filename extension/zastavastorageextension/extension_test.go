@@ -1,0 +1,198 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavastorageextension
+
+import (
+	"context"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadatatest"
+)
+
+var exporterID = component.MustNewIDWithName("zastavabackend", "a/b")
+
+type rig struct {
+	*store
+	telemetry *componenttest.Telemetry
+}
+
+func newRig(t *testing.T, directory string) *rig {
+	t.Helper()
+	r := &rig{telemetry: componenttest.NewTelemetry()}
+	cfg := createDefaultConfig().(*Config)
+	cfg.Directory, cfg.LockTimeout = directory, 10*time.Millisecond
+	require.NoError(t, cfg.Validate())
+	ext, err := NewFactory().Create(context.Background(), metadatatest.NewSettings(r.telemetry), cfg)
+	require.NoError(t, err)
+	r.store = ext.(*store)
+	require.NoError(t, r.Start(context.Background(), componenttest.NewNopHost()))
+	t.Cleanup(func() {
+		require.NoError(t, r.Shutdown(context.Background()))
+		require.NoError(t, r.telemetry.Shutdown(context.Background()))
+	})
+	return r
+}
+
+func (r *rig) client(t *testing.T) storage.Client {
+	t.Helper()
+	c, err := r.GetClient(context.Background(), component.KindExporter, exporterID, "logs")
+	require.NoError(t, err)
+	return c
+}
+
+func (r *rig) faults(t *testing.T) map[string]int64 {
+	t.Helper()
+	out := map[string]int64{}
+	m, err := r.telemetry.GetMetric("otelcol_extension_zastavastorage_faults")
+	if err != nil {
+		return out
+	}
+	for _, dp := range m.Data.(metricdata.Sum[int64]).DataPoints {
+		v, _ := dp.Attributes.Value(attribute.Key("fault"))
+		out[v.AsString()] += dp.Value
+	}
+	return out
+}
+
+// state is a queue's record of itself with items from..to waiting.
+func state(from, to uint64, dispatched ...uint64) []byte {
+	var out []byte
+	for field, value := range map[protowire.Number]uint64{fieldItemsSize: to - from, fieldBytesSize: 100 * (to - from), fieldReadIndex: from, fieldWriteIndex: to} {
+		out = protowire.AppendTag(out, field, protowire.Fixed64Type)
+		out = binary.LittleEndian.AppendUint64(out, value)
+	}
+	if len(dispatched) > 0 {
+		var packed []byte
+		for _, d := range dispatched {
+			packed = binary.LittleEndian.AppendUint64(packed, d)
+		}
+		out = protowire.AppendBytes(protowire.AppendTag(out, fieldDispatched, protowire.BytesType), packed)
+	}
+	return out
+}
+
+func fill(t *testing.T, c storage.Client, from, to uint64, what string) {
+	t.Helper()
+	for n := from; n < to; n++ {
+		require.NoError(t, c.Batch(context.Background(), storage.SetOperation(queueStateKey, state(from, n+1, 1)),
+			storage.SetOperation(strconv.FormatUint(n, 10), []byte(what+strconv.FormatUint(n, 10)))))
+	}
+}
+
+func TestOperationsOfABatchSeeThoseBefore(t *testing.T) {
+	c := newRig(t, t.TempDir()).client(t)
+	first, second, third, empty := storage.GetOperation("k"), storage.GetOperation("k"), storage.GetOperation("k"), storage.GetOperation("e")
+	require.NoError(t, c.Batch(t.Context(), first, storage.SetOperation("k", []byte("v")), second, storage.DeleteOperation("k"), third,
+		storage.SetOperation("e", nil), empty))
+	assert.Nil(t, first.Value)
+	assert.Equal(t, "v", string(second.Value))
+	assert.Nil(t, third.Value)
+	value, err := c.Get(t.Context(), "e")
+	require.NoError(t, err)
+	assert.Equal(t, []byte{}, value, "an empty value is a value")
+	require.Error(t, c.Batch(t.Context(), &storage.Operation{Key: "k", Type: 7}))
+	require.NoError(t, c.Close(t.Context()))
+}
+
+func TestGarbageNeverPreventsAStart(t *testing.T) {
+	dir := t.TempDir()
+	r := newRig(t, dir)
+	c := r.client(t)
+	fill(t, c, 0, 3, "item ")
+	require.NoError(t, c.Close(t.Context()))
+	files, err := filepath.Glob(filepath.Join(dir, "exporter_zastavabackend_a~002Fb_logs", "*.journal"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	require.NoError(t, os.WriteFile(files[0], []byte("garbage"), 0o600))
+
+	c = r.client(t)
+	value, err := c.Get(t.Context(), queueStateKey)
+	require.NoError(t, err)
+	assert.Nil(t, value)
+	fill(t, c, 0, 1, "new ")
+	require.NoError(t, c.Close(t.Context()))
+	assert.Equal(t, map[string]int64{faultDamaged: 1, faultAside: 1}, r.faults(t))
+}
+
+func TestAQueueThatAnotherProcessHasIsLeftToItAndTakenOverLater(t *testing.T) {
+	dir := t.TempDir()
+	first, second := newRig(t, dir), newRig(t, dir)
+	a := first.client(t)
+	fill(t, a, 5, 7, "a")
+	b := second.client(t)
+	fill(t, b, 0, 2, "b")
+	assert.Equal(t, map[string]int64{faultLocked: 1}, second.faults(t))
+	require.NoError(t, b.Close(t.Context()))
+
+	// The one beside it is free while the first is in use: whoever comes next has it again.
+	b = second.client(t)
+	value, err := b.Get(t.Context(), "1")
+	require.NoError(t, err)
+	assert.Equal(t, "b1", string(value))
+	require.NoError(t, b.Close(t.Context()))
+	require.NoError(t, a.Close(t.Context()))
+
+	a = first.client(t)
+	for key, want := range map[string]string{"5": "a5", "6": "a6", "7": "b0", "8": "b1"} {
+		value, err := a.Get(t.Context(), key)
+		require.NoError(t, err)
+		assert.Equal(t, want, string(value))
+	}
+	raw, err := a.Get(t.Context(), queueStateKey)
+	require.NoError(t, err)
+	got, err := parseState(raw)
+	require.NoError(t, err)
+	assert.Equal(t, map[protowire.Number]uint64{fieldItemsSize: 4, fieldBytesSize: 400, fieldReadIndex: 5, fieldWriteIndex: 9}, got)
+	assert.Contains(t, string(raw), string(state(0, 1, 1)[36:]), "what is being sent stays")
+	require.NoError(t, a.Close(t.Context()))
+	assert.NoDirExists(t, filepath.Join(dir, "exporter_zastavabackend_a~002Fb_logs.2"))
+}
+
+func TestMetricsTellTheSizes(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	c := r.client(t)
+	fill(t, c, 0, 3, "item ")
+	for _, name := range []string{"file_bytes", "live_bytes", "free_bytes"} {
+		m, err := r.telemetry.GetMetric("otelcol_extension_zastavastorage_" + name)
+		require.NoError(t, err, name)
+		assert.Positive(t, m.Data.(metricdata.Gauge[int64]).DataPoints[0].Value, name)
+	}
+	require.NoError(t, c.Close(t.Context()))
+}
+
+func TestNamesStayDifferent(t *testing.T) {
+	id := component.MustNewIDWithName
+	seen := map[string]bool{}
+	for _, name := range []string{
+		clientName(component.KindExporter, id("x", "a"), "logs"), clientName(component.KindExporter, id("x", "a_logs"), ""),
+		clientName(component.KindExporter, component.MustNewID("x"), "logs"), clientName(component.KindReceiver, id("x", "a"), "logs"),
+		clientName(component.KindExporter, id("x", "a.2"), "logs"), clientName(component.KindExporter, id("x", "../.."), "logs"),
+	} {
+		assert.False(t, seen[name], name)
+		assert.NotContains(t, name, ".")
+		assert.NotContains(t, name, "/")
+		seen[name] = true
+	}
+}
+
+func TestFaultsOfTheConfiguration(t *testing.T) {
+	err := (&Config{LockTimeout: -1}).Validate()
+	require.ErrorContains(t, err, "directory is empty")
+	require.ErrorContains(t, err, "lock_timeout -1ns is not between")
+	require.NoError(t, (&Config{Directory: "/var/lib/zastava"}).Validate())
+}

@@ -1,0 +1,138 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// A frame is one transaction on disk, little endian: magic (4 bytes), length of the payload (4), sequence number (8),
+// CRC-32C of what is between (4) and of the payload, then the payload: for each change its kind (1), the key and, where the
+// change sets a value, the value, each with its length before it as a varint.
+const (
+	frameHead    = 20
+	maxFrameSize = 1 << 30 // of a payload; the length of a frame that is longer is not believed
+)
+
+var (
+	magic      = []byte{'Z', 'J', '1', 0xf5} // 0xf5 is in no UTF-8 text
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+const (
+	kindSet    = 1
+	kindDelete = 2
+)
+
+// Change sets a key's value or, with a nil value, deletes it.
+type Change struct {
+	Key   string
+	Value []byte
+}
+
+// appendFrame appends a frame and tells where in it each value is.
+func appendFrame(dst []byte, seq uint64, changes []Change) (frame []byte, values []int) {
+	from := len(dst)
+	dst = append(dst, make([]byte, frameHead)...)
+	values = make([]int, len(changes))
+	for i, c := range changes {
+		kind := byte(kindSet)
+		if c.Value == nil {
+			kind = kindDelete
+		}
+		dst = append(dst, kind)
+		dst = binary.AppendUvarint(dst, uint64(len(c.Key)))
+		dst = append(dst, c.Key...)
+		if kind == kindSet {
+			dst = binary.AppendUvarint(dst, uint64(len(c.Value)))
+			values[i] = len(dst) - from
+			dst = append(dst, c.Value...)
+		}
+	}
+	head := dst[from:]
+	copy(head, magic)
+	binary.LittleEndian.PutUint32(head[4:], uint32(len(head)-frameHead))
+	binary.LittleEndian.PutUint64(head[8:], seq)
+	binary.LittleEndian.PutUint32(head[16:], checksum(head))
+	return dst, values
+}
+
+func checksum(frame []byte) uint32 {
+	return crc32.Update(crc32.Checksum(frame[4:16], castagnoli), castagnoli, frame[frameHead:])
+}
+
+// decodeFrame reads the frame that raw begins with; size is 0 if there is none.
+func decodeFrame(raw []byte) (size int, seq uint64) {
+	if len(raw) < frameHead || !bytes.Equal(raw[:4], magic) {
+		return 0, 0
+	}
+	n := int64(binary.LittleEndian.Uint32(raw[4:]))
+	if n > maxFrameSize || int64(len(raw)) < frameHead+n {
+		return 0, 0
+	}
+	frame := raw[:frameHead+n]
+	if checksum(frame) != binary.LittleEndian.Uint32(raw[16:]) {
+		return 0, 0
+	}
+	return len(frame), binary.LittleEndian.Uint64(raw[8:])
+}
+
+// eachChange gives the changes of a whole frame and where in it the value of each is. false: the payload is not what
+// appendFrame writes.
+func eachChange(frame []byte, each func(c Change, value int)) bool {
+	at := frameHead
+	text := func() ([]byte, bool) {
+		n, k := binary.Uvarint(frame[at:])
+		if k <= 0 || n > uint64(len(frame)-at-k) {
+			return nil, false
+		}
+		at += k + int(n)
+		return frame[at-int(n) : at : at], true
+	}
+	for at < len(frame) {
+		kind := frame[at]
+		at++
+		key, ok := text()
+		if !ok || (kind != kindSet && kind != kindDelete) {
+			return false
+		}
+		c := Change{Key: string(key)}
+		if kind == kindSet {
+			if c.Value, ok = text(); !ok {
+				return false
+			}
+		}
+		each(c, at-len(c.Value))
+	}
+	return true
+}
+
+// nextFrame is where the next good frame begins, len(raw) if there is none.
+func nextFrame(raw []byte) int {
+	for at := 0; ; at++ {
+		i := bytes.Index(raw[at:], magic)
+		if i < 0 {
+			return len(raw)
+		}
+		at += i
+		if size, _ := decodeFrame(raw[at:]); size > 0 {
+			return at
+		}
+	}
+}
+
+// torn tells whether raw, which no good frame begins, is what a crash leaves at the end of a file: the beginning of a frame,
+// or the zeros of space that was never written.
+func torn(raw []byte) bool {
+	if len(bytes.Trim(raw, "\x00")) == 0 {
+		return true
+	}
+	n := min(len(raw), len(magic))
+	if !bytes.Equal(raw[:n], magic[:n]) {
+		return false
+	}
+	return len(raw) < frameHead || int64(len(raw)) < frameHead+int64(binary.LittleEndian.Uint32(raw[4:]))
+}

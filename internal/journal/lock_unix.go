@@ -1,0 +1,32 @@
+//go:build unix
+
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockFile opens and locks a file; closing it unlocks it, and so does the end of the process.
+func lockFile(name string) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		var readErr error
+		if file, readErr = os.Open(name); readErr != nil { // a disk that is read-only has the file already
+			return nil, err
+		}
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = file.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, err
+	}
+	return file, nil
+}
