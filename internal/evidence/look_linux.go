@@ -1,0 +1,279 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// look is the taking of one sample. All of it happens on one thread, which is thrown away after: whatever may hang, open, read, even
+// close, hangs there. What was found is published as it is found, so that the sample has it when the thread is given up.
+type look struct {
+	ctx      context.Context
+	sampler  *Sampler
+	target   Target
+	deadline time.Time
+
+	// Of the thread alone.
+	member  membership
+	mainAt  time.Time     // when the main process started
+	cpu     time.Duration // of the thread, as of the last step
+	left    int64         // bytes that may be read
+	buffer  []byte
+	tooLate bool // the limit of time has passed or is about to
+
+	tid  atomic.Int64
+	step atomic.Int64 // when the present step began, ns since the look did; 0 = between steps
+	from time.Time    // when the look began, with a monotonic clock
+
+	mu        sync.Mutex
+	sealed    bool // given up: nothing more is published
+	sample    Sample
+	files     []*fileDraft
+	index     map[fileKey]*fileDraft
+	dropped   int // files beyond the limit
+	processes Count
+}
+
+type fileKey struct {
+	device device
+	inode  uint64
+	path   string
+}
+
+// fileDraft is a file of the sample to be.
+type fileDraft struct {
+	File
+	started bool // its content was gone after; by the thread alone
+}
+
+func newLook(ctx context.Context, s *Sampler, target Target) *look {
+	now := time.Now()
+	return &look{
+		ctx: ctx, sampler: s, target: target, from: now, deadline: now.Add(s.config.Limits.Time), left: s.config.Limits.Bytes,
+		sample: Sample{ContainerID: target.ContainerID, TakenAt: now.UTC()},
+		index:  map[fileKey]*fileDraft{},
+	}
+}
+
+// ioprioIdle is IOPRIO_CLASS_IDLE of ioprio_set(2).
+const (
+	ioprioWhoProcess = 1
+	ioprioIdle       = 3 << 13
+)
+
+// run takes the sample. The thread's priorities are lowered for good, so it is not given back to the runtime: a goroutine that ends
+// locked to its thread ends the thread.
+func (l *look) run() {
+	runtime.LockOSThread()
+	defer l.threadEnds()
+	l.tid.Store(int64(unix.Gettid()))
+	// Failing to be humble is no reason to stop: the share of CPU time is kept all the same.
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, ioprioIdle)
+	l.cpu = threadCPU()
+
+	l.processesOfTheContainer()
+	if l.sampler.config.PackageOwners && !l.over() {
+		l.packages()
+	}
+}
+
+func (l *look) threadEnds() {
+	l.mu.Lock()
+	sealed := l.sealed
+	l.sealed = true
+	l.mu.Unlock()
+	if sealed {
+		l.sampler.cameBack(l.target.ContainerID)
+	}
+}
+
+func threadCPU() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
+
+// do is one step: what may hang, and what costs CPU time. After it the thread waits until there is CPU time for another.
+func (l *look) do(step func()) {
+	l.step.Store(max(int64(time.Since(l.from)), 1))
+	step()
+	l.step.Store(0)
+	cpu := threadCPU()
+	wait := l.sampler.pace.spend(cpu - l.cpu)
+	l.cpu = cpu
+	if wait <= 0 {
+		return
+	}
+	if time.Until(l.deadline) < wait {
+		l.tooLate = true // waiting would only take the time from others
+		return
+	}
+	begin := time.Now()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.ctx.Done():
+	}
+	l.sampler.pace.addWaited(time.Since(begin))
+}
+
+// over says whether to stop here.
+func (l *look) over() bool {
+	if l.tooLate || l.ctx.Err() != nil || time.Now().After(l.deadline) {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sealed
+}
+
+// hangs says whether a step takes longer than the limit without running.
+func (l *look) hangs(limit time.Duration) bool {
+	began := l.step.Load()
+	return began != 0 && time.Since(l.from)-time.Duration(began) > limit && !threadRuns(int(l.tid.Load()))
+}
+
+// abandon gives the thread up, unless it has just ended.
+func (l *look) abandon() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed {
+		return false
+	}
+	l.sealed = true
+	l.sampler.gaveUp(l.target.ContainerID)
+	return true
+}
+
+// publish changes the sample, unless the look was given up.
+func (l *look) publish(change func(*Sample)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.sealed {
+		change(&l.sample)
+	}
+}
+
+// draft gives the draft of a file, making it when it is new; nil = there are too many, or the look was given up.
+func (l *look) draft(key fileKey, kind Kind, deleted bool, use Use) *fileDraft {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed {
+		return nil
+	}
+	d, known := l.index[key]
+	switch {
+	case known && d == nil:
+		return nil // beyond the limit, and counted
+	case known:
+		if kind == KindExecutable {
+			d.Kind = kind
+		}
+	case len(l.files) >= l.sampler.config.Limits.Files:
+		if len(l.index) < l.sampler.config.Limits.Mappings {
+			l.index[key] = nil
+		}
+		l.dropped++
+		return nil
+	default:
+		d = &fileDraft{File: File{Path: key.path, Kind: kind, Device: key.device.String(), Inode: key.inode, Deleted: deleted}}
+		l.index[key] = d
+		l.files = append(l.files, d)
+	}
+	if n := len(d.Uses); n == 0 || d.Uses[n-1].PID != use.PID {
+		d.Uses = append(d.Uses, use)
+	} else if d.Uses[n-1].LoadBase == 0 {
+		d.Uses[n-1].LoadBase = use.LoadBase
+	}
+	return d
+}
+
+// settle fills in what a file holds.
+func (l *look) settle(d *fileDraft, size Datum[int64], c content) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed {
+		return
+	}
+	d.Size, d.SHA256, d.BuildID, d.GoBuildID, d.Go = size, c.sha256, c.buildID, c.goBuildID, c.goBuild
+}
+
+// finish makes the sample of what was published. After it the look is over, whether its thread is or not.
+func (l *look) finish() Sample {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest := ReasonBudget // of time, for what was not come to
+	if !l.ended() {
+		rest = ReasonTimeout
+	}
+	sample := l.sample
+	sample.Coverage.Processes = l.processes
+	count := Count{Seen: len(l.files) + l.dropped}
+	skip(&count, ReasonBudget, l.dropped)
+	for _, d := range l.files {
+		f := d.File
+		if f.SHA256.Status == StatusNone {
+			c := unreadable(rest)
+			f.Size, f.SHA256, f.BuildID, f.GoBuildID, f.Go = Unknown[int64](rest), c.sha256, c.buildID, c.goBuildID, c.goBuild
+		}
+		if f.Package.Status == StatusNone && l.sampler.config.PackageOwners {
+			f.Package = Unknown[string](rest)
+		}
+		if f.SHA256.Status == StatusPresent {
+			count.Read++
+		} else {
+			skip(&count, f.SHA256.Reason, 1)
+		}
+		sample.Files = append(sample.Files, f)
+	}
+	sample.Coverage.Files = count
+	if len(sample.Processes) == 0 {
+		sample.Processes = []Process{unknownProcess(l.target.PID, true, rest)}
+		sample.Coverage.Processes = Count{Seen: 1, Skipped: map[Reason]int{rest: 1}}
+	}
+	slices.SortFunc(sample.Files, func(a, b File) int {
+		if c := strings.Compare(a.Path, b.Path); c != 0 {
+			return c
+		}
+		if c := strings.Compare(a.Device, b.Device); c != 0 {
+			return c
+		}
+		return pick(a.Inode < b.Inode, -1, 1)
+	})
+	return sample
+}
+
+// ended says whether the thread came to its end by itself: it seals the look too, but leaves no step.
+func (l *look) ended() bool { return l.step.Load() == 0 }
+
+func skip(c *Count, reason Reason, n int) {
+	if n == 0 {
+		return
+	}
+	if c.Skipped == nil {
+		c.Skipped = map[Reason]int{}
+	}
+	c.Skipped[reason] += n
+}
+
+// unknownProcess is a process of which only the number is known.
+func unknownProcess(pid int, main bool, reason Reason) Process {
+	return Process{
+		PID: pid, Main: main, Executable: Unknown[string](reason), Arguments: Unknown[[]string](reason),
+		Mappings: Unknown[int](reason), OpenFiles: Unknown[int](reason),
+	}
+}

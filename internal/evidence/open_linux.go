@@ -1,0 +1,226 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"errors"
+	"io"
+	"math"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A file that a process uses is reached in one of two ways, and no other:
+//
+//   - by a link of /proc that the kernel resolves to the very file, without a path: exe, fd/N, map_files/START-END. The last needs
+//     CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN;
+//   - by the path that maps tells, with openat2(2) below the process's root directory. Such a path has no symbolic links, so none is
+//     followed (RESOLVE_NO_SYMLINKS), and whatever the container did to the path since, it stays in its root (RESOLVE_IN_ROOT).
+//     The file found has to have the device and inode of the mapping.
+//
+// Package filepath-securejoin does the second with more portability and without RESOLVE_NO_SYMLINKS; before Linux 5.6, which has no
+// openat2, we would rather not resolve a hostile path at all.
+//
+// Both give an O_PATH descriptor, which opens nothing: no device's driver, no pipe's other end, no FUSE server hears of it. Only a
+// regular file is then opened for reading, through the descriptor and not its name, and without blocking.
+
+// located is a file found and not opened.
+type located struct {
+	fd   int // O_PATH
+	stat unix.Stat_t
+	// overlay: the file is of a file system whose device and inode numbers may differ from what maps tells.
+	overlay bool
+	handle  string
+}
+
+// atHandleFID is AT_HANDLE_FID of name_to_handle_at(2), Linux 6.5: an identifier that need not be good for opening. Overlays give no
+// other. It is that of the file in the layer, and no unprivileged mount can be made to give the same.
+const atHandleFID = 0x200
+
+// locate makes a located of an O_PATH descriptor, which it closes on an error.
+func locate(fd int) (l located, err error) {
+	l.fd = fd
+	if err := unix.Fstat(fd, &l.stat); err != nil {
+		_ = unix.Close(fd)
+		return l, err
+	}
+	if l.stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return l, nil
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		_ = unix.Close(fd)
+		return l, err
+	}
+	switch int64(fs.Type) { //nolint:unconvert // Type is 32 bits wide on some architectures
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		l.overlay = true
+		if handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH|atHandleFID); err == nil {
+			l.handle = string(handle.Bytes())
+		}
+	case unix.BTRFS_SUPER_MAGIC:
+		l.overlay = true
+	}
+	return l, nil
+}
+
+func (l located) regular() bool { return l.stat.Mode&unix.S_IFMT == unix.S_IFREG }
+
+func (l located) close() { _ = unix.Close(l.fd) }
+
+func (l located) device() device {
+	return device{major: unix.Major(l.stat.Dev), minor: unix.Minor(l.stat.Dev)}
+}
+
+// is says whether the file is the one of a mapping. Overlays and btrfs tell stat another device than maps, and an overlay may put a
+// number of the layer into the upper bits of the inode (xino); there the lower bits have to do.
+func (l located) is(m mapping) bool {
+	if l.device() == m.device && l.stat.Ino == m.inode {
+		return true
+	}
+	return l.overlay && l.stat.Ino&math.MaxUint32 == m.inode&math.MaxUint32
+}
+
+// key gives the state of the file. Files of an overlay that have not changed since before the container began are the image's, and
+// the same below every container of the image; a file that changed later may be a copy of its own, with the handle of the original.
+func (l located) key(containerStart time.Time) contentKey {
+	key := contentKey{
+		device: l.stat.Dev, inode: l.stat.Ino, size: l.stat.Size,
+		mtime: l.stat.Mtim.Nano(), ctime: l.stat.Ctim.Nano(),
+	}
+	if l.handle != "" && !containerStart.IsZero() && time.Unix(0, key.ctime).Before(containerStart.Add(-time.Second)) {
+		key.device, key.handle = 0, l.handle
+	}
+	return key
+}
+
+// locateLink finds a file through a link of /proc.
+func (p *process) locateLink(name string) (located, error) {
+	fd, err := openRetry(func() (int, error) { return unix.Openat(p.fd(), name, unix.O_PATH|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return located{}, err
+	}
+	return locate(fd)
+}
+
+// root opens the process's root directory, O_PATH.
+func (p *process) root() (int, error) {
+	return openRetry(func() (int, error) {
+		return unix.Openat(p.fd(), "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+}
+
+// openRaces is how often openat2 is tried: it gives EAGAIN when a rename elsewhere made it unsure that it stayed below the root.
+const openRaces = 8
+
+// inRoot opens a path below a root directory.
+func inRoot(root int, path string, flags, resolve uint64) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   flags | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
+	}
+	for range openRaces {
+		fd, err = openRetry(func() (int, error) { return unix.Openat2(root, path, &how) })
+		if !errors.Is(err, unix.EAGAIN) {
+			break
+		}
+	}
+	return fd, err
+}
+
+// locateMapping finds the file of a mapping; gone: there is a file and it is not the mapped one, or there is none.
+func (s *Sampler) locateMapping(p *process, m mapping, roots []int) (l located, gone bool, err error) {
+	if !s.noMapFiles.Load() {
+		span := strconv.FormatUint(m.start, 16) + "-" + strconv.FormatUint(m.end, 16)
+		l, err = p.locateLink(filepath.Join("map_files", span))
+		switch {
+		case err == nil && l.is(m):
+			return l, false, nil
+		case err == nil: // something else is mapped there by now
+			l.close()
+		case errors.Is(err, unix.EPERM):
+			s.noMapFiles.Store(true) // a matter of our capabilities, which do not change
+		}
+	}
+	paths := []string{m.path}
+	if m.raw != m.path {
+		paths = append(paths, m.raw) // a name may really end in " (deleted)", or have a backslash in it
+	}
+	err = unix.ENOENT
+	for _, root := range roots {
+		for _, path := range paths {
+			fd, openErr := inRoot(root, path, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
+			if openErr == nil {
+				l, openErr = locate(fd)
+			}
+			switch {
+			case openErr == nil && l.is(m):
+				return l, false, nil
+			case openErr == nil:
+				l.close()
+			case !errors.Is(openErr, unix.ENOENT):
+				err = openErr
+			}
+		}
+	}
+	return located{}, true, err
+}
+
+// reopen opens a regular file for reading. O_NONBLOCK: a lease on the file (fcntl(2)) would make the open wait.
+func (l located) reopen() (int, error) {
+	name := "/proc/self/fd/" + strconv.Itoa(l.fd)
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	fd, err := openRetry(func() (int, error) { return unix.Open(name, flags|unix.O_NOATIME, 0) })
+	if errors.Is(err, unix.EPERM) { // only a file's owner may ask not to be noticed
+		fd, err = openRetry(func() (int, error) { return unix.Open(name, flags, 0) })
+	}
+	if err != nil {
+		return -1, err
+	}
+	var again unix.Stat_t
+	if err := unix.Fstat(fd, &again); err != nil || again.Mode&unix.S_IFMT != unix.S_IFREG || again.Ino != l.stat.Ino || again.Dev != l.stat.Dev {
+		_ = unix.Close(fd)
+		return -1, errors.Join(unix.ESTALE, err)
+	}
+	return fd, nil
+}
+
+// descriptor reads an open file at offsets.
+type descriptor int
+
+// ReadAt is io.ReaderAt.
+func (d descriptor) ReadAt(p []byte, at int64) (n int, err error) {
+	for n < len(p) {
+		k, err := unix.Pread(int(d), p[n:], at+int64(n))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return n, err
+		case k == 0:
+			return n, io.EOF
+		default:
+			n += k
+		}
+	}
+	return n, nil
+}
+
+// fileReason says what an error of finding, opening or reading a file means.
+func fileReason(err error) Reason {
+	switch {
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSYS):
+		return ReasonPermission
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EISDIR):
+		return ReasonNotRegular
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ESTALE),
+		errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENAMETOOLONG):
+		return ReasonDeletedFile
+	case errors.Is(err, unix.ESRCH):
+		return ReasonProcessGone
+	}
+	return ReasonTimeout
+}

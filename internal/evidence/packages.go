@@ -1,0 +1,165 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"bytes"
+	"strings"
+)
+
+// distro is what os-release(5) calls the distribution: the namespace of its packages' purls.
+type distro struct{ id, version string }
+
+// parseOSRelease reads ID and VERSION_ID.
+func parseOSRelease(text []byte) (d distro) {
+	for line := range bytes.Lines(text) {
+		key, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
+		if !ok {
+			continue
+		}
+		value = short(strings.Trim(value, `"'`))
+		switch key {
+		case "ID":
+			d.id = value
+		case "VERSION_ID":
+			d.version = value
+		}
+	}
+	return d
+}
+
+// purl spells a package of the distribution; kind is deb or apk.
+func (d distro) purl(kind, name, version, arch string) string {
+	if name == "" || version == "" {
+		return ""
+	}
+	namespace := d.id
+	if namespace == "" {
+		namespace = map[string]string{"deb": "debian", "apk": "alpine"}[kind]
+	}
+	purl := "pkg:" + kind + "/" + purlEscape(strings.ToLower(namespace)) + "/" + purlEscape(strings.ToLower(name)) + "@" + purlEscape(version)
+	separator := "?"
+	add := func(key, value string) {
+		if value != "" {
+			purl += separator + key + "=" + purlEscape(value)
+			separator = "&"
+		}
+	}
+	add("arch", arch)
+	if d.id != "" && d.version != "" {
+		add("distro", d.id+"-"+d.version)
+	}
+	return purl
+}
+
+// installed is one package of a database.
+type installed struct{ name, version, arch string }
+
+// parseDpkgStatus gives the installed packages of a dpkg status file, each by its name and by name:arch, as the names of the lists
+// of files have it.
+func parseDpkgStatus(text []byte) map[string]installed {
+	packages := map[string]installed{}
+	var p installed
+	status := ""
+	end := func() {
+		// The status.d of images without dpkg has no Status field.
+		if p.name != "" && (status == "" || strings.HasSuffix(status, " installed")) {
+			packages[p.name], packages[p.name+":"+p.arch] = p, p
+		}
+		p, status = installed{}, ""
+	}
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 {
+			end()
+			continue
+		}
+		key, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || line[0] == ' ' {
+			continue
+		}
+		switch string(key) {
+		case "Package":
+			p.name = short(string(bytes.TrimSpace(value)))
+		case "Version":
+			p.version = short(string(bytes.TrimSpace(value)))
+		case "Architecture":
+			p.arch = short(string(bytes.TrimSpace(value)))
+		case "Status":
+			status = short(string(bytes.TrimSpace(value)))
+		}
+	}
+	end()
+	return packages
+}
+
+// wanted are the paths whose owners are looked for, in each spelling a database may have, by the path as the kernel has it.
+type wanted map[string]string
+
+// add adds a path. Where /lib is a link to /usr/lib, the kernel says the one and many packages still say the other.
+func (w wanted) add(path string) {
+	w[path] = path
+	if rest, ok := strings.CutPrefix(path, "/usr/"); ok {
+		w["/"+rest] = path
+	} else {
+		w["/usr"+path] = path
+	}
+}
+
+// parseDpkgList finds wanted paths in a list of files: one a line.
+func (w wanted) parseDpkgList(text []byte, found func(path string)) {
+	for line := range bytes.Lines(text) {
+		if path, ok := w[string(bytes.TrimRight(line, "\r\n"))]; ok {
+			found(path)
+		}
+	}
+}
+
+// parseMD5Sums finds wanted paths in a list of sums: sum, two blanks, path without the slash before it.
+func (w wanted) parseMD5Sums(text []byte, found func(path string)) {
+	for line := range bytes.Lines(text) {
+		_, name, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte("  "))
+		if !ok {
+			continue
+		}
+		if path, ok := w["/"+strings.TrimPrefix(string(name), "./")]; ok {
+			found(path)
+		}
+	}
+}
+
+// parseAPK finds wanted paths in apk's database: P name, V version, A architecture, F directory, R file in it.
+func (w wanted) parseAPK(text []byte, found func(path string, p installed)) {
+	var p installed
+	dir := ""
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 {
+			p, dir = installed{}, ""
+			continue
+		}
+		if len(line) < 2 || line[1] != ':' {
+			continue
+		}
+		value := string(line[2:])
+		switch line[0] {
+		case 'P':
+			p.name = short(value)
+		case 'V':
+			p.version = short(value)
+		case 'A':
+			p.arch = short(value)
+		case 'F':
+			dir = value
+		case 'R':
+			name := "/" + dir + "/" + value
+			if dir == "" {
+				name = "/" + value
+			}
+			if path, ok := w[name]; ok {
+				found(path, p)
+			}
+		}
+	}
+}

@@ -1,0 +1,228 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"errors"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/redact"
+)
+
+// startSlack is how much later than the run a main process may seem to have started: clocks are set, and the kernel tells starts to
+// a hundredth of a second.
+const startSlack = 5 * time.Second
+
+// processesOfTheContainer visits the main process, then every other one.
+func (l *look) processesOfTheContainer() {
+	var main *process
+	var err error
+	l.do(func() { main, err = l.openMain() })
+	if err != nil {
+		l.lost(l.target.PID, true, reasonOf(err))
+		return
+	}
+	defer main.close()
+	var root int
+	l.do(func() {
+		if root, err = main.root(); err != nil {
+			root = -1
+		}
+	})
+	defer closeRoot(root)
+	var others []int
+	l.do(func() { others, err = l.sampler.table.candidates(l.member) })
+	if err != nil {
+		others = nil // the main process is what is known
+	}
+	l.visit(main, true, root)
+	visited := 1
+	for _, pid := range others {
+		if pid == main.pid {
+			continue
+		}
+		if l.over() || visited >= l.sampler.config.Limits.Processes {
+			l.lost(pid, false, ReasonBudget)
+			continue
+		}
+		visited++
+		var p *process
+		l.do(func() { p, err = openProcess(l.sampler.config.ProcRoot, pid) })
+		if err != nil {
+			l.lost(pid, false, reasonOf(err))
+			continue
+		}
+		if l.belongs(p) {
+			l.visit(p, false, root)
+		}
+		p.close()
+	}
+}
+
+func closeRoot(root int) {
+	if root >= 0 {
+		_ = unix.Close(root)
+	}
+}
+
+// errOtherProcess: the pid is another process's by now.
+var errOtherProcess = errors.New("the pid belongs to another process")
+
+// openMain opens the process the runtime named, and finds out what makes others members of its container.
+func (l *look) openMain() (*process, error) {
+	p, err := openProcess(l.sampler.config.ProcRoot, l.target.PID)
+	if err != nil {
+		return nil, err
+	}
+	l.mainAt = p.startedAt()
+	l.member = membershipOf(p.cgroup, l.target.ContainerID)
+	if !l.member.named() && !l.target.StartedAt.IsZero() && l.mainAt.After(l.target.StartedAt.Add(startSlack)) {
+		p.close()
+		return nil, errOtherProcess
+	}
+	if !l.member.named() {
+		if own := pidNamespace(l.sampler.config.ProcRoot, p.pid); own != "" && own != pidNamespace(l.sampler.config.ProcRoot, 1) {
+			l.member.pidNamespace = own
+		}
+	}
+	return p, nil
+}
+
+// belongs says whether a candidate, now that it is held, is one of the container's processes.
+func (l *look) belongs(p *process) bool {
+	if l.member.pidNamespace != "" {
+		namespace, err := p.link("ns/pid")
+		return err == nil && namespace == l.member.pidNamespace
+	}
+	return l.member.has(p.cgroup)
+}
+
+// lost counts a process that could not be opened; of the main process it is worth a line in the sample too.
+func (l *look) lost(pid int, main bool, reason Reason) {
+	l.publish(func(s *Sample) {
+		l.processes.Seen++
+		skip(&l.processes, reason, 1)
+		if main {
+			s.Processes = append(s.Processes, unknownProcess(pid, main, reason))
+		}
+	})
+}
+
+// openFile is a descriptor of a process that is worth a look.
+type openFile struct {
+	descriptor string // its number
+	path       string
+	kind       Kind
+}
+
+// visit reads one process, and then the files it is the first to use.
+func (l *look) visit(p *process, main bool, mainRoot int) {
+	var (
+		seen     = Process{PID: p.pid, Main: main, Name: p.stat.name, StartedAt: p.startedAt()}
+		mappings []mapping
+		open     []openFile
+		cut      bool
+		same     bool
+	)
+	l.do(func() {
+		var script string
+		seen.Arguments, seen.ArgumentsTruncated, script = l.arguments(p)
+		seen.Executable = executable(p)
+		mappings, cut, seen.Mappings = l.mappings(p)
+		open, seen.OpenFiles = l.openFiles(p, script)
+		same = p.unchanged(l.member)
+	})
+	if !same {
+		l.lost(p.pid, main, ReasonProcessGone)
+		return
+	}
+	l.publish(func(s *Sample) {
+		l.processes.Seen++
+		if seen.Mappings.Status == StatusPresent {
+			l.processes.Read++
+		} else {
+			skip(&l.processes, seen.Mappings.Reason, 1)
+		}
+		s.Coverage.MappingsTruncated = s.Coverage.MappingsTruncated || cut
+		s.Processes = append(s.Processes, seen)
+	})
+	l.filesOf(p, seen, mappings, open, mainRoot)
+}
+
+// arguments reads cmdline, and of a shell's what script it was started with.
+func (l *look) arguments(p *process) (args Datum[[]string], truncated bool, script string) {
+	mode := l.sampler.config.Arguments
+	if mode == redact.ModeNone {
+		return Datum[[]string]{}, false, ""
+	}
+	text, err := p.read("cmdline", maxArgumentBytes)
+	if err != nil {
+		return Unknown[[]string](reasonOf(err)), false, ""
+	}
+	list, truncated := parseArguments(text)
+	if len(list) == 0 {
+		return Absent[[]string](), truncated, ""
+	}
+	script = scriptOf(list)
+	if mode != redact.ModeFull {
+		list = l.sampler.redactor.Arguments(list)
+	}
+	return Present(list), truncated, script
+}
+
+func executable(p *process) Datum[string] {
+	name, err := p.link("exe")
+	if err != nil {
+		return Unknown[string](reasonOf(err))
+	}
+	return Present(strings.TrimSuffix(name, deletedMark))
+}
+
+func (l *look) mappings(p *process) (found []mapping, cut bool, count Datum[int]) {
+	f, err := p.open("maps")
+	if err != nil {
+		return nil, false, Unknown[int](reasonOf(err))
+	}
+	defer func() { _ = f.Close() }()
+	found, err = readMaps(f, l.sampler.config.Limits.Mappings)
+	if errors.Is(err, errMapsTruncated) {
+		return found, true, Present(len(found))
+	}
+	if err != nil {
+		return nil, false, Unknown[int](reasonOf(err))
+	}
+	return found, false, Present(len(found))
+}
+
+// openFiles looks through the descriptors for jars, assemblies and the script. Links that lead to no path are pipes and the like.
+func (l *look) openFiles(p *process, script string) (found []openFile, count Datum[int]) {
+	dir, err := p.open("fd")
+	if err != nil {
+		return nil, Unknown[int](reasonOf(err))
+	}
+	defer func() { _ = dir.Close() }()
+	names, err := dir.Readdirnames(l.sampler.config.Limits.OpenFiles)
+	if err != nil && len(names) == 0 {
+		names = nil // io.EOF: it has none
+	}
+	for _, name := range names {
+		target, err := p.link("fd/" + name)
+		if err != nil || !strings.HasPrefix(target, "/") {
+			continue
+		}
+		target = strings.TrimSuffix(target, deletedMark)
+		kind := managedKind(target)
+		if kind == "" && script != "" && path.Base(target) == script && len(name) > 0 && name != "0" && name != "1" && name != "2" {
+			kind = KindScript
+		}
+		if kind != "" {
+			found = append(found, openFile{descriptor: name, path: target, kind: kind})
+		}
+	}
+	return found, Present(len(names))
+}
