@@ -67,7 +67,7 @@ e2e: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-backend #
 	ZASTAVA_E2E=long $(call gotestsum,$(RACE) -timeout 120m ./...)
 
 .PHONY: runtimes
-runtimes: $(RUNTIMES)/containerd17/containerd $(RUNTIMES)/containerd2/containerd ## containerd 1.7 and 2.x for the tests, from their modules (minutes, once); without them the tests run on the system's
+runtimes: $(RUNTIMES)/containerd17/containerd $(RUNTIMES)/containerd2/containerd $(RUNTIMES)/docker29/dockerd ## containerd 1.7 and 2.x and dockerd 29 for the tests, from their modules (minutes, once); without them the tests run on the system's
 
 .PHONY: bench
 bench: ## Every benchmark of the repository, to the terminal (BENCH=regexp, BENCH_FLAGS=)
@@ -168,6 +168,15 @@ $(RUNTIMES)/%/containerd: internal/testruntime/versions/%/go.mod internal/testru
 	@mkdir -p $(@D)
 	cd $(<D) && version=$$($(GO) list -m -f '{{.Version}}' $(MODULE)) && \
 		$(RELEASE_ENV) $(GO) build $(RELEASE_FLAGS) -ldflags="$(LDFLAGS) -X $(MODULE)/version.Version=$${version#v}" -o $(ROOT)/$(@D)/ tool
+	@touch $@
+
+# dockerd 29 runs on containerd 2, and on a runc that is newer than Debian's: that one needs a C compiler.
+$(RUNTIMES)/docker29/dockerd: MODULE := github.com/moby/moby/v2
+$(RUNTIMES)/docker29/dockerd: internal/testdocker/versions/docker29/go.mod internal/testdocker/versions/docker29/go.sum
+	@mkdir -p $(@D)
+	cd $(<D) && version=$$($(GO) list -m -f '{{.Version}}' $(MODULE)) && \
+		$(RELEASE_ENV) $(GO) build $(RELEASE_FLAGS) -ldflags="$(LDFLAGS) -X $(MODULE)/dockerversion.Version=$${version#v}" -o $(ROOT)/$@ $(MODULE)/cmd/dockerd && \
+		CGO_ENABLED=1 $(GO) build $(RELEASE_FLAGS) -ldflags='$(LDFLAGS)' -o $(ROOT)/$(@D)/runc github.com/opencontainers/runc
 	@touch $@
 
 # Changes only when the version does.

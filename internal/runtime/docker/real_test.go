@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,17 +128,75 @@ type polled struct {
 	runtime.PIDReader
 }
 
+// host is a private engine.
+type host interface {
+	Endpoint() string
+	Client() *client.Client
+	CgroupParent() string
+	Kill() error
+	Stop(ctx context.Context) error
+	Restart(ctx context.Context) error
+}
+
+// kind is an engine that everything must hold on, and what it does not do.
+type kind struct {
+	name   string
+	start  func(t *testing.T, o testdocker.Options) host
+	long   bool // only where time is no matter
+	podman bool
+}
+
+func kinds() []kind {
+	return []kind{
+		{name: "installed", start: func(t *testing.T, o testdocker.Options) host { t.Helper(); return testdocker.ForTest(t, o) }},
+		{name: "29", start: func(t *testing.T, o testdocker.Options) host {
+			t.Helper()
+			var err error
+			if o.Release, err = testdocker.Built29().In(filepath.Join("..", "..", "..")); err != nil {
+				t.Skip(err)
+			}
+			if o.Release.BinDirs[0], err = filepath.Abs(o.Release.BinDirs[0]); err == nil {
+				o.Release.BinDirs[1], err = filepath.Abs(o.Release.BinDirs[1])
+			}
+			require.NoError(t, err)
+			return testdocker.ForTest(t, o)
+		}},
+		{name: "podman", podman: true, start: func(t *testing.T, _ testdocker.Options) host { t.Helper(); return testdocker.PodmanForTest(t) }},
+	}
+}
+
+// long tells that time is no matter: every engine, both ways of looking, 300 lives. `make e2e` sets it.
+func long() bool { return os.Getenv("ZASTAVA_E2E") == "long" }
+
+// eachSetup runs a test for every engine, with and without its events. The short form leaves out the lists of all but the
+// installed one.
+func eachSetup(t *testing.T, test func(t *testing.T, k kind, stream bool)) {
+	t.Helper()
+	for i, k := range kinds() {
+		for _, stream := range []bool{true, false} {
+			if stream || i == 0 || long() {
+				t.Run(k.name+map[bool]string{true: " with events", false: " by lists alone"}[stream], func(t *testing.T) { test(t, k, stream) })
+			}
+		}
+	}
+}
+
 type lab struct {
 	*seen
 	t      *testing.T
-	docker *testdocker.Docker
+	kind   kind
+	stream bool
+	docker host
 	obs    *observer.Observer
+
+	witness *witness
 }
 
-// watch observes a private dockerd until the test ends.
-func watch(t *testing.T, stream bool) *lab {
+// watch observes a private engine until the test ends.
+func watch(t *testing.T, k kind, o testdocker.Options, stream bool) *lab {
 	t.Helper()
-	l := &lab{seen: &seen{}, t: t, docker: testdocker.ForTest(t)}
+	l := &lab{seen: &seen{}, t: t, kind: k, stream: stream, docker: k.start(t, o)}
+	l.witness = testify(t, l.docker)
 	opts := observer.Options{
 		Name: "docker", PollInterval: 200 * time.Millisecond, ResyncInterval: 5 * time.Second, Timeout: 10 * time.Second,
 		Backoff: observer.BackoffOptions{Initial: 100 * time.Millisecond, Max: time.Second, Multiplier: 2, Jitter: 0.2},
@@ -148,6 +208,7 @@ func watch(t *testing.T, stream bool) *lab {
 			return nil, runtime.Info{}, err
 		}
 		info, err := rt.Info(ctx)
+		t.Log("observing", info.Engine, info.Version, "API", info.APIVersion)
 		if !stream {
 			return polled{rt, rt, rt}, info, err
 		}
@@ -179,7 +240,7 @@ func (l *lab) until(what string, done func() bool) {
 func (l *lab) create(name string, change func(*api.Config, *api.HostConfig), args ...string) string {
 	l.t.Helper()
 	c := &api.Config{Image: testruntime.ProbeImage, Cmd: args}
-	h := &api.HostConfig{NetworkMode: "none"}
+	h := &api.HostConfig{NetworkMode: "none", Resources: api.Resources{CgroupParent: l.docker.CgroupParent()}}
 	if change != nil {
 		change(c, h)
 	}
@@ -231,229 +292,76 @@ func (l *lab) ended(id string) container.Transition {
 	return last
 }
 
-func TestRealDocker(t *testing.T) {
-	for _, stream := range []bool{true, false} {
-		t.Run(map[bool]string{true: "with events", false: "by lists alone"}[stream], func(t *testing.T) {
-			l := watch(t, stream)
-			sub := func(name string, f func(*lab)) {
-				t.Run(name, func(t *testing.T) {
-					inner := *l
-					inner.t = t
-					f(&inner)
-				})
-			}
-			sub("exits", func(l *lab) {
-				for name, want := range map[string]struct {
-					args []string
-					code uint32
-				}{
-					"completed": {[]string{"exit", "0"}, 0}, "failed": {[]string{"exit", "3"}, 3},
-					"segv": {[]string{"segv"}, 139}, "panic": {[]string{"panic"}, 2},
-				} {
-					id := l.run(name, nil, want.args...)
-					assert.Equal(l.t, want.code, l.ended(id).Run.ExitCode, name)
-					assert.Equal(l.t, []string{"created", "started", "stopped"}, l.kinds(id), name)
-				}
-			})
-			sub("stopped on request", func(l *lab) {
-				for signal, name := range map[string]string{"KILL": "SIGKILL", "TERM": "SIGTERM"} {
-					id := l.run("by-"+signal, nil, "pause")
-					l.until("started", func() bool { return len(l.kinds(id)) == 2 })
-					_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: signal})
-					require.NoError(l.t, err)
-					last := l.ended(id)
-					if stream {
-						assert.Equal(l.t, name, last.Run.StopSignal)
-					}
-				}
-			})
-			sub("OOM", func(l *lab) {
-				id := l.run("oom", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "oom")
-				last := l.ended(id)
-				assert.True(l.t, last.Run.OOMKilled)
-				assert.Equal(l.t, "OOMKilled", last.Run.Reason)
-				assert.EqualValues(l.t, 137, last.Run.ExitCode)
-			})
-			sub("a start that fails", func(l *lab) {
-				id := l.create("nostart", func(c *api.Config, _ *api.HostConfig) { c.Entrypoint = []string{"/nonexistent-" + canary} })
-				_, err := l.docker.Client().ContainerStart(l.t.Context(), id, client.ContainerStartOptions{})
-				require.Error(l.t, err)
-				l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
-				assert.Equal(l.t, []string{"created", "stopped"}, l.kinds(id))
-				assert.EqualValues(l.t, 127, l.stops(id)[0].Run.ExitCode)
-				assert.Equal(l.t, "StartError", l.stops(id)[0].Run.Reason)
-			})
-			sub("restart policy", func(l *lab) {
-				id := l.run("crashing", func(_ *api.Config, h *api.HostConfig) {
-					h.RestartPolicy = api.RestartPolicy{Name: "on-failure", MaximumRetryCount: 4}
-				}, "sleepms", "50", "1")
-				l.until("the engine gave up", func() bool {
-					state := l.truth(id).State
-					return string(state.Status) == "exited" && l.truth(id).RestartCount == 4
-				})
-				l.ended(id)
-				l.accounted(id, 5)
-				if stream {
-					assert.Contains(l.t, l.kinds(id), "crash_loop")
-				}
-			})
-			sub("docker restart", func(l *lab) {
-				id := l.run("restarted", nil, "pause")
-				l.until("started", func() bool { return len(l.kinds(id)) == 2 })
-				time.Sleep(1500 * time.Millisecond) // by lists alone, two starts must be told apart by their age in seconds
-				_, err := l.docker.Client().ContainerRestart(l.t.Context(), id, client.ContainerRestartOptions{})
-				require.NoError(l.t, err)
-				l.until("restarted", func() bool { return len(l.kinds(id)) == 4 })
-				assert.Equal(l.t, []string{"created", "started", "stopped", "restarted"}, l.kinds(id))
-				last := l.of(id)[len(l.of(id))-1]
-				require.NotNil(l.t, last.Previous)
-				if stream {
-					assert.True(l.t, last.Previous.ExitKnown)
-					assert.False(l.t, last.Provenance.MissedUnknown)
-				}
-			})
-			sub("pause, rename, health", func(l *lab) {
-				id := l.run("before", func(c *api.Config, _ *api.HostConfig) {
-					c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/healthy"}, Interval: 100 * time.Millisecond, Timeout: time.Second, Retries: 2}
-				}, "pause")
-				l.until("unhealthy", func() bool { return l.health(id) == "unhealthy" })
-				_, err := l.docker.Client().ContainerRename(l.t.Context(), id, client.ContainerRenameOptions{NewName: "after"})
-				require.NoError(l.t, err)
-				for _, what := range []string{"paused", "unpaused"} {
-					if what == "paused" {
-						_, err = l.docker.Client().ContainerPause(l.t.Context(), id, client.ContainerPauseOptions{})
-					} else {
-						_, err = l.docker.Client().ContainerUnpause(l.t.Context(), id, client.ContainerUnpauseOptions{})
-					}
-					require.NoError(l.t, err)
-					l.until(what, func() bool { kinds := l.kinds(id); return kinds[len(kinds)-1] == what })
-				}
-				assert.Equal(l.t, []string{"created", "started", "health_changed", "paused", "unpaused"}, l.kinds(id))
-				assert.Equal(l.t, "after", l.of(id)[len(l.of(id))-1].Container.Name)
-			})
-			if stream {
-				sub("a container that removes itself", func(l *lab) {
-					id := l.run("rm", func(_ *api.Config, h *api.HostConfig) { h.AutoRemove = true }, "exit", "7")
-					l.until("removed", func() bool { kinds := l.kinds(id); return len(kinds) > 0 && kinds[len(kinds)-1] == "removed" })
-					assert.Equal(l.t, []string{"created", "started", "stopped", "removed"}, l.kinds(id))
-					assert.EqualValues(l.t, 7, l.stops(id)[0].Run.ExitCode)
-				})
-			}
-			sub("secrets", func(l *lab) {
-				id := l.run("secret", func(c *api.Config, _ *api.HostConfig) {
-					c.Env = []string{"PASSWORD=" + canary}
-					c.Labels = map[string]string{"app": "web", "token": canary, "signal": canary, "exitCode": canary}
-					c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/" + canary}, Interval: 100 * time.Millisecond, Timeout: time.Second, Retries: 1}
-				}, "log", "100000", "10", "100", canary)
-				exec, err := l.docker.Client().ExecCreate(l.t.Context(), id, client.ExecCreateOptions{Cmd: []string{"/probe", "exit", "0", canary}})
-				require.NoError(l.t, err)
-				_, err = l.docker.Client().ExecStart(l.t.Context(), exec.ID, client.ExecStartOptions{Detach: true})
-				require.NoError(l.t, err)
-				l.until("unhealthy", func() bool { return l.health(id) == "unhealthy" })
-				_, err = l.docker.Client().ContainerRemove(l.t.Context(), id, client.ContainerRemoveOptions{Force: true})
-				require.NoError(l.t, err)
-				l.until("removed", func() bool { kinds := l.kinds(id); return kinds[len(kinds)-1] == "removed" })
-				assert.Equal(l.t, "web", l.of(id)[0].Container.Labels["app"])
-			})
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			assert.NotContains(t, l.records.String(), canary)
-			assert.NotContains(t, l.logs.String(), canary)
-			assert.Contains(t, l.records.String(), "zastava.local/probe", "there is something to find")
-		})
-	}
-}
-
+// health gives the verdict that was told last.
 func (l *lab) health(id string) string {
-	health := ""
-	for _, tr := range l.of(id) {
-		if tr.Kind == container.KindHealthChanged {
-			health = tr.Health
-		}
+	if all := l.healths(id); len(all) > 0 {
+		return all[len(all)-1]
 	}
-	return health
+	return ""
 }
 
-// accounted checks that every run is either told or counted as missed.
-func (l *lab) accounted(id string, runs int) {
-	l.t.Helper()
-	told := 0
-	for _, tr := range l.of(id) {
-		switch tr.Kind {
-		case container.KindStarted:
-			told++
-		case container.KindRestarted:
-			told += 1 + int(tr.Provenance.MissedRuns)
-			assert.False(l.t, tr.Provenance.MissedUnknown)
-		default:
-		}
-	}
-	assert.Equal(l.t, runs, told, "%s", strings.Join(l.kinds(id), " "))
+// witness reads the engine's events beside the observer, and counts the starts of each container.
+type witness struct {
+	mu     sync.Mutex
+	starts map[string]int
 }
 
-func TestRealDockerBurst(t *testing.T) {
-	l := watch(t, true)
-	const lives, atOnce = 300, 6
-	ids := make(chan string, lives)
-	var wg sync.WaitGroup
-	for w := range atOnce {
-		wg.Go(func() {
-			for i := w; i < lives; i += atOnce {
-				made, err := l.docker.Client().ContainerCreate(t.Context(), client.ContainerCreateOptions{
-					Config:     &api.Config{Image: testruntime.ProbeImage, Cmd: []string{"exit", strconv.Itoa(i % 100)}},
-					HostConfig: &api.HostConfig{NetworkMode: "host", AutoRemove: true}, Name: fmt.Sprintf("burst-%03d", i),
-				})
-				if err == nil {
-					_, err = l.docker.Client().ContainerStart(t.Context(), made.ID, client.ContainerStartOptions{})
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				ids <- fmt.Sprint(i%100, " ", made.ID)
-			}
-		})
-	}
-	wg.Wait()
-	close(ids)
-	for line := range ids {
-		var code uint32
-		var id string
-		_, err := fmt.Sscan(line, &code, &id)
-		require.NoError(t, err)
-		l.until("removed", func() bool { kinds := l.kinds(id); return len(kinds) > 0 && kinds[len(kinds)-1] == "removed" })
-		if !assert.Equal(t, []string{"created", "started", "stopped", "removed"}, l.kinds(id)) {
-			for _, tr := range l.of(id) {
-				t.Log(tr.Kind, tr.Container.Name, tr.Container.CreatedAt, tr.Provenance, tr.Run)
-			}
-			t.FailNow()
-		}
-		require.Equal(t, code, l.stops(id)[0].Run.ExitCode)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	assert.Empty(t, l.gaps)
+func (w *witness) of(id string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.starts[id]
 }
 
-func TestRealDockerThatIsKilledAndRestarted(t *testing.T) {
-	l := watch(t, true)
-	lost := l.run("lost", nil, "pause")
-	always := l.run("always", func(_ *api.Config, h *api.HostConfig) { h.RestartPolicy = api.RestartPolicy{Name: "always"} }, "pause")
-	l.until("both started", func() bool { return len(l.kinds(lost)) == 2 && len(l.kinds(always)) == 2 })
-	require.NoError(t, l.docker.Kill())
-	l.until("the observer noticed", func() bool { return !l.obs.Stats().Streaming })
-	require.NoError(t, l.docker.Restart(t.Context()))
-	l.until("the stream is back", func() bool { return l.obs.Stats().Streaming })
-	l.until("restarted", func() bool { kinds := l.kinds(always); return kinds[len(kinds)-1] == "restarted" })
-	assert.Equal(t, []string{"created", "started", "stopped", "restarted"}, l.kinds(always))
-	l.ended(lost)
-	assert.Equal(t, []string{"created", "started", "stopped"}, l.kinds(lost))
-	l.until("it says that it could not see", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return len(l.gaps) > 0
+// testify follows the events until the test ends, or the engine does.
+func testify(t *testing.T, h host) *witness {
+	t.Helper()
+	w := &witness{starts: map[string]int{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	stream := h.Client().Events(ctx, client.EventsListOptions{
+		Since: strconv.FormatInt(time.Now().Add(-time.Minute).Unix(), 10), Filters: make(client.Filters).Add("type", "container"),
 	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case m := <-stream.Messages:
+				if m.Action == "start" {
+					w.mu.Lock()
+					w.starts[m.Actor.ID]++
+					w.mu.Unlock()
+				}
+			case <-stream.Err:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return w
+}
 
-	after := l.run("after", nil, "exit", "5")
-	assert.EqualValues(t, 5, l.ended(after).Run.ExitCode)
+// accounted waits until every run that the witness heard of is either told or counted as missed.
+func (l *lab) accounted(id string) {
+	l.t.Helper()
+	told := func() int {
+		n := 0
+		for _, tr := range l.of(id) {
+			switch tr.Kind {
+			case container.KindStarted:
+				n++
+			case container.KindRestarted:
+				n += 1 + int(tr.Provenance.MissedRuns)
+				assert.False(l.t, tr.Provenance.MissedUnknown)
+			default:
+			}
+		}
+		return n
+	}
+	assert.Eventually(l.t, func() bool { return told() == l.witness.of(id) }, 10*time.Second, 50*time.Millisecond,
+		"%s: not as many runs were told as there were", strings.Join(l.kinds(id), " "))
+	assert.Equal(l.t, l.witness.of(id), told())
+	assert.Positive(l.t, told())
 }

@@ -1,0 +1,338 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package docker_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/testdocker"
+)
+
+// TestRealEngines plays every way in which a container lives and ends on every engine, with and without its events, and compares
+// what was told with what the engine itself says.
+func TestRealEngines(t *testing.T) {
+	lives := []struct {
+		name string
+		play func(*lab)
+	}{
+		{"exits", (*lab).exits},
+		{"ends on request", (*lab).endsOnRequest},
+		{"OOM", (*lab).oom},
+		{"OOM of a child", (*lab).oomOfAChild},
+		{"a start that fails", (*lab).startFails},
+		{"restart on failure", (*lab).restartOnFailure},
+		{"restart always", (*lab).restartAlways},
+		{"docker restart", (*lab).restartOnRequest},
+		{"pause and rename", (*lab).pauseAndRename},
+		{"flapping health", (*lab).flappingHealth},
+		{"a container that removes itself", (*lab).removesItself},
+		{"compose recreates", (*lab).composeRecreates},
+		{"secrets", (*lab).secrets},
+	}
+	eachSetup(t, func(t *testing.T, k kind, stream bool) {
+		l := watch(t, k, testdocker.Options{}, stream)
+		t.Run("lives", func(t *testing.T) {
+			for _, life := range lives {
+				t.Run(life.name, func(t *testing.T) {
+					t.Parallel() // each with containers of its own
+					inner := *l
+					inner.t = t
+					life.play(&inner)
+				})
+			}
+		})
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		assert.NotContains(t, l.records.String(), canary)
+		assert.NotContains(t, l.logs.String(), canary)
+		assert.Contains(t, l.records.String(), "zastava.local/probe", "there is something to find")
+	})
+}
+
+func (l *lab) exits() {
+	for name, want := range map[string]struct {
+		args []string
+		code uint32
+	}{
+		"completed": {[]string{"exit", "0"}, 0}, "failed": {[]string{"exit", "3"}, 3},
+		"segv": {[]string{"segv"}, 139}, "panic": {[]string{"panic"}, 2},
+	} {
+		id := l.run(name, nil, want.args...)
+		assert.Equal(l.t, want.code, l.ended(id).Run.ExitCode, name)
+		assert.Equal(l.t, []string{"created", "started", "stopped"}, l.kinds(id), name)
+	}
+}
+
+func (l *lab) endsOnRequest() {
+	kill := func(signal string) func(string) error {
+		return func(id string) error {
+			_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: signal})
+			return err
+		}
+	}
+	stop := func(id string) error {
+		patience := 1
+		_, err := l.docker.Client().ContainerStop(l.t.Context(), id, client.ContainerStopOptions{Timeout: &patience})
+		return err
+	}
+	for _, c := range []struct {
+		name, program string
+		end           func(string) error
+		signal        string
+	}{
+		{"killed", "pause", kill("KILL"), "SIGKILL"},
+		{"terminated", "pause", kill("TERM"), "SIGTERM"},
+		{"stopped", "pause", stop, "SIGTERM"},
+		{"stopped in vain, and killed", "stubborn", stop, "SIGKILL"},
+	} {
+		id := l.run("", nil, c.program)
+		l.until("started", func() bool { return len(l.kinds(id)) == 2 })
+		require.NoError(l.t, c.end(id), c.name)
+		last := l.ended(id)
+		if l.stream && !l.kind.podman { // whose events do not tell the signal
+			assert.Equal(l.t, c.signal, last.Run.StopSignal, c.name)
+		}
+	}
+	id := l.run("", nil, "sleepms", "500", "9")
+	require.NoError(l.t, kill("CONT")(id))
+	assert.Empty(l.t, l.ended(id).Run.StopSignal, "it ended by itself")
+}
+
+func (l *lab) oom() {
+	id := l.run("oom", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "oom")
+	last := l.ended(id)
+	assert.EqualValues(l.t, 137, last.Run.ExitCode)
+	if !l.kind.podman { // 4.3 does not tell
+		assert.True(l.t, last.Run.OOMKilled)
+		assert.Equal(l.t, "OOMKilled", last.Run.Reason)
+	}
+}
+
+func (l *lab) oomOfAChild() {
+	id := l.run("forkoom", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "forkoom", "1")
+	if l.kind.podman || (!l.stream && l.kind.name == "installed") { // 20.10 tells it by an event only, Podman not at all
+		l.until("started", func() bool { return len(l.kinds(id)) == 2 })
+	} else {
+		l.until("told", func() bool { return slices.Contains(l.kinds(id), "oom") })
+		assert.Equal(l.t, []string{"created", "started", "oom"}, l.kinds(id))
+	}
+	_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: "KILL"})
+	require.NoError(l.t, err)
+	l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
+}
+
+func (l *lab) startFails() {
+	id := l.create("nostart", func(c *api.Config, _ *api.HostConfig) { c.Entrypoint = []string{"/nonexistent-" + canary} })
+	_, err := l.docker.Client().ContainerStart(l.t.Context(), id, client.ContainerStartOptions{})
+	require.Error(l.t, err)
+	if l.kind.podman { // leaves it created, without a code or an error
+		l.until("created", func() bool { return len(l.kinds(id)) > 0 })
+		return
+	}
+	l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
+	assert.Equal(l.t, []string{"created", "stopped"}, l.kinds(id))
+	assert.EqualValues(l.t, 127, l.stops(id)[0].Run.ExitCode)
+	assert.Equal(l.t, "StartError", l.stops(id)[0].Run.Reason)
+}
+
+func (l *lab) restartOnFailure() {
+	id := l.run("crashing", func(_ *api.Config, h *api.HostConfig) {
+		h.RestartPolicy = api.RestartPolicy{Name: "on-failure", MaximumRetryCount: 4}
+	}, "sleepms", "50", "1")
+	l.until("the engine gave up", func() bool {
+		truth := l.truth(id)
+		return string(truth.State.Status) == "exited" && truth.RestartCount == 4
+	})
+	l.ended(id)
+	l.until("the last run is told", func() bool {
+		truth := l.truth(id)
+		stops := l.stops(id)
+		return stops[len(stops)-1].Run.StartedAt.Format(time.RFC3339Nano) == truth.State.StartedAt
+	})
+	l.accounted(id)
+	assert.Equal(l.t, 5, l.witness.of(id))
+	if l.stream {
+		assert.Contains(l.t, l.kinds(id), "crash_loop")
+	}
+}
+
+// restartAlways is a container that crashes for ever, until somebody stops it.
+func (l *lab) restartAlways() {
+	id := l.run("looping", func(_ *api.Config, h *api.HostConfig) { h.RestartPolicy = api.RestartPolicy{Name: "always"} }, "sleepms", "300", "6")
+	l.until("a crash loop is told", func() bool { return slices.Contains(l.kinds(id), "crash_loop") })
+	patience := 5
+	_, err := l.docker.Client().ContainerStop(l.t.Context(), id, client.ContainerStopOptions{Timeout: &patience})
+	require.NoError(l.t, err)
+	l.until("it is at rest", func() bool {
+		truth, stops := l.truth(id), l.stops(id)
+		return string(truth.State.Status) == "exited" && stops[len(stops)-1].Run.StartedAt.Format(time.RFC3339Nano) == truth.State.StartedAt
+	})
+	loops := 0
+	for _, k := range l.kinds(id) {
+		if k == "crash_loop" {
+			loops++
+		}
+	}
+	assert.Equal(l.t, 1, loops, "it is told once")
+	l.accounted(id)
+}
+
+func (l *lab) restartOnRequest() {
+	id := l.run("restarted", nil, "pause")
+	l.until("started", func() bool { return len(l.kinds(id)) == 2 })
+	time.Sleep(1500 * time.Millisecond) // by lists alone, two starts must be told apart by their age in seconds
+	_, err := l.docker.Client().ContainerRestart(l.t.Context(), id, client.ContainerRestartOptions{})
+	require.NoError(l.t, err)
+	l.until("restarted", func() bool { return len(l.kinds(id)) == 4 })
+	assert.Equal(l.t, []string{"created", "started", "stopped", "restarted"}, l.kinds(id))
+	last := l.of(id)[len(l.of(id))-1]
+	require.NotNil(l.t, last.Previous)
+	if l.stream {
+		assert.True(l.t, last.Previous.ExitKnown)
+		assert.False(l.t, last.Provenance.MissedUnknown)
+	}
+}
+
+func (l *lab) pauseAndRename() {
+	id := l.run("before", nil, "pause")
+	l.until("started", func() bool { return len(l.kinds(id)) == 2 })
+	_, err := l.docker.Client().ContainerRename(l.t.Context(), id, client.ContainerRenameOptions{NewName: "after"})
+	require.NoError(l.t, err)
+	for _, what := range []string{"paused", "unpaused", "paused", "unpaused"} {
+		if what == "paused" {
+			_, err = l.docker.Client().ContainerPause(l.t.Context(), id, client.ContainerPauseOptions{})
+		} else {
+			_, err = l.docker.Client().ContainerUnpause(l.t.Context(), id, client.ContainerUnpauseOptions{})
+		}
+		require.NoError(l.t, err)
+		l.until(what, func() bool { kinds := l.kinds(id); return kinds[len(kinds)-1] == what })
+	}
+	assert.Equal(l.t, []string{"created", "started", "paused", "unpaused", "paused", "unpaused"}, l.kinds(id))
+	assert.Equal(l.t, "after", l.of(id)[len(l.of(id))-1].Container.Name)
+}
+
+// flappingHealth switches a health check and compares with the engine's own verdict at each turn.
+func (l *lab) flappingHealth() {
+	if l.kind.podman {
+		l.t.Skip("Podman's health checks need systemd's timers")
+	}
+	dir := l.t.TempDir()
+	id := l.run("flapping", func(c *api.Config, h *api.HostConfig) {
+		c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/health/ok"}, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second, Retries: 1}
+		h.Binds = []string{dir + ":/health:ro"}
+	}, "pause")
+	want := []string{}
+	turn := func(verdict string) {
+		l.t.Helper()
+		want = append(want, verdict)
+		l.until(verdict, func() bool { return l.health(id) == verdict })
+		assert.Equal(l.t, want, l.healths(id))
+	}
+	ok := filepath.Join(dir, "ok")
+	turn("unhealthy")
+	for range 2 {
+		require.NoError(l.t, os.WriteFile(ok, nil, 0o600))
+		turn("healthy")
+		require.NoError(l.t, os.Remove(ok))
+		turn("unhealthy")
+	}
+	var ordinals []uint32
+	for _, tr := range l.of(id) {
+		if tr.Kind == container.KindHealthChanged {
+			ordinals = append(ordinals, tr.Ordinal)
+		}
+	}
+	assert.Equal(l.t, []uint32{0, 1, 2, 3, 4}, ordinals, "each has an id of its own")
+}
+
+func (l *lab) removesItself() {
+	if !l.stream { // it must live longer than from one list to the next
+		id := l.run("rm", func(_ *api.Config, h *api.HostConfig) { h.AutoRemove = true }, "sleepms", "2000", "7")
+		l.until("removed", func() bool { kinds := l.kinds(id); return len(kinds) > 0 && kinds[len(kinds)-1] == "removed" })
+		assert.Equal(l.t, []string{"created", "started", "stopped", "removed"}, l.kinds(id))
+		stop := l.stops(id)[0]
+		if !stop.Run.ExitKnown { // seldom, a list falls between its end and its removal
+			assert.Equal(l.t, container.PrecisionWindow, stop.Provenance.Precision)
+		}
+		return
+	}
+	id := l.run("rm", func(_ *api.Config, h *api.HostConfig) { h.AutoRemove = true }, "exit", "7")
+	l.until("removed", func() bool { kinds := l.kinds(id); return len(kinds) > 0 && kinds[len(kinds)-1] == "removed" })
+	assert.Equal(l.t, []string{"created", "started", "stopped", "removed"}, l.kinds(id))
+	assert.EqualValues(l.t, 7, l.stops(id)[0].Run.ExitCode)
+}
+
+// composeRecreates does what docker compose up --force-recreate does.
+func (l *lab) composeRecreates() {
+	place := func(c *api.Config, _ *api.HostConfig) {
+		c.Labels = map[string]string{
+			"com.docker.compose.project": "shop", "com.docker.compose.service": "web", "com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False",
+		}
+	}
+	first := l.run("shop-web-1", place, "pause")
+	l.until("started", func() bool { return len(l.kinds(first)) == 2 })
+	second := l.create("replacing_shop-web-1", place, "pause")
+	patience := 10 // Podman's own default is none
+	_, err := l.docker.Client().ContainerStop(l.t.Context(), first, client.ContainerStopOptions{Timeout: &patience})
+	require.NoError(l.t, err)
+	_, err = l.docker.Client().ContainerRemove(l.t.Context(), first, client.ContainerRemoveOptions{})
+	require.NoError(l.t, err)
+	_, err = l.docker.Client().ContainerRename(l.t.Context(), second, client.ContainerRenameOptions{NewName: "shop-web-1"})
+	require.NoError(l.t, err)
+	l.start(second)
+	l.until("restarted", func() bool { kinds := l.kinds(second); return len(kinds) > 0 && kinds[len(kinds)-1] == "restarted" })
+	assert.Equal(l.t, []string{"created", "restarted"}, l.kinds(second))
+	last := l.of(second)[len(l.of(second))-1]
+	assert.Equal(l.t, "shop-web-1", last.Container.Name)
+	require.NotNil(l.t, last.Previous)
+	assert.Equal(l.t, first, last.Previous.ContainerID)
+	if l.stream {
+		assert.True(l.t, last.Previous.ExitKnown)
+		assert.Zero(l.t, last.Previous.ExitCode)
+	}
+}
+
+func (l *lab) secrets() {
+	id := l.run("secret", func(c *api.Config, _ *api.HostConfig) {
+		c.Env = []string{"PASSWORD=" + canary}
+		c.Labels = map[string]string{"app": "web", "token": canary, "signal": canary, "exitCode": canary}
+		if !l.kind.podman {
+			c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/" + canary}, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second, Retries: 1}
+		}
+	}, "log", "100000", "10", "100", canary)
+	exec, err := l.docker.Client().ExecCreate(l.t.Context(), id, client.ExecCreateOptions{Cmd: []string{"/probe", "exit", "0", canary}})
+	require.NoError(l.t, err)
+	_, err = l.docker.Client().ExecStart(l.t.Context(), exec.ID, client.ExecStartOptions{Detach: true})
+	require.NoError(l.t, err)
+	if !l.kind.podman {
+		l.until("unhealthy", func() bool { return l.health(id) == "unhealthy" })
+	}
+	_, err = l.docker.Client().ContainerRemove(l.t.Context(), id, client.ContainerRemoveOptions{Force: true})
+	require.NoError(l.t, err)
+	l.until("removed", func() bool { kinds := l.kinds(id); return len(kinds) > 0 && kinds[len(kinds)-1] == "removed" })
+	assert.Equal(l.t, "web", l.of(id)[0].Container.Labels["app"])
+}
+
+// healths gives the verdicts that were told of a container, in order.
+func (l *lab) healths(id string) []string {
+	out := []string{}
+	for _, tr := range l.of(id) {
+		if tr.Kind == container.KindHealthChanged {
+			out = append(out, tr.Health)
+		}
+	}
+	return out
+}
