@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func elfWith(notes []byte, change func(header []byte)) []byte {
 	if change != nil {
 		change(h)
 	}
-	return append(h, notes...)
+	return slices.Concat(h, notes)
 }
 
 func note(name string, kind uint32, desc []byte) []byte {

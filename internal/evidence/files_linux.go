@@ -6,6 +6,7 @@ package evidence
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"time"
 
@@ -244,7 +245,7 @@ func (l *look) hash(fd int, before unix.Stat_t) Datum[string] {
 func (l *look) chunk(fd int, sum hash.Hash) (n int, err error) {
 	for {
 		n, err = unix.Read(fd, l.buffer)
-		if err == unix.EINTR { //nolint:errorlint // an errno as the kernel gives it
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if n > 0 {

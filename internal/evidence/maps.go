@@ -67,8 +67,7 @@ func readMaps(r io.Reader, lines int) ([]mapping, error) {
 			line, ok := parseMapsLine(bytes.TrimSuffix(text, []byte("\n")))
 			if ok && line.inode != 0 && len(line.path) > 0 && line.path[0] == '/' {
 				if line.inode != run.inode || line.device != run.device || line.offset == 0 || line.start < run.start {
-					run = line
-					run.path = nil // it is the reader's buffer
+					run = line // but its path, which is the reader's buffer
 				}
 				if line.executable || mappedByName(line.path) {
 					key := mappingKey{device: line.device, inode: line.inode, raw: string(line.path)}

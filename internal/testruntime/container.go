@@ -37,6 +37,8 @@ type ContainerSpec struct {
 	Env         map[string]string
 	Labels      map[string]string
 	Annotations map[string]string
+	Mounts      map[string]string // directories of this machine by where they are mounted, read-only
+	Privileged  bool
 	Expect      End // copied to the record
 }
 
@@ -69,6 +71,12 @@ func (d *Driver) Create(ctx context.Context, pod *Pod, spec ContainerSpec) (id s
 			},
 			SecurityContext: &cri.LinuxContainerSecurityContext{NamespaceOptions: namespaces()},
 		},
+	}
+	if spec.Privileged {
+		config.Linux.SecurityContext.Privileged = true
+	}
+	for at, source := range spec.Mounts {
+		config.Mounts = append(config.Mounts, &cri.Mount{ContainerPath: at, HostPath: source, Readonly: true})
 	}
 	for key, value := range spec.Env {
 		config.Envs = append(config.Envs, &cri.KeyValue{Key: key, Value: []byte(value)})

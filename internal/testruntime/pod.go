@@ -50,6 +50,7 @@ type PodSpec struct {
 	UID         string // default a new UUID
 	Labels      map[string]string
 	Annotations map[string]string
+	Privileged  bool // it may have privileged containers
 }
 
 // Pod is a running sandbox.
@@ -95,7 +96,7 @@ func (d *Driver) RunPod(ctx context.Context, spec PodSpec) (*Pod, error) {
 		}),
 		Linux: &cri.LinuxPodSandboxConfig{
 			CgroupParent:    pod.cgroup,
-			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: namespaces()},
+			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: namespaces(), Privileged: spec.Privileged},
 		},
 	}
 	answer, err := d.cri.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: pod.config})
