@@ -325,6 +325,10 @@ func TestInspect(t *testing.T) {
 			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 137, ExitKnown: true, Reason: "OOMKilled", OOMKilled: true}},
 		},
 		{
+			"ended by itself after a child was OOM-killed", `{"Status":"exited","ExitCode":0,"OOMKilled":true,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitKnown: true, Reason: "Completed"}},
+		},
+		{
 			"restarting", `{"Status":"restarting","Running":true,"Restarting":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
 			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}},
 		},

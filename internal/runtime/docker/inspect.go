@@ -106,10 +106,16 @@ func snapshot(c *container.Container, in *api.InspectResponse, who peer) contain
 // error says may quote a command line, so only that there is one is looked at. Podman leaves neither an error nor a code.
 func startFailed(st *api.State) bool { return st.Error != "" || st.ExitCode != 0 }
 
+// killedByKernel is the exit code of a process that the kernel's OOM killer ended: 128 and SIGKILL.
+const killedByKernel = 137
+
+// ended completes a run that is over. What the engine calls OOMKilled is that some process in the container was killed so at some
+// time of the run: only with its exit code it may be what ended the run.
 func ended(run container.Run, st *api.State) container.Run {
-	run.ExitCode, run.ExitKnown, run.OOMKilled = u32(st.ExitCode), true, st.OOMKilled
+	run.ExitCode, run.ExitKnown = u32(st.ExitCode), true
+	run.OOMKilled = st.OOMKilled && run.ExitCode == killedByKernel
 	switch {
-	case st.OOMKilled:
+	case run.OOMKilled:
 		run.Reason = reasonOOMKilled
 	case run.ExitCode == 0:
 		run.Reason = reasonCompleted
@@ -199,6 +205,9 @@ func (k *remembered) complete(s *container.Snapshot, on host) {
 		s.OOM = s.OOM || (!started.IsZero() && k.oom.After(started))
 	case container.StateExited:
 		s.Run.StopSignal = k.stopSignal(on, s.Run.FinishedAt, s.Run.ExitCode, started)
+		if s.Run.OOMKilled && s.Run.StopSignal == "SIGKILL" { // that was a process inside, some time before
+			s.Run.OOMKilled, s.Run.Reason = false, reasonError
+		}
 	default:
 	}
 }

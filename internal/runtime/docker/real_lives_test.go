@@ -121,17 +121,25 @@ func (l *lab) oom() {
 	}
 }
 
+// oomOfAChild is no end of the container, and no reason of the end that it comes to later.
 func (l *lab) oomOfAChild() {
-	id := l.run("forkoom", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "forkoom", "1")
-	if l.kind.podman || (!l.stream && l.kind.name == "installed") { // 20.10 tells it by an event only, Podman not at all
-		l.until("started", func() bool { return len(l.kinds(id)) == 2 })
-	} else {
-		l.until("told", func() bool { return slices.Contains(l.kinds(id), "oom") })
-		assert.Equal(l.t, []string{"created", "started", "oom"}, l.kinds(id))
+	for signal, want := range map[string]container.Run{"KILL": {ExitCode: 137, Reason: "Error"}, "TERM": {ExitCode: 0, Reason: "Completed"}} {
+		id := l.run("forkoom-"+signal, func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "forkoom", "1")
+		told := []string{"created", "started"}
+		if l.stream && !l.kind.podman { // a list does not show it, and Podman does not tell it
+			told = append(told, "oom")
+		}
+		l.until("told", func() bool { return len(l.kinds(id)) == len(told) })
+		assert.Equal(l.t, told, l.kinds(id))
+		_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: signal})
+		require.NoError(l.t, err)
+		if l.stream || signal == "TERM" { // else nobody tells a SIGKILL on request from the kernel's
+			l.endedBy(id, false)
+			time.Sleep(1500 * time.Millisecond) // it is looked at once more a second after its end
+			last := l.endedBy(id, false).Run
+			assert.Equal(l.t, want, container.Run{ExitCode: last.ExitCode, Reason: last.Reason, OOMKilled: last.OOMKilled}, signal)
+		}
 	}
-	_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: "KILL"})
-	require.NoError(l.t, err)
-	l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
 }
 
 func (l *lab) startFails() {

@@ -273,11 +273,18 @@ func (l *lab) truth(id string) api.InspectResponse {
 func (l *lab) ended(id string) container.Transition {
 	l.t.Helper()
 	l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
+	return l.endedBy(id, l.truth(id).State.OOMKilled)
+}
+
+// endedBy is ended where what the engine calls OOMKilled need not be what ended the container.
+func (l *lab) endedBy(id string, oom bool) container.Transition {
+	l.t.Helper()
+	l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
 	truth := l.truth(id)
 	l.until("the last account is the engine's", func() bool {
 		stops := l.stops(id)
 		last := stops[len(stops)-1].Run
-		return last.OOMKilled == truth.State.OOMKilled && last.StartedAt.Format(time.RFC3339Nano) == truth.State.StartedAt
+		return last.OOMKilled == oom && last.StartedAt.Format(time.RFC3339Nano) == truth.State.StartedAt
 	})
 	stops := l.stops(id)
 	last := stops[len(stops)-1]
