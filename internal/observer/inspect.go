@@ -210,6 +210,9 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 			return // the notice of its start is on its way, and those of the runs before
 		}
 	}
+	if e.verdictDue {
+		e.verdictDue = snap.State == container.StateExited && !snap.Run.OOMKilled && l.await(e)
+	}
 	switch {
 	case snap.State != container.StateCreated:
 		e.started = false

@@ -82,6 +82,7 @@ type seat struct {
 	excluded   bool                 // by the filter
 	foreign    bool                 // told by a notice and unknown to CRI: a sandbox, or not a container yet
 	started    bool                 // a notice told a start that the runtime's status did not show yet
+	verdictDue bool                 // an OOM kill was told after the end, and no look shows it yet
 	awaiting   int                  // looks that showed a status which still lags behind a notice
 	inventory  bool                 // found by the first list and not taken yet
 	lost       bool                 // gone, and not handed on yet

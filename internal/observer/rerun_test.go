@@ -360,3 +360,31 @@ func TestRemovalHeardWhileItIsLookedAtKeepsItsTime(t *testing.T) {
 		assert.Equal(t, container.PrecisionExact, b.sink.trs[3].Provenance.Precision)
 	})
 }
+
+func TestOOMKillToldLongAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRerunning()
+		b := observe(t, onceRun{r}, r.scripted, nil)
+		pass(time.Second)
+		r.born("a")
+		r.run("a", false)
+		pass(time.Second)
+		r.die("a", 137)
+		pass(4 * time.Second) // the second look at every end was too early
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeOOM, At: time.Now()})
+		time.Sleep(30 * time.Millisecond)
+		r.do(func() {
+			s := r.containers["a"]
+			s.Run.Reason, s.Run.OOMKilled = "OOMKilled", true
+			r.containers["a"] = s
+		})
+		time.Sleep(100 * time.Millisecond)
+		r.remove("a") // by one who waited for the verdict
+		r.tell("a", runtime.NoticeDeleted, 0)
+		pass(3 * time.Second)
+		b.stop()
+		require.Equal(t, []string{"a created", "a started", "a stopped", "a stopped", "a removed"}, b.sink.told())
+		assert.True(t, b.sink.trs[3].Run.OOMKilled)
+		assert.EqualValues(t, 1, b.sink.trs[3].Revision)
+	})
+}

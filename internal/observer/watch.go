@@ -157,6 +157,14 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		}
 		l.apply(e, snap, look)
 		return
+	case n.Kind == runtime.NoticeOOM && k != nil && k.State == container.StateExited:
+		// Told after the end that it brought: the runtime's verdict comes with it or a moment later, and the container may be
+		// removed as soon as it is there.
+		e.verdictDue = !k.Run.OOMKilled
+		l.recheckAfter(n.ID, l.opts.RecheckAfterStop)
+		if !e.verdictDue {
+			return
+		}
 	case n.Kind == runtime.NoticeOOM:
 		// Whose kill it was shows a moment later: the container's own end, or a process inside while it lives on.
 		l.recheckAfter(n.ID, l.opts.RecheckAfterStop)

@@ -89,20 +89,44 @@ func (t *Tracker) forget(k *Known, c *Change) {
 }
 
 // before tells how the run before the first run of a container ended, and how many runs in between were never seen.
-func (ln *lineage) before(s *container.Snapshot) (*container.Previous, missed) {
+func (t *Tracker) before(s *container.Snapshot) (*container.Previous, missed) {
+	ln := t.lineage(s.Container)
 	attempt := s.Container.Attempt
-	switch {
-	case attempt == 0 && s.RestartCount > 0: // one id has many runs, and a counter tells how many there were
+	if attempt == 0 && s.RestartCount > 0 { // one id has many runs, and a counter tells how many there were
 		return nil, missed{runs: s.RestartCount}
-	case attempt == 0:
-		return ln.latest(), missed{} // it took the place of another one
-	case ln == nil || !ln.ran:
-		return nil, missed{unknown: true}
-	case attempt > ln.lastRun.attempt+1:
-		return ln.latest(), missed{runs: attempt - ln.lastRun.attempt - 1}
-	default:
-		return ln.latest(), missed{}
 	}
+	if ln == nil || !ln.ran {
+		return nil, missed{unknown: true}
+	}
+	last, prev := ln.lastRun, ln.latest()
+	if place := orderOf(s.Container); !last.before(place) { // a later one was looked at first
+		if last, prev = t.ranBefore(ln, place); prev == nil {
+			return nil, missed{unknown: true}
+		}
+	}
+	if attempt > last.attempt+1 {
+		return prev, missed{runs: attempt - last.attempt - 1}
+	}
+	return prev, missed{} // at attempt 0 it took the place of another one
+}
+
+// ranBefore gives the last container before a place that is remembered and ran, and how its run ended; nil: there is none.
+func (t *Tracker) ranBefore(ln *lineage, place order) (last order, prev *container.Previous) {
+	for id := range ln.containers {
+		k := t.known[id]
+		if k == nil || k.State == container.StateCreated || k.State == container.StateUnknown {
+			continue
+		}
+		if o := orderOf(k.Container); o.before(place) && (prev == nil || last.before(o)) {
+			last, prev = o, &container.Previous{ContainerID: id}
+			if k.State == container.StateExited {
+				if ended := previousOf(id, k.Run); ended != nil {
+					prev = ended
+				}
+			}
+		}
+	}
+	return last, prev
 }
 
 // replaces tells that a container took the place of one that ran: Compose makes a new container where it changes something.

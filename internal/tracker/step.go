@@ -92,7 +92,7 @@ func (st *step) startFirst() {
 		st.start(container.KindStarted, s.Run, nil, missed{})
 		return
 	}
-	prev, m := ln.before(s)
+	prev, m := st.t.before(s)
 	switch {
 	case st.look.Source == container.SourceInventory:
 		m = missed{} // what was before the first look is not missed: it was never watched

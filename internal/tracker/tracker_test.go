@@ -346,6 +346,31 @@ func TestARestartWhileTheEndOfTheRunBeforeIsNotKnownYet(t *testing.T) {
 	assert.False(t, trs[0].Provenance.MissedUnknown)
 }
 
+func TestARestartThatIsSeenAfterLaterOnes(t *testing.T) {
+	// Attempt 1 could not be looked at until attempt 3 had been.
+	fourth := &container.Container{Engine: "containerd", ID: "c4", Name: "api", CreatedAt: at(300), Attempt: 3, Pod: ctr.Pod}
+	tr := New(Options{})
+	observe(t, tr, exited(ctr, 1, 2, 3, "Error"), look(0))
+	observe(t, tr, created(next), look(0))
+	observe(t, tr, running(fourth, 301), look(1))
+	trs := observe(t, tr, exited(next, 101, 102, 3, "Error"), look(2))
+	require.Len(t, trs, 2)
+	assert.Equal(t, container.KindRestarted, trs[0].Kind)
+	require.NotNil(t, trs[0].Previous)
+	assert.Equal(t, "c1", trs[0].Previous.ContainerID)
+	assert.Zero(t, trs[0].Provenance.MissedRuns)
+
+	observe(t, tr, running(fourth, 301), look(3))
+	c := tr.Absent("c1", look(3))
+	tr.Apply(&c)
+	c = tr.Absent("c2", look(3))
+	tr.Apply(&c)
+	trs = observe(t, tr, exited(next, 101, 102, 3, "Error"), look(4)) // nothing before it is remembered any more
+	assert.Equal(t, container.KindRestarted, trs[1].Kind)
+	assert.Nil(t, trs[1].Previous)
+	assert.True(t, trs[1].Provenance.MissedUnknown)
+}
+
 func TestReboot(t *testing.T) {
 	tr := New(Options{})
 	tr.Restore("c1", &Known{Container: ctr, State: container.StateRunning, Run: container.Run{StartedAt: at(1)}})
