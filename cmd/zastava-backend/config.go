@@ -43,8 +43,9 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*config, e
 	f.Int64Var(&c.backend.MaxBatchBytes, "max-batch-bytes", backendapi.MaxBatchBytes, "most bytes of uncompressed JSON in a batch")
 	f.Usage = func() {
 		fmt.Fprintf(out, "zastava-backend takes runtime events of containers and shows what runs where.\n\n"+
-			"  zastava-backend [flags]          serves\n"+
-			"  zastava-backend replay --help    sends quarantined events again\n\n"+
+			"  zastava-backend [flags]               serves\n"+
+			"  zastava-backend replay --help         sends quarantined events again\n"+
+			"  zastava-backend conformance --help    checks a backend of this API, its own or another's\n\n"+
 			"Each flag can be given as an environment variable too: --max-batch-events as %sMAX_BATCH_EVENTS.\n\n", envPrefix)
 		f.PrintDefaults()
 	}

@@ -1,7 +1,8 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command zastava-backend is the reference backend: it serves docs/api/openapi.yaml and a page from one database file.
+// Command zastava-backend is the reference backend: it serves docs/api/openapi.yaml and a page from one database file. Its
+// subcommands replay what was quarantined, and check other backends of the same API.
 package main
 
 import (
@@ -28,11 +29,16 @@ func command(ctx context.Context, args []string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	var do func() error
 	var err error
-	if len(args) > 0 && args[0] == "replay" {
+	switch {
+	case len(args) > 0 && args[0] == "replay":
 		var cfg *replayConfig
 		cfg, err = parseReplay(args[1:], os.Stderr)
 		do = func() error { return runReplay(ctx, cfg, log, os.Stdout) }
-	} else {
+	case len(args) > 0 && args[0] == "conformance":
+		var cfg *conformanceConfig
+		cfg, err = parseConformance(args[1:], os.Stderr)
+		do = func() error { return runConformance(ctx, cfg, os.Stdout) }
+	default:
 		var cfg *config
 		cfg, err = parse(args, os.Getenv, os.Stderr)
 		do = func() error { return run(ctx, cfg, log) }
