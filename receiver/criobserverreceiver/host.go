@@ -1,6 +1,8 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !windows
+
 package criobserverreceiver
 
 import (

@@ -74,21 +74,16 @@ var pipes = []candidate{
 
 // Runtimes finds the runtimes of this machine below root, which is where the host's root directory is mounted: "/" or ""
 // when this process sees the host's own, for example "/host" in a container. Links are resolved inside root, as the host
-// would. The order is always the same. The error tells of places that could not be looked at, such as directories without
+// would. On Windows only pipes are looked for, whatever root is. The order is always the same. The error tells of places that could not be looked at, such as directories without
 // permission; what was found elsewhere is given all the same.
 func Runtimes(fsys FileSystem, root string) ([]Found, error) {
 	l := look{fsys: fsys, root: root}
 	if l.root == "" {
 		l.root = "/"
 	}
-	for _, c := range sockets {
-		l.socket(c)
-		if rest, ok := strings.CutPrefix(c.path, "/run/"); ok {
-			c.path = "/var/run/" + rest
-			l.socket(c)
-		}
+	if hasSockets {
+		l.sockets()
 	}
-	l.userSockets()
 	for _, c := range pipes {
 		if fsys.Pipe(c.path) {
 			l.found = append(l.found, Found{Name: l.unique(c.name), Engine: c.engine, Endpoint: "npipe://" + c.path})
@@ -104,6 +99,17 @@ type look struct {
 	found []Found
 	files []fs.FileInfo // of the sockets found, to tell aliases by
 	errs  []error
+}
+
+func (l *look) sockets() {
+	for _, c := range sockets {
+		l.socket(c)
+		if rest, ok := strings.CutPrefix(c.path, "/run/"); ok {
+			c.path = "/var/run/" + rest
+			l.socket(c)
+		}
+	}
+	l.userSockets()
 }
 
 // socket adds a candidate if it is a socket that is not there yet under another name.

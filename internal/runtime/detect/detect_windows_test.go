@@ -1,0 +1,31 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package detect
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// machine is one whose disk must not be looked at.
+type machine struct {
+	FileSystem
+	pipes map[string]bool
+}
+
+func (m machine) Pipe(name string) bool { return m.pipes[name] }
+
+func TestOnWindowsOnlyPipesAreLookedFor(t *testing.T) {
+	found, err := Runtimes(machine{pipes: map[string]bool{"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true}}, "")
+	require.NoError(t, err)
+	assert.Equal(t, []Found{
+		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd"},
+		{"docker", "docker", "npipe:////./pipe/docker_engine"},
+	}, found)
+	none, err := Runtimes(Machine{}, `C:\host`)
+	require.NoError(t, err)
+	assert.Empty(t, none, "nobody serves a pipe here")
+}
