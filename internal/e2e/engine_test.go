@@ -1,7 +1,7 @@
-//go:build linux
-
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
 
 package e2e
 
@@ -121,6 +121,13 @@ func (c *engineContainer) over(code uint32, oom bool, at string) {
 		run.reason = "Completed"
 	}
 	c.happened(backendapi.KindStop)
+}
+
+// told waits until the backend holds an event of it.
+func (c *engineContainer) told(s *stack, kind backendapi.Kind) *engineContainer {
+	c.t.Helper()
+	s.await(fmt.Sprintf("%s of %s", kind, c.name), func() bool { return find(s.events(), c.id, kind) != nil })
+	return c
 }
 
 // signal sends a signal to it by the engine.
@@ -275,7 +282,7 @@ func (e *engine) agree(s *stack) {
 
 // lives plays every way in which a container of Docker can live and end. What it returns runs still. No run is shorter than
 // what lies between the clocks of dockerd, which says when it started, and of containerd, which says when it ended.
-func (e *engine) lives() (left *engineContainer) {
+func (e *engine) lives(s *stack) (left *engineContainer) {
 	e.t.Helper()
 	limited := func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }
 	e.run("completes", nil, "sleepms", "200").ended()
@@ -283,7 +290,8 @@ func (e *engine) lives() (left *engineContainer) {
 	e.run("out-of-memory", limited, "oom", "4").ended()
 	e.run("killed", nil, "pause").signal("KILL").ended()
 	e.run("stopped", nil, "sleep", "3600").signal("TERM").ended()
-	e.run("paused", nil, "pause").pause().unpause().signal("KILL").ended().remove()
+	e.run("paused", nil, "pause").told(s, backendapi.KindStart).pause().told(s, backendapi.KindPause).unpause().told(s, backendapi.KindUnpause).
+		signal("KILL").ended().remove()
 	e.run("started-again", nil, "sleepms", "200", "4").ended().start().ended()
 	e.create("never-started", nil, "pause").remove()
 	nowhere := e.create("no-such-command", func(c *api.Config, _ *api.HostConfig) { c.Entrypoint = []string{"/no/such/command"} })

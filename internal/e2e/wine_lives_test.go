@@ -1,7 +1,7 @@
-//go:build linux
-
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
 
 package e2e
 

@@ -1,0 +1,164 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+)
+
+// controlC is STATUS_CONTROL_C_EXIT, how a process of Windows ends that is interrupted: more than 31 bits.
+const controlC = 3221225786
+
+// windowsEngine answers as a Docker Engine on Windows Server does, by the public documentation of the Engine API; no such
+// engine can run here. It has one container, of process isolation.
+type windowsEngine struct {
+	socket  string
+	id      string
+	started time.Time
+
+	mu     sync.Mutex
+	ended  time.Time
+	stream chan string // lines of /events
+}
+
+func newWindowsEngine(t *testing.T) *windowsEngine {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "zsw-") // not t.TempDir: a test's name in the path makes it too long for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	e := &windowsEngine{
+		socket: filepath.Join(dir, "d.sock"), id: strings.Repeat("c0de", 16), started: time.Now().Add(-time.Minute).UTC().Truncate(100 * time.Nanosecond),
+		stream: make(chan string, 1),
+	}
+	l, err := net.Listen("unix", e.socket)
+	require.NoError(t, err)
+	s := &http.Server{Handler: e, ReadHeaderTimeout: patient}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.Serve(l) // until it is closed
+	}()
+	t.Cleanup(func() {
+		_ = s.Close()
+		<-served
+	})
+	return e
+}
+
+// end has the container end, interrupted.
+func (e *windowsEngine) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = time.Now().UTC().Truncate(100 * time.Nanosecond)
+	e.stream <- fmt.Sprintf(`{"Type":"container","Action":"die","Actor":{"ID":%q,"Attributes":{"execDuration":"60","exitCode":"%d","image":"example.test/iis:ltsc2022","name":"iis"}},
+		"scope":"local","time":%d,"timeNano":%d}`, e.id, controlC, e.ended.Unix(), e.ended.UnixNano())
+}
+
+func (e *windowsEngine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	e.mu.Lock()
+	ended := e.ended
+	e.mu.Unlock()
+	state, status := `{"Status":"running","Running":true,"Pid":4321,"ExitCode":0,"StartedAt":%q,"FinishedAt":"0001-01-01T00:00:00Z"}`, "Up About a minute"
+	state = fmt.Sprintf(state, e.started.Format(time.RFC3339Nano))
+	word := "running"
+	if !ended.IsZero() {
+		word, status = "exited", fmt.Sprintf("Exited (%d) 1 second ago", controlC)
+		state = fmt.Sprintf(`{"Status":"exited","Pid":0,"ExitCode":%d,"StartedAt":%q,"FinishedAt":%q}`, controlC,
+			e.started.Format(time.RFC3339Nano), ended.Format(time.RFC3339Nano))
+	}
+	const image = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	w.Header().Set("Api-Version", "1.47")
+	w.Header().Set("Ostype", "windows")
+	w.Header().Set("Content-Type", "application/json")
+	path := q.URL.Path
+	if strings.HasPrefix(path, "/v1.") {
+		path = path[strings.IndexByte(path[1:], '/')+1:]
+	}
+	switch path {
+	case "/_ping":
+		_, _ = fmt.Fprint(w, "OK")
+	case "/version":
+		_, _ = fmt.Fprint(w, `{"Version":"27.3.1","ApiVersion":"1.47","MinAPIVersion":"1.24","Os":"windows","Arch":"amd64","KernelVersion":"10.0 20348"}`)
+	case "/info":
+		_, _ = fmt.Fprint(w, `{"OSType":"windows","Architecture":"x86_64","Isolation":"process","Driver":"windowsfilter","ServerVersion":"27.3.1"}`)
+	case "/containers/json":
+		_, _ = fmt.Fprintf(w, `[{"Id":%q,"Names":["/iis"],"Image":"example.test/iis:ltsc2022","ImageID":%q,"Command":"C:\\ServiceMonitor.exe w3svc","Created":%d,
+			"Ports":[],"Labels":{},"State":%q,"Status":%q,"HostConfig":{"NetworkMode":"nat"},
+			"Mounts":[{"Type":"bind","Source":"c:\\inetpub\\logs","Destination":"c:\\logs","RW":true}]}]`, e.id, image, e.started.Unix()-1, word, status)
+	case "/containers/" + e.id + "/json":
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"Created":%q,"Path":"C:\\ServiceMonitor.exe","Args":["w3svc"],"State":%s,"Image":%q,"Name":"/iis","RestartCount":0,
+			"LogPath":"C:\\ProgramData\\docker\\containers\\iis-json.log","Driver":"windowsfilter","Platform":"windows","HostConfig":{"Isolation":"process","NetworkMode":"nat"},
+			"Config":{"Image":"example.test/iis:ltsc2022","Entrypoint":["C:\\ServiceMonitor.exe","w3svc"],"WorkingDir":"C:\\inetpub"}}`,
+			e.id, e.started.Add(-time.Second).Format(time.RFC3339Nano), state, image)
+	case "/images/" + image + "/json":
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"RepoTags":["example.test/iis:ltsc2022"],"Os":"windows","OsVersion":"10.0.20348.2700"}`, image)
+	case "/events":
+		w.(http.Flusher).Flush()
+		for {
+			select {
+			case line := <-e.stream:
+				_, _ = fmt.Fprintln(w, strings.ReplaceAll(line, "\n", " "))
+				w.(http.Flusher).Flush()
+			case <-q.Context().Done():
+				return
+			}
+		}
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = fmt.Fprint(w, `{"message":"page not found"}`)
+	}
+}
+
+// survives follows the exit code through record, queue and exporter to the backend's answer.
+func (e *windowsEngine) survives(t *testing.T, s *stack) {
+	t.Helper()
+	s.await("the running container", func() bool { return find(s.events(), e.id, backendapi.KindStart) != nil })
+	e.end()
+	s.await("its end", func() bool { return find(s.events(), e.id, backendapi.KindStop) != nil })
+	// The stream tells it first, and the inspect that follows says it again.
+	for _, ev := range s.events() {
+		if ev.Kind != backendapi.KindStop {
+			continue
+		}
+		require.NotNil(t, ev.Run)
+		require.NotNil(t, ev.Run.ExitCode)
+		assert.EqualValues(t, controlC, *ev.Run.ExitCode)
+		assert.Equal(t, "Error", ev.Run.Reason)
+		assert.False(t, ev.Run.OOMKilled)
+		assert.Empty(t, ev.Run.Signal, "the code tells of no signal")
+	}
+	assert.Contains(t, s.get(s.base+backendapi.EventsPath+"?limit=10"), `"exitCode":3221225786`, "as it is written to whoever asks")
+}
+
+func TestWindowsExitCode(t *testing.T) {
+	t.Run("from a collector on Linux", func(t *testing.T) {
+		e := newWindowsEngine(t)
+		s := newStack(t, "unix://"+e.socket, "auto", append([]string{"receivers::criobserver::runtimes: [{engine: docker, endpoint: 'unix://" + e.socket + "'}]"}, quick...)...)
+		s.observe()
+		e.survives(t, s)
+	})
+	t.Run("from a collector on Windows", func(t *testing.T) {
+		w := newWine(t)
+		e := newWindowsEngine(t)
+		w.serve("docker_engine", e.socket)
+		s := w.windowsSite(newStack(t, "", ""), nil, "npipe:////./pipe/docker_engine", quick...)
+		s.start()
+		e.survives(t, s.stack)
+	})
+}
