@@ -41,6 +41,9 @@ type Config struct {
 	QueueConfig  configoptional.Optional[exporterhelper.QueueBatchConfig] `mapstructure:"sending_queue"`
 	RetryConfig  configretry.BackOffConfig                                `mapstructure:"retry_on_failure"`
 
+	// DropOldest has a full queue make room by dropping its oldest records, counted by kind, where otherwise the source waits.
+	DropOldest bool `mapstructure:"drop_oldest"`
+
 	// Tenant owns every event; it is required. It goes into each event and into the tenant header.
 	Tenant string `mapstructure:"tenant"`
 	// Project goes into each event. Empty: absent.

@@ -78,9 +78,15 @@ func (e *backendExporter) settle(ctx context.Context, p *payload, refusals []ref
 		case lost[i] == 0:
 		case r.rejected != nil:
 			rejected = append(rejected, r.rejected)
+			if r.span.from == r.span.to {
+				e.countLostKind(ctx, 1, "unknown", "rejected")
+			} else {
+				e.countDropped(ctx, p.items[r.span.from:r.span.to], "rejected")
+			}
 		default:
 			e.count(ctx, int64(lost[i]), outcomeRefused)
 			items := p.items[r.span.from:r.span.to]
+			e.countDropped(ctx, items[:lost[i]], "refused") // which of them are in quarantine is not told
 			faults = append(faults, fmt.Errorf("%d events refused, from %s to %s: %w",
 				lost[i], items[0].eventID, items[len(items)-1].eventID, r.err))
 		}

@@ -6,6 +6,7 @@ package zastavabackendexporter
 import (
 	"errors"
 	"maps"
+	"time"
 
 	"go.opentelemetry.io/collector/pdata/plog"
 
@@ -17,6 +18,7 @@ import (
 type item struct {
 	eventID  string
 	revision uint32
+	kind     backendapi.Kind
 	from, to int // its envelope in payload.json
 
 	resource, scope, record int // indexes in the logs that were pushed
@@ -29,6 +31,8 @@ type payload struct {
 
 	origin record.Origin // scratch
 
+	oldest time.Time // when the first of them was seen
+
 	skipped, folded int64
 	invalid         []error // *record.InvalidError; not sent
 }
@@ -36,7 +40,7 @@ type payload struct {
 // convert decodes logs and encodes their events into p.
 func (e *backendExporter) convert(p *payload, logs plog.Logs) {
 	p.json, p.items, p.invalid = p.json[:0], p.items[:0], p.invalid[:0]
-	p.skipped, p.folded = 0, 0
+	p.skipped, p.folded, p.oldest = 0, 0, time.Time{}
 	resources := logs.ResourceLogs()
 	for r := range resources.Len() {
 		rl := resources.At(r)
@@ -55,9 +59,21 @@ func (e *backendExporter) convert(p *payload, logs plog.Logs) {
 					p.folded++
 				default:
 					p.add(&ev, r, s, l)
+					p.seen(records.At(l))
 				}
 			}
 		}
+	}
+}
+
+// seen notes when a record came into being, for the age of what is not delivered.
+func (p *payload) seen(lr plog.LogRecord) {
+	at := lr.ObservedTimestamp()
+	if at == 0 {
+		at = lr.Timestamp()
+	}
+	if t := at.AsTime(); p.oldest.IsZero() || t.Before(p.oldest) {
+		p.oldest = t
 	}
 }
 
@@ -65,7 +81,7 @@ func (p *payload) add(ev *backendapi.Event, resource, scope, rec int) {
 	from := len(p.json)
 	p.json = backendapi.AppendEnvelope(p.json, ev)
 	p.items = append(p.items, item{
-		eventID: ev.EventID, revision: ev.Revision, from: from, to: len(p.json),
+		eventID: ev.EventID, revision: ev.Revision, kind: ev.Kind, from: from, to: len(p.json),
 		resource: resource, scope: scope, record: rec,
 	})
 }

@@ -41,6 +41,8 @@ type backendExporter struct {
 	health    health
 	payloads  sync.Pool    // of *payload
 	confined  *confinement // nil: there is no quarantine
+	backlog   *backlog
+	shed      *shedding
 	now       func() time.Time
 
 	client *http.Client // from start on
@@ -75,6 +77,8 @@ func newExporter(set exporter.Settings, cfg *Config) (*backendExporter, error) {
 		limit:     byteLimit{configured: cfg.MaxBatchBytes, now: time.Now},
 		health:    health{logger: set.Logger},
 		confined:  newConfinement(cfg.Quarantine, set.Logger),
+		backlog:   &backlog{now: time.Now},
+		shed:      newShedding(),
 		now:       time.Now,
 	}, nil
 }
@@ -96,8 +100,11 @@ func (e *backendExporter) start(ctx context.Context, host component.Host) error 
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	e.client = client
+	if watched, ok := host.(watchedHost); ok {
+		host = watched.Host // which may take statuses
+	}
 	e.health.start(host)
-	return nil
+	return e.observeBacklog()
 }
 
 func (e *backendExporter) shutdown(context.Context) error {
@@ -125,9 +132,16 @@ func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
 		}
 	}()
 	e.convert(p, logs)
+	defer e.shed.finished()
+	if e.shed.goes(logs.LogRecordCount()) {
+		e.drop(ctx, p)
+		return nil
+	}
 	e.countConverted(ctx, p) // not part of the rest of a partial success, so counted once
 
+	e.backlog.sending(p.items, p.oldest)
 	done, refused, err := e.deliver(ctx, p)
+	e.backlog.sent(p.items, done)
 	refusals := e.settle(ctx, p, refused)
 	switch {
 	case err != nil:
@@ -147,11 +161,22 @@ func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, re
 	// todo is what is left, in order and without a hole. Whatever is split goes back in front, so that order is kept and
 	// what is done is a single number.
 	todo := p.cut(nil, span{0, len(p.items)}, e.config.MaxBatchEvents, e.limit.get())
+	var asked map[span]bool // halves of a batch that was stored before
 	for len(todo) > 0 {
 		s := todo[0]
 		single := s.to-s.from == 1
 		a := e.send(ctx, p, s)
 		switch {
+		case a.status == http.StatusConflict && !single && !asked[s]:
+			// It was stored before and its answer never came. What that rejected, the answers to its halves tell: they are
+			// batches of other ids. Once only: two more requests at most.
+			middle := s.from + (s.to-s.from)/2
+			halves := []span{{s.from, middle}, {middle, s.to}}
+			if asked == nil {
+				asked = map[span]bool{}
+			}
+			asked[halves[0]], asked[halves[1]] = true, true
+			todo = append(halves, todo[1:]...)
 		case a.verdict == stored:
 			refusals = append(refusals, e.stored(ctx, p, s, a)...)
 			todo = todo[1:]

@@ -78,13 +78,26 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 	if err != nil {
 		return nil, err
 	}
-	return exporterhelper.NewLogs(ctx, set, cfg, e.pushLogs,
+	queue := config.QueueConfig
+	if queue.HasValue() {
+		q := *queue.Get()
+		e.backlog.most = queueMost{size: q.QueueSize, sizer: q.Sizer}
+		if config.DropOldest {
+			q.BlockOnOverflow = false // intake waits, until there is room
+		}
+		queue = configoptional.Some(q)
+	}
+	queued, err := exporterhelper.NewLogs(ctx, set, cfg, e.pushLogs,
 		exporterhelper.WithStart(e.start),
 		exporterhelper.WithShutdown(e.shutdown),
 		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
 		// The HTTP client has the timeout, for each request of its own.
 		exporterhelper.WithTimeout(exporterhelper.TimeoutConfig{Timeout: 0}),
 		exporterhelper.WithRetry(config.RetryConfig),
-		exporterhelper.WithQueue(config.QueueConfig),
+		exporterhelper.WithQueue(queue),
 	)
+	if err != nil {
+		return nil, err
+	}
+	return &intake{Logs: queued, backlog: e.backlog, shed: e.shed, dropOldest: config.DropOldest, queued: queue.HasValue()}, nil
 }

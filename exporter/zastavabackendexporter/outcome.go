@@ -5,6 +5,8 @@ package zastavabackendexporter
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -24,6 +26,7 @@ var (
 	outcomeInvalid     = outcome("invalid")
 	outcomeFolded      = outcome("folded")
 	outcomeSkipped     = outcome("skipped")
+	outcomeDropped     = outcome("dropped")
 )
 
 func outcome(value string) metric.MeasurementOption { return attributeSet("outcome", value) }
@@ -50,6 +53,7 @@ func (e *backendExporter) countConverted(ctx context.Context, p *payload) {
 	e.count(ctx, p.folded, outcomeFolded)
 	if len(p.invalid) > 0 {
 		e.count(ctx, int64(len(p.invalid)), outcomeInvalid)
+		e.countLostKind(ctx, int64(len(p.invalid)), "unknown", "invalid")
 		e.logger.Error("Records cannot become events; dropped",
 			zap.Int("records", len(p.invalid)), zap.Errors("first", p.invalid[:min(len(p.invalid), maxLoggedEvents)]))
 	}
@@ -89,3 +93,57 @@ func each[T any](list []T, name func(T) string) []string {
 
 // clipName shortens a backend's word to the length of a name.
 func clipName(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }
+
+// drop counts what goes because the queue is full.
+func (e *backendExporter) drop(ctx context.Context, p *payload) {
+	e.countConverted(ctx, p)
+	e.count(ctx, int64(len(p.items)), outcomeDropped)
+	e.countDropped(ctx, p.items, "overflow")
+	if len(p.items) > 0 {
+		e.logger.Error("The queue is full; its oldest events are lost", zap.Int("events", len(p.items)),
+			zap.Time("oldest", p.oldest), zap.String("first_id", p.items[0].eventID))
+	}
+	e.backlog.sent(p.items, len(p.items))
+}
+
+// countDropped counts lost events by kind.
+func (e *backendExporter) countDropped(ctx context.Context, items []item, cause string) {
+	kinds := map[string]int64{}
+	for i := range items {
+		kinds[string(items[i].kind)]++
+	}
+	for kind, n := range kinds {
+		e.countLostKind(ctx, n, kind, cause)
+	}
+}
+
+func (e *backendExporter) countLostKind(ctx context.Context, n int64, kind, cause string) {
+	e.telemetry.ExporterZastavabackendDropped.Add(ctx, n, metric.WithAttributeSet(
+		attribute.NewSet(attribute.String("kind", kind), attribute.String("cause", cause))))
+}
+
+// observeBacklog registers the metrics of what is not delivered.
+func (e *backendExporter) observeBacklog() error {
+	err := errors.Join(
+		e.telemetry.RegisterExporterZastavabackendOldestUndeliveredCallback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(e.backlog.oldest().Seconds())
+			return nil
+		}),
+		e.telemetry.RegisterExporterZastavabackendOutageCapacityCallback(func(_ context.Context, o metric.Float64Observer) error {
+			if seconds, known := e.backlog.capacity(); known {
+				o.Observe(seconds)
+			}
+			return nil
+		}),
+		e.telemetry.RegisterExporterZastavabackendQueueBytesCallback(func(_ context.Context, o metric.Int64Observer) error {
+			if queued := e.backlog.queued.Load(); queued != nil {
+				o.Observe(int64(queued.Bytes))
+			}
+			return nil
+		}),
+	)
+	if err != nil {
+		return fmt.Errorf("register the exporter's own metrics: %w", err)
+	}
+	return nil
+}

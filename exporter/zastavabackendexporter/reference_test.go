@@ -49,7 +49,16 @@ func TestReferenceBackendStoresEachEventOnce(t *testing.T) {
 	require.NoError(t, e.push(batch.Logs()))
 	assert.Equal(t, map[string]int64{"accepted": n}, e.outcomes(t))
 	require.NoError(t, e.push(batch.Logs()))
-	assert.Equal(t, map[string]int64{"accepted": n, "duplicate": n}, e.outcomes(t))
+	assert.Equal(t, map[string]int64{"accepted": 2 * n}, e.outcomes(t), "a repeated batch has the first answer")
+	stored := httptest.NewRecorder()
+	req := httptest.NewRequest("GET", backendapi.EventsPath+"?limit=500", nil)
+	req.Host = "127.0.0.1"
+	b.Handler().ServeHTTP(stored, req)
+	var page struct {
+		Events []json.RawMessage `json:"events"`
+	}
+	require.NoError(t, json.Unmarshal(stored.Body.Bytes(), &page), "%s", stored.Body)
+	assert.Len(t, page.Events, int(n))
 }
 
 // TestWhatValidateAcceptsTheDocumentAccepts holds backendapi.Validate, and with it the decoder, to the API's document.

@@ -5,7 +5,6 @@ package zastavastorageextension
 
 import (
 	"context"
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadatatest"
+	"github.com/zastava-otel/zastava/internal/queuestate"
 )
 
 var exporterID = component.MustNewIDWithName("zastavabackend", "a/b")
@@ -69,27 +69,19 @@ func (r *rig) faults(t *testing.T) map[string]int64 {
 	return out
 }
 
-// state is a queue's record of itself with items from..to waiting.
-func state(from, to uint64, dispatched ...uint64) []byte {
-	var out []byte
-	for field, value := range map[protowire.Number]uint64{fieldItemsSize: to - from, fieldBytesSize: 100 * (to - from), fieldReadIndex: from, fieldWriteIndex: to} {
-		out = protowire.AppendTag(out, field, protowire.Fixed64Type)
-		out = binary.LittleEndian.AppendUint64(out, value)
-	}
-	if len(dispatched) > 0 {
-		var packed []byte
-		for _, d := range dispatched {
-			packed = binary.LittleEndian.AppendUint64(packed, d)
-		}
-		out = protowire.AppendBytes(protowire.AppendTag(out, fieldDispatched, protowire.BytesType), packed)
-	}
+// state is a queue's record of itself with items from..to waiting and one that is being sent.
+func state(t *testing.T, from, to uint64) []byte {
+	t.Helper()
+	sent := protowire.AppendBytes(protowire.AppendTag(nil, queuestate.FieldDispatched, protowire.BytesType), make([]byte, 8))
+	out, err := queuestate.Append(sent, queuestate.State{Items: to - from, Bytes: 100 * (to - from), ReadIndex: from, WriteIndex: to})
+	require.NoError(t, err)
 	return out
 }
 
 func fill(t *testing.T, c storage.Client, from, to uint64, what string) {
 	t.Helper()
 	for n := from; n < to; n++ {
-		require.NoError(t, c.Batch(context.Background(), storage.SetOperation(queueStateKey, state(from, n+1, 1)),
+		require.NoError(t, c.Batch(context.Background(), storage.SetOperation(queuestate.Key, state(t, from, n+1)),
 			storage.SetOperation(strconv.FormatUint(n, 10), []byte(what+strconv.FormatUint(n, 10)))))
 	}
 }
@@ -121,7 +113,7 @@ func TestGarbageNeverPreventsAStart(t *testing.T) {
 	require.NoError(t, os.WriteFile(files[0], []byte("garbage"), 0o600))
 
 	c = r.client(t)
-	value, err := c.Get(t.Context(), queueStateKey)
+	value, err := c.Get(t.Context(), queuestate.Key)
 	require.NoError(t, err)
 	assert.Nil(t, value)
 	fill(t, c, 0, 1, "new ")
@@ -153,12 +145,11 @@ func TestAQueueThatAnotherProcessHasIsLeftToItAndTakenOverLater(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, string(value))
 	}
-	raw, err := a.Get(t.Context(), queueStateKey)
+	raw, err := a.Get(t.Context(), queuestate.Key)
 	require.NoError(t, err)
-	got, err := parseState(raw)
+	got, err := queuestate.Parse(raw)
 	require.NoError(t, err)
-	assert.Equal(t, map[protowire.Number]uint64{fieldItemsSize: 4, fieldBytesSize: 400, fieldReadIndex: 5, fieldWriteIndex: 9}, got)
-	assert.Contains(t, string(raw), string(state(0, 1, 1)[36:]), "what is being sent stays")
+	assert.Equal(t, queuestate.State{Items: 4, Bytes: 400, ReadIndex: 5, WriteIndex: 9, Dispatched: 1}, got)
 	require.NoError(t, a.Close(t.Context()))
 	assert.NoDirExists(t, filepath.Join(dir, "exporter_zastavabackend_a~002Fb_logs.2"))
 }

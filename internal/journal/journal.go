@@ -104,8 +104,8 @@ type Journal struct {
 	next     uint64     // number of the next file
 	seq      uint64     // of the last transaction
 	named    map[string]place
-	numbered map[uint64]place // keys that are numbers: most of a queue's, and small this way
-	live     int64 // bytes of the current values, each with overhead
+	numbered map[uint64]place  // keys that are numbers: most of a queue's, and small this way
+	live     int64             // bytes of the current values, each with overhead
 	pending  map[string][]byte // changes that are not on disk; nil: deleted
 	lost     int64             // values that could not be read when they were asked for
 	closed   bool

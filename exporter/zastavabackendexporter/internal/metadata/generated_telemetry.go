@@ -3,10 +3,12 @@
 package metadata
 
 import (
+	"context"
 	"errors"
 	"sync"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/embedded"
 	"go.opentelemetry.io/otel/trace"
 
 	"go.opentelemetry.io/collector/component"
@@ -23,12 +25,16 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                                metric.Meter
-	mu                                   sync.Mutex
-	registrations                        []metric.Registration
-	ExporterZastavabackendBatchSize      metric.Int64Histogram
-	ExporterZastavabackendEvents         metric.Int64Counter
-	ExporterZastavabackendQuarantineLost metric.Int64Counter
+	meter                                   metric.Meter
+	mu                                      sync.Mutex
+	registrations                           []metric.Registration
+	ExporterZastavabackendBatchSize         metric.Int64Histogram
+	ExporterZastavabackendDropped           metric.Int64Counter
+	ExporterZastavabackendEvents            metric.Int64Counter
+	ExporterZastavabackendOldestUndelivered metric.Float64ObservableGauge
+	ExporterZastavabackendOutageCapacity    metric.Float64ObservableGauge
+	ExporterZastavabackendQuarantineLost    metric.Int64Counter
+	ExporterZastavabackendQueueBytes        metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -40,6 +46,71 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterExporterZastavabackendOldestUndeliveredCallback sets callback for observable ExporterZastavabackendOldestUndelivered metric.
+func (builder *TelemetryBuilder) RegisterExporterZastavabackendOldestUndeliveredCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.ExporterZastavabackendOldestUndelivered, obs: o})
+		return nil
+	}, builder.ExporterZastavabackendOldestUndelivered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterZastavabackendOutageCapacityCallback sets callback for observable ExporterZastavabackendOutageCapacity metric.
+func (builder *TelemetryBuilder) RegisterExporterZastavabackendOutageCapacityCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.ExporterZastavabackendOutageCapacity, obs: o})
+		return nil
+	}, builder.ExporterZastavabackendOutageCapacity)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterZastavabackendQueueBytesCallback sets callback for observable ExporterZastavabackendQueueBytes metric.
+func (builder *TelemetryBuilder) RegisterExporterZastavabackendQueueBytesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterZastavabackendQueueBytes, obs: o})
+		return nil
+	}, builder.ExporterZastavabackendQueueBytes)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+type observerInt64 struct {
+	embedded.Int64Observer
+	inst metric.Int64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveInt64(oi.inst, value, opts...)
+}
+
+type observerFloat64 struct {
+	embedded.Float64Observer
+	inst metric.Float64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerFloat64) Observe(value float64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveFloat64(oi.inst, value, opts...)
 }
 
 // Shutdown unregister all registered callbacks for async instruments.
@@ -67,16 +138,40 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithExplicitBucketBoundaries([]float64{1024, 4096, 16384, 65536, 262144, 524288, 1.048576e+06, 4.194304e+06}...),
 	)
 	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendDropped, err = builder.meter.Int64Counter(
+		"otelcol_exporter_zastavabackend_dropped",
+		metric.WithDescription("Events that are lost for good, by kind and cause. [Alpha]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendEvents, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_events",
 		metric.WithDescription("Events by what became of them. Every record that reaches the exporter ends in one of the outcomes. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendOldestUndelivered, err = builder.meter.Float64ObservableGauge(
+		"otelcol_exporter_zastavabackend_oldest_undelivered",
+		metric.WithDescription("Age of the oldest event that the backend does not have, 0 if it has all. [Alpha]"),
+		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendOutageCapacity, err = builder.meter.Float64ObservableGauge(
+		"otelcol_exporter_zastavabackend_outage_capacity",
+		metric.WithDescription("For how much longer the queue can take what arrives at the present rate (of some minutes) while nothing is delivered. With a queue on disk only, and from a second after the start; the disk itself may be full sooner. [Alpha]"),
+		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendQuarantineLost, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_quarantine_lost",
 		metric.WithDescription("Events that were to be in quarantine and are not. [Alpha]"),
 		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendQueueBytes, err = builder.meter.Int64ObservableGauge(
+		"otelcol_exporter_zastavabackend_queue_bytes",
+		metric.WithDescription("Size of what is in the queue on disk. [Alpha]"),
+		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

@@ -1,0 +1,214 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadatatest"
+	"github.com/zastava-otel/zastava/internal/queuestate"
+)
+
+// queued starts the whole exporter, with retries every few milliseconds.
+func queued(t *testing.T, endpoint string, change func(*Config, *exporterhelper.QueueBatchConfig)) (*intake, *componenttest.Telemetry) {
+	t.Helper()
+	cfg := createDefaultConfig().(*Config)
+	cfg.ClientConfig.Endpoint, cfg.Tenant = endpoint, "acme"
+	cfg.RetryConfig.InitialInterval, cfg.RetryConfig.MaxInterval = time.Millisecond, 5*time.Millisecond
+	q := cfg.QueueConfig.Get()
+	q.Sizer, q.NumConsumers = exporterhelper.RequestSizerTypeItems, 1
+	q.Batch.Get().FlushTimeout, q.Batch.Get().MinSize = time.Millisecond, 1
+	change(cfg, q)
+	require.NoError(t, cfg.Validate())
+	telemetry := componenttest.NewTelemetry()
+	exp, err := NewFactory().CreateLogs(context.Background(), metadatatest.NewSettings(telemetry), cfg)
+	require.NoError(t, err)
+	require.NoError(t, exp.Start(context.Background(), componenttest.NewNopHost()))
+	t.Cleanup(func() {
+		require.NoError(t, exp.Shutdown(context.Background()))
+		require.NoError(t, telemetry.Shutdown(context.Background()))
+	})
+	return exp.(*intake), telemetry
+}
+
+func TestADeliveryLargerThanTheQueueGoesInPieceByPiece(t *testing.T) {
+	for _, tt := range []struct {
+		desc  string
+		sizer exporterhelper.RequestSizerType
+		size  int64
+	}{
+		{"by items", exporterhelper.RequestSizerTypeItems, 10},
+		{"by bytes", exporterhelper.RequestSizerTypeBytes, 8000},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			s := newServer(t, accept)
+			in, _ := queued(t, s.URL, func(_ *Config, q *exporterhelper.QueueBatchConfig) { q.Sizer, q.QueueSize = tt.sizer, tt.size })
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			require.NoError(t, in.ConsumeLogs(ctx, stops(64)))
+			var all []string
+			require.Eventually(t, func() bool {
+				all = nil
+				for _, r := range s.got() {
+					all = append(all, r.ids()...)
+				}
+				return len(all) == 64
+			}, 10*time.Second, time.Millisecond)
+			assert.Equal(t, stopIDs(64), all)
+		})
+	}
+}
+
+func TestARecordLargerThanTheQueueIsRefused(t *testing.T) {
+	in, _ := queued(t, newServer(t, accept).URL, func(_ *Config, q *exporterhelper.QueueBatchConfig) {
+		q.Sizer, q.QueueSize = exporterhelper.RequestSizerTypeBytes, 100
+	})
+	err := in.ConsumeLogs(t.Context(), stops(3))
+	require.ErrorContains(t, err, "raise sending_queue::queue_size")
+	assert.True(t, consumererror.IsPermanent(err))
+}
+
+func TestAFullQueueDropsItsOldestIfItIsToldTo(t *testing.T) {
+	var mu sync.Mutex
+	down := true
+	s := newServer(t, func(w http.ResponseWriter, r *request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		r.header.Set("Stored", "yes")
+		accept(w, r)
+	})
+	const all, most = 200, 50
+	in, telemetry := queued(t, s.URL, func(cfg *Config, q *exporterhelper.QueueBatchConfig) {
+		cfg.DropOldest, q.QueueSize = true, most
+		q.Batch.Get().MaxSize = 10
+	})
+	for _, logs := range oneByOne(all) {
+		require.NoError(t, in.ConsumeLogs(t.Context(), logs))
+	}
+	mu.Lock()
+	down = false
+	mu.Unlock()
+	newest := stopIDs(all)[all-1]
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range s.got() {
+			for _, id := range r.ids() {
+				if id == newest && r.header.Get("Stored") != "" {
+					return in.backlog.oldest() == 0
+				}
+			}
+		}
+		return false
+	}, 20*time.Second, 5*time.Millisecond)
+
+	m, err := telemetry.GetMetric("otelcol_exporter_zastavabackend_dropped")
+	require.NoError(t, err)
+	points := m.Data.(metricdata.Sum[int64]).DataPoints
+	require.Len(t, points, 1)
+	kind, _ := points[0].Attributes.Value("kind")
+	cause, _ := points[0].Attributes.Value("cause")
+	assert.Equal(t, "CONTAINER_STOP overflow", kind.AsString()+" "+cause.AsString())
+	assert.GreaterOrEqual(t, points[0].Value, int64(all-most-10))
+	m, err = telemetry.GetMetric("otelcol_exporter_zastavabackend_events")
+	require.NoError(t, err)
+	byOutcome := int64(0)
+	for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
+		byOutcome += p.Value
+	}
+	assert.Equal(t, int64(all), byOutcome, "each event ends in one outcome")
+}
+
+func TestOldestUndelivered(t *testing.T) {
+	s := newServer(t, status(503), accept)
+	e := newRig(t, s.URL, func(cfg *Config) { cfg.MaxBatchEvents = 2 })
+	now := finished.Add(time.Hour)
+	e.backlog.now = func() time.Time { return now }
+	err := e.push(stops(3))
+	require.Error(t, err)
+	assert.InDelta(t, time.Hour.Seconds(), e.backlog.oldest().Seconds(), 1)
+	assert.True(t, e.backlog.eventsBehind())
+
+	var rest consumererror.Logs
+	require.ErrorAs(t, err, &rest)
+	require.NoError(t, e.push(rest.Data()))
+	assert.Zero(t, e.backlog.oldest())
+	assert.False(t, e.backlog.eventsBehind())
+}
+
+func TestOutageCapacity(t *testing.T) {
+	now := finished
+	b := &backlog{now: func() time.Time { return now }, most: queueMost{size: 1000, sizer: exporterhelper.RequestSizerTypeItems}}
+	_, known := b.capacity()
+	assert.False(t, known, "without a queue on disk nothing is known")
+	b.queued.Store(&queuestate.State{Items: 400})
+	for range 600 {
+		b.arrival(2)
+		now = now.Add(time.Second)
+	}
+	seconds, known := b.capacity()
+	require.True(t, known)
+	assert.InEpsilon(t, 300, seconds, 0.05, "600 free at 2 a second")
+	now = now.Add(24 * time.Hour)
+	seconds, _ = b.capacity()
+	assert.Greater(t, seconds, 1e8, "nothing arrives any more")
+	b.queued.Store(&queuestate.State{Items: 5000})
+	seconds, _ = b.capacity()
+	assert.Zero(t, seconds)
+}
+
+// A batch that was stored before, whose answer got lost, had its rejections in that answer.
+func TestRejectionsOfALostAnswerAreAskedForAgain(t *testing.T) {
+	ids := stopIDs(8)
+	s := newServer(t, status(409), func(w http.ResponseWriter, r *request) {
+		for _, id := range r.ids() {
+			if id == ids[5] {
+				says(202, "application/json", `{"accepted":0,"duplicates":3,"rejected":[{"eventId":"`+id+`","code":"id_conflict"}]}`)(w, r)
+				return
+			}
+		}
+		says(202, "application/json", `{"accepted":0,"duplicates":4}`)(w, r)
+	})
+	dir := t.TempDir()
+	e := newRig(t, s.URL, confinedIn(dir))
+	require.NoError(t, e.push(stops(8)))
+	assert.Equal(t, []int{8, 4, 4}, s.sizes())
+	assert.Equal(t, map[string]int64{"duplicate": 7, "quarantined": 1}, e.outcomes(t))
+	assert.Equal(t, []string{ids[5]}, eventIDs(quarantined(t, dir)))
+
+	s = newServer(t, status(409))
+	e = newRig(t, s.URL)
+	require.NoError(t, e.push(stops(8)))
+	assert.Len(t, s.got(), 3, "asked once only")
+}
+
+func TestWatchedHostShowsEveryExtension(t *testing.T) {
+	id := component.MustNewID("other")
+	other := struct{ component.Component }{}
+	host := watchedHost{Host: extensions{componenttest.NewNopHost(), map[component.ID]component.Component{id: other}}, backlog: &backlog{}}
+	assert.Equal(t, other, host.GetExtensions()[id])
+}
+
+type extensions struct {
+	component.Host
+	all map[component.ID]component.Component
+}
+
+func (e extensions) GetExtensions() map[component.ID]component.Component { return e.all }

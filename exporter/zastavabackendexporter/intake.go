@@ -1,0 +1,163 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
+	"go.opentelemetry.io/collector/pdata/plog"
+)
+
+// intake is what the pipeline sees: exporterhelper's exporter with what its queue lacks. What is larger than the queue goes in
+// piece by piece instead of waiting for ever; and under drop_oldest a full queue makes room.
+type intake struct {
+	exporter.Logs
+	backlog    *backlog
+	shed       *shedding
+	dropOldest bool
+	queued     bool // there is a queue
+}
+
+func (in *intake) Start(ctx context.Context, host component.Host) error {
+	if in.queued {
+		host = watchedHost{Host: host, backlog: in.backlog}
+	}
+	return in.Logs.Start(ctx, host)
+}
+
+func (in *intake) Shutdown(ctx context.Context) error {
+	in.shed.stop()
+	return in.Logs.Shutdown(ctx)
+}
+
+func (in *intake) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
+	if !in.queued {
+		return in.Logs.ConsumeLogs(ctx, logs)
+	}
+	size := in.backlog.most.sizeOf(logs)
+	// The queue never takes what is larger than itself; of what nearly fills it, a piece at a time flows better.
+	if size <= in.backlog.most.size || in.backlog.most.sizer == exporterhelper.RequestSizerTypeRequests {
+		return in.offer(ctx, logs, size)
+	}
+	total := logs.LogRecordCount()
+	if total == 1 {
+		return consumererror.NewPermanent(fmt.Errorf("a record of %d bytes is larger than the queue: raise sending_queue::queue_size above it", size))
+	}
+	for from := 0; from < total; {
+		to := min(from+max(total/2, 1), total)
+		if err := in.ConsumeLogs(ctx, stretch(logs, from, to)); err != nil {
+			if consumererror.IsPermanent(err) {
+				return err
+			}
+			return consumererror.NewLogs(err, stretch(logs, from, total)) // what went in need not be sent again
+		}
+		from = to
+	}
+	return nil
+}
+
+func (in *intake) offer(ctx context.Context, logs plog.Logs, size int64) error {
+	records := logs.LogRecordCount()
+	for {
+		err := in.Logs.ConsumeLogs(ctx, logs)
+		switch {
+		case err == nil:
+			in.backlog.arrival(size)
+			return nil
+		case !in.dropOldest || !errors.Is(err, exporterhelper.ErrQueueIsFull):
+			return err
+		}
+		if err := in.shed.makeRoom(ctx, records); err != nil {
+			return err
+		}
+	}
+}
+
+// stretch copies the records from..to, counted through all of logs.
+func stretch(logs plog.Logs, from, to int) plog.Logs {
+	var items []item
+	n := 0
+	for r := range logs.ResourceLogs().Len() {
+		scopes := logs.ResourceLogs().At(r).ScopeLogs()
+		for s := range scopes.Len() {
+			for l := range scopes.At(s).LogRecords().Len() {
+				if n >= from && n < to {
+					items = append(items, item{resource: r, scope: s, record: l})
+				}
+				n++
+			}
+		}
+	}
+	return remaining(logs, items)
+}
+
+// shedding is how those who wait for room in the queue tell those who hold its oldest records to let go of them.
+type shedding struct {
+	mu      sync.Mutex
+	wanted  int           // records that are to go
+	changed chan struct{} // closed when some went
+	stopped bool
+}
+
+func newShedding() *shedding { return &shedding{changed: make(chan struct{})} }
+
+var errStopping = errors.New("the exporter is stopping; what it did not take is to be sent again")
+
+// makeRoom asks for room for so many records and waits until some went. Those who hold the oldest are asked at their next try,
+// which is after retry_on_failure::max_interval at the latest.
+func (s *shedding) makeRoom(ctx context.Context, records int) error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return errStopping
+	}
+	s.wanted = max(s.wanted, records)
+	changed := s.changed
+	s.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-changed:
+	case <-time.After(time.Second): // room may have come by itself
+	}
+	return nil
+}
+
+// goes tells whether records that are about to be sent are to go instead.
+func (s *shedding) goes(records int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wanted == 0 || records == 0 {
+		return false
+	}
+	s.wanted = max(s.wanted-records, 0)
+	return true
+}
+
+// finished wakes those who wait for room.
+func (s *shedding) finished() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+}
+
+func (s *shedding) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.stopped = true
+		close(s.changed)
+	}
+}
