@@ -21,38 +21,45 @@ const (
 	settled = 2 * time.Second
 )
 
+// executable is the program of a process by its name.
+type executable struct {
+	name    Datum[string]
+	deleted bool
+}
+
 // filesOf goes after the files of a process. Each is drafted before any is touched, so that one that hangs hides none.
-func (l *look) filesOf(p *process, seen Process, mappings []mapping, open []openFile, mainRoot int) {
-	exe, exeIs := l.executableFile(p, seen)
-	if exeIs >= 0 {
-		defer func() { l.do(func() { _ = unix.Close(exeIs) }) }()
+func (l *look) filesOf(p *process, running executable, mappings []mapping, open []openFile, mainRoot int) {
+	exe := l.executableFile(p, running)
+	if exe != nil {
+		defer exe.close()
 	}
 	type todo struct {
 		draft *fileDraft
 		m     mapping
 	}
 	var files []todo
-	exeDrafted := exe == nil
+	var own *fileDraft
 	for _, m := range mappings {
-		kind, own := mappedKind(m.path), false
-		if exe != nil && m.path == seen.Executable.Value && exe.is(m) {
-			kind, own, exeDrafted = KindExecutable, true, true
+		name, kind, deleted := m.path, mappedKind(m.path), m.deleted
+		isExe := exe != nil && own == nil && (m.path == running.name.Value || m.raw == running.name.Value) && exe.is(m)
+		if isExe {
+			name, kind, deleted = running.name.Value, KindExecutable, running.deleted
 		}
-		d := l.draft(fileKey{m.device, m.inode, m.path}, kind, m.deleted, Use{PID: p.pid, LoadBase: m.base})
+		d := l.draft(fileKey{m.device, m.inode, name}, kind, deleted, Use{PID: p.pid, LoadBase: m.base})
 		switch {
-		case d == nil || d.started:
-		case own:
-			d.started = true
-			l.content(d, *exe)
-		default:
+		case isExe:
+			own = d
+		case d != nil && !d.started:
 			files = append(files, todo{d, m})
 		}
 	}
-	if !exeDrafted { // by its interpreter, or it has no executable mapping
-		key := fileKey{exe.device(), exe.stat.Ino, seen.Executable.Value}
-		if d := l.draft(key, KindExecutable, exe.stat.Nlink == 0, Use{PID: p.pid}); d != nil && !d.started {
-			d.started = true
-			l.content(d, *exe)
+	if exe != nil {
+		if own == nil { // it has no executable mapping of its own, or there are too many files
+			own = l.draft(fileKey{exe.device(), exe.stat.Ino, running.name.Value}, KindExecutable, running.deleted, Use{PID: p.pid})
+		}
+		if own != nil && !own.started {
+			own.started = true
+			l.content(own, *exe)
 		}
 	}
 	var roots []int
@@ -83,52 +90,55 @@ func (l *look) filesOf(p *process, seen Process, mappings []mapping, open []open
 	}
 }
 
-// executableFile finds the file of exe; nil = it cannot be had. The descriptor is for closing.
-func (l *look) executableFile(p *process, seen Process) (exe *located, fd int) {
-	if seen.Executable.Status != StatusPresent {
-		return nil, -1
+// executableFile finds the file of exe; nil = it cannot be had.
+func (l *look) executableFile(p *process, running executable) *located {
+	if running.name.Status != StatusPresent {
+		return nil
 	}
 	var found located
 	var err error
 	l.do(func() { found, err = p.locateLink("exe") })
 	if err != nil {
-		return nil, -1
+		return nil
 	}
-	return &found, found.fd
+	return &found
 }
 
 // mapped goes after a mapped file.
 func (l *look) mapped(p *process, d *fileDraft, m mapping, roots []int) {
-	var found located
-	var gone bool
-	var err error
-	l.do(func() { found, gone, err = l.sampler.locateMapping(p, m, roots) })
+	var (
+		found   located
+		name    string
+		deleted bool
+		err     error
+	)
+	l.do(func() { found, name, deleted, err = l.sampler.locateMapping(p, m, roots) })
+	l.publish(func(*Sample) { d.Path, d.Deleted = name, deleted })
 	if err != nil {
 		reason := fileReason(err)
-		if gone && (reason == ReasonDeletedFile || m.deleted) {
-			reason = ReasonDeletedFile
-			l.publish(func(*Sample) { d.Deleted = true })
-		}
 		l.settle(d, Unknown[int64](reason), unreadable(reason))
 		return
 	}
-	defer func() { l.do(found.close) }()
+	defer found.close()
 	l.content(d, found)
 }
 
 // opened goes after a file that is open.
 func (l *look) opened(p *process, o openFile) {
+	use := Use{PID: p.pid}
+	l.publish(func(*Sample) { l.opening = &File{Path: o.path, Kind: o.kind, Uses: []Use{use}} })
 	var found located
 	var err error
 	l.do(func() { found, err = p.locateLink("fd/" + o.descriptor) })
+	l.publish(func(*Sample) { l.opening = nil })
 	if err != nil {
 		return // closed since
 	}
-	defer func() { l.do(found.close) }()
-	if !found.regular() {
-		return // a directory or device with such a name
+	defer found.close()
+	if found.stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return // web applications are unpacked into directories of such names
 	}
-	d := l.draft(l.keyOf(found, o.path), o.kind, found.stat.Nlink == 0, Use{PID: p.pid})
+	d := l.draft(l.keyOf(found, o.path), o.kind, found.stat.Nlink == 0, use)
 	if d == nil || d.started {
 		return
 	}

@@ -40,7 +40,8 @@ type look struct {
 	sample    Sample
 	files     []*fileDraft
 	index     map[fileKey]*fileDraft
-	dropped   int // files beyond the limit
+	dropped   int   // files beyond the limit
+	opening   *File // a descriptor's, while nothing is known of it but its name
 	processes Count
 }
 
@@ -222,6 +223,9 @@ func (l *look) finish() Sample {
 	}
 	sample := l.sample
 	sample.Coverage.Processes = l.processes
+	if l.opening != nil && !l.ended() {
+		l.files = append(l.files, &fileDraft{File: *l.opening})
+	}
 	count := Count{Seen: len(l.files) + l.dropped}
 	skip(&count, ReasonBudget, l.dropped)
 	for _, d := range l.files {

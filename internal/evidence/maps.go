@@ -109,9 +109,12 @@ type mapsLine struct {
 func (l mapsLine) mapping(raw string, base uint64) mapping {
 	m := mapping{raw: raw, path: raw, device: l.device, inode: l.inode, base: base, start: l.start, end: l.end}
 	m.path, m.deleted = strings.CutSuffix(m.path, deletedMark)
-	m.path = strings.ReplaceAll(m.path, `\012`, "\n") // the only byte maps escapes
+	m.path = unescape(m.path)
 	return m
 }
+
+// unescape puts back the only byte maps escapes.
+func unescape(name string) string { return strings.ReplaceAll(name, `\012`, "\n") }
 
 // parseMapsLine takes one line apart: start-end perms offset major:minor inode, blanks, path.
 func parseMapsLine(text []byte) (l mapsLine, ok bool) {

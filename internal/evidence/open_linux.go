@@ -9,6 +9,7 @@ import (
 	"math"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -132,42 +133,93 @@ func inRoot(root int, path string, flags, resolve uint64) (fd int, err error) {
 	return fd, err
 }
 
-// locateMapping finds the file of a mapping; gone: there is a file and it is not the mapped one, or there is none.
-func (s *Sampler) locateMapping(p *process, m mapping, roots []int) (l located, gone bool, err error) {
+// names are what the file of a mapping may be called: as the kernel wrote it; with the byte it escapes put back; and without the
+// mark of deletion, which is no part of the name unless it is. Whoever names files can make each look like the other.
+func (m mapping) names() (living []string, dead string) {
+	living = []string{m.raw}
+	if unescaped := unescape(m.raw); unescaped != m.raw {
+		living = append(living, unescaped)
+	}
+	return living, m.path
+}
+
+// locateMapping finds the file of a mapping, and what it is called now. Without a file, deleted: the name is there no more, or is
+// another file's.
+func (s *Sampler) locateMapping(p *process, m mapping, roots []int) (l located, name string, deleted bool, err error) {
+	living, dead := m.names()
+	if m.raw != m.path { // the name itself is in doubt
+		for _, name := range living {
+			if l, err := locateInRoots(roots, name, m); err == nil {
+				return l, name, false, nil
+			}
+		}
+	}
 	if !s.noMapFiles.Load() {
 		span := strconv.FormatUint(m.start, 16) + "-" + strconv.FormatUint(m.end, 16)
 		l, err = p.locateLink(filepath.Join("map_files", span))
 		switch {
 		case err == nil && l.is(m):
-			return l, false, nil
+			return l, dead, m.deleted, nil
 		case err == nil: // something else is mapped there by now
 			l.close()
 		case errors.Is(err, unix.EPERM):
 			s.noMapFiles.Store(true) // a matter of our capabilities, which do not change
 		}
 	}
-	paths := []string{m.path}
-	if m.raw != m.path {
-		paths = append(paths, m.raw) // a name may really end in " (deleted)", or have a backslash in it
+	l, err = locateInRoots(roots, dead, m)
+	deleted = err != nil && (m.deleted || fileReason(err) == ReasonDeletedFile)
+	if deleted {
+		err = unix.ENOENT
 	}
+	return l, dead, deleted, err
+}
+
+// locateInRoots finds the file of a mapping by a name.
+func locateInRoots(roots []int, name string, m mapping) (l located, err error) {
 	err = unix.ENOENT
 	for _, root := range roots {
-		for _, path := range paths {
-			fd, openErr := inRoot(root, path, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
-			if openErr == nil {
-				l, openErr = locate(fd)
-			}
-			switch {
-			case openErr == nil && l.is(m):
-				return l, false, nil
-			case openErr == nil:
-				l.close()
-			case !errors.Is(openErr, unix.ENOENT):
-				err = openErr
-			}
+		fd, openErr := inRoot(root, name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
+		if openErr == nil {
+			l, openErr = locate(fd)
+		}
+		switch {
+		case openErr == nil && l.is(m):
+			return l, nil
+		case openErr == nil:
+			l.close()
+		case !errors.Is(openErr, unix.ENOENT):
+			err = openErr
 		}
 	}
-	return located{}, true, err
+	return located{}, err
+}
+
+// executable finds the program's file, and what it is called.
+func (p *process) executable() (name string, deleted bool, err error) {
+	raw, err := p.link("exe")
+	if err != nil {
+		return "", false, err
+	}
+	name, marked := strings.CutSuffix(raw, deletedMark)
+	if !marked {
+		return raw, false, nil
+	}
+	root, err := p.root()
+	if err != nil {
+		return name, true, nil //nolint:nilerr // the name is known all the same
+	}
+	defer closeRoot(root)
+	exe, err := p.locateLink("exe")
+	if err != nil {
+		return name, true, nil //nolint:nilerr // the name is known all the same
+	}
+	defer exe.close()
+	same, err := locateInRoots([]int{root}, raw, mapping{device: exe.device(), inode: exe.stat.Ino})
+	if err != nil {
+		return name, true, nil //nolint:nilerr // so the mark is one
+	}
+	same.close()
+	return raw, false, nil
 }
 
 // reopen opens a regular file for reading. O_NONBLOCK: a lease on the file (fcntl(2)) would make the open wait.

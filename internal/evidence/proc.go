@@ -43,6 +43,16 @@ func parseStat(text []byte) (s stat, err error) {
 	return s, nil
 }
 
+// pidDepth says in how many pid namespaces, counted from the one proc shows, a process has a number: the fields of NSpid in its status.
+func pidDepth(status []byte) int {
+	for line := range bytes.Lines(status) {
+		if pids, ok := bytes.CutPrefix(line, []byte("NSpid:")); ok {
+			return len(bytes.Fields(pids))
+		}
+	}
+	return 0
+}
+
 // parseArguments takes cmdline apart. The text may have been cut off at maxArgumentBytes.
 func parseArguments(text []byte) (args []string, truncated bool) {
 	truncated = len(text) >= maxArgumentBytes

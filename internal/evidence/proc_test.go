@@ -85,6 +85,12 @@ func TestMembership(t *testing.T) {
 	assert.False(t, membershipOf("0::/a\n", "").named(), "no id is in every name")
 }
 
+func TestPIDNamespaces(t *testing.T) {
+	assert.Equal(t, 2, pidDepth([]byte("Name:\tNSpid:\nNSpid:\t4242\t1\nNSsid:\t1\n")))
+	assert.Equal(t, 1, pidDepth([]byte("NSpid:\t4242\n")))
+	assert.Zero(t, pidDepth(nil))
+}
+
 func TestScripts(t *testing.T) {
 	for want, args := range map[string][]string{
 		"run.sh": {"/bin/sh", "-e", "/app/run.sh", "x"},

@@ -68,6 +68,13 @@ func (p *process) unchanged(m membership) bool {
 	return !m.named() || m.has(cgroup)
 }
 
+// nested says whether the process is in a pid namespace below the one that proc shows. The namespace that proc shows is the node's, or
+// the collector's own, and being in it says nothing.
+func (p *process) nested() bool {
+	text, err := p.read("status", 16<<10)
+	return err == nil && pidDepth(text) > 1
+}
+
 // open opens a file of the process's directory for reading.
 func (p *process) open(name string) (*os.File, error) {
 	fd, err := openRetry(func() (int, error) {

@@ -85,10 +85,8 @@ func (l *look) openMain() (*process, error) {
 		p.close()
 		return nil, errOtherProcess
 	}
-	if !l.member.named() {
-		if own := pidNamespace(l.sampler.config.ProcRoot, p.pid); own != "" && own != pidNamespace(l.sampler.config.ProcRoot, 1) {
-			l.member.pidNamespace = own
-		}
+	if !l.member.named() && p.nested() {
+		l.member.pidNamespace = pidNamespace(l.sampler.config.ProcRoot, p.pid)
 	}
 	return p, nil
 }
@@ -128,11 +126,17 @@ func (l *look) visit(p *process, main bool, mainRoot int) {
 		open     []openFile
 		cut      bool
 		same     bool
+		deleted  bool // the program's file
 	)
 	l.do(func() {
 		var script string
 		seen.Arguments, seen.ArgumentsTruncated, script = l.arguments(p)
-		seen.Executable = executable(p)
+		name, gone, err := p.executable()
+		if deleted = gone; err != nil {
+			seen.Executable = Unknown[string](reasonOf(err))
+		} else {
+			seen.Executable = Present(name)
+		}
 		mappings, cut, seen.Mappings = l.mappings(p)
 		open, seen.OpenFiles = l.openFiles(p, script)
 		same = p.unchanged(l.member)
@@ -151,7 +155,7 @@ func (l *look) visit(p *process, main bool, mainRoot int) {
 		s.Coverage.MappingsTruncated = s.Coverage.MappingsTruncated || cut
 		s.Processes = append(s.Processes, seen)
 	})
-	l.filesOf(p, seen, mappings, open, mainRoot)
+	l.filesOf(p, executable{seen.Executable, deleted}, mappings, open, mainRoot)
 }
 
 // arguments reads cmdline, and of a shell's what script it was started with.
@@ -173,14 +177,6 @@ func (l *look) arguments(p *process) (args Datum[[]string], truncated bool, scri
 		list = l.sampler.redactor.Arguments(list)
 	}
 	return Present(list), truncated, script
-}
-
-func executable(p *process) Datum[string] {
-	name, err := p.link("exe")
-	if err != nil {
-		return Unknown[string](reasonOf(err))
-	}
-	return Present(strings.TrimSuffix(name, deletedMark))
 }
 
 func (l *look) mappings(p *process) (found []mapping, cut bool, count Datum[int]) {

@@ -1,0 +1,230 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/redact"
+)
+
+// child starts a program that lives until the test ends, and waits until it runs.
+func child(t *testing.T, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.Command(program, args...) //nolint:noctx // it is killed below
+	require.NoError(t, c.Start())
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	})
+	until(t, program+" to run", func() bool {
+		exe, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(c.Process.Pid), "exe"))
+		return err == nil && filepath.Base(exe) != filepath.Base(os.Args[0])
+	})
+	return c
+}
+
+func TestAFileThatChangedIsNotHashed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 3<<20), 0o600))
+	stat := func() (st unix.Stat_t) {
+		require.NoError(t, unix.Stat(path, &st))
+		return st
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY, 0)
+	require.NoError(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	l := newLook(t.Context(), samplerFor(t, testConfig()), Target{})
+	hash := func(before unix.Stat_t) Datum[string] {
+		_, err := unix.Seek(fd, 0, 0)
+		require.NoError(t, err)
+		return l.hash(fd, before)
+	}
+	before := stat()
+	assert.Equal(t, StatusPresent, hash(before).Status)
+
+	require.NoError(t, os.Chtimes(path, time.Now(), time.Unix(1, 0)))
+	assert.Equal(t, Unknown[string](ReasonDeletedFile), hash(before), "touched")
+	before = stat()
+	require.NoError(t, os.Truncate(path, 3<<20-1))
+	assert.Equal(t, Unknown[string](ReasonDeletedFile), hash(before), "shorter")
+	before = stat()
+	require.NoError(t, os.Truncate(path, 9<<20))
+	assert.Equal(t, Unknown[string](ReasonDeletedFile), hash(before), "longer")
+}
+
+func TestArgumentsByMode(t *testing.T) {
+	c := child(t, "sleep", "1000", "--", "1")
+	for mode, want := range map[redact.Mode]Datum[[]string]{
+		redact.ModeFull:     Present([]string{"sleep", "1000", "--", "1"}),
+		redact.ModeRedacted: Present([]string{"sleep", "***", "--", "1"}),
+		redact.ModeNone:     {},
+	} {
+		config := testConfig()
+		config.Arguments, config.Redact = mode, []string{"1000"}
+		sample, err := samplerFor(t, config).Sample(t.Context(), Target{PID: c.Process.Pid})
+		require.NoError(t, err)
+		require.Len(t, sample.Processes, 1, "nothing else is known to be the container's")
+		assert.Equal(t, want, sample.Processes[0].Arguments)
+	}
+}
+
+// TestAPIDNamespaceTells is for containers whose cgroup does not bear their id.
+func TestAPIDNamespaceTells(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	need(t, "unshare", "sh")
+	c := child(t, "unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "sleep 1000 & sleep 1001")
+	children := filepath.Join("/proc", strconv.Itoa(c.Process.Pid), "task", strconv.Itoa(c.Process.Pid), "children")
+	var shell int
+	until(t, "the shell's children", func() bool {
+		text, err := os.ReadFile(children)
+		require.NoError(t, err)
+		shell, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		text, err = os.ReadFile(filepath.Join("/proc", strconv.Itoa(shell), "task", strconv.Itoa(shell), "children"))
+		if err != nil || len(strings.Fields(string(text))) != 2 {
+			return false
+		}
+		for _, pid := range strings.Fields(string(text)) {
+			if exe, err := os.Readlink(filepath.Join("/proc", pid, "exe")); err != nil || filepath.Base(exe) != "sleep" {
+				return false
+			}
+		}
+		return true
+	})
+	sample, err := samplerFor(t, testConfig()).Sample(t.Context(), Target{ContainerID: "none", PID: shell})
+	require.NoError(t, err)
+	require.Len(t, sample.Processes, 3)
+	assert.Equal(t, Count{Seen: 3, Read: 3}, sample.Coverage.Processes)
+	assert.Equal(t, shell, sample.Processes[0].PID)
+	assert.Equal(t, "sleep", sample.Processes[1].Name)
+	assert.Equal(t, "sleep", sample.Processes[2].Name)
+}
+
+func TestAReusedPID(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	first := child(t, "sleep", "1000")
+	pid := first.Process.Pid
+	held, err := openProcess("/proc", pid)
+	require.NoError(t, err)
+	defer held.close()
+	require.True(t, held.unchanged(membership{}))
+	started := held.startedAt()
+
+	require.NoError(t, first.Process.Kill())
+	_ = first.Wait()
+	assert.False(t, held.unchanged(membership{}), "it ended")
+	// Others fork on this machine too, so that it may take some tries to get the number.
+	var second *exec.Cmd
+	for range 1000 {
+		require.NoError(t, os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0))
+		c := exec.Command("sleep", "1000") //nolint:noctx // it is killed below
+		require.NoError(t, c.Start())
+		if c.Process.Pid == pid {
+			second = c
+			break
+		}
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
+	if second == nil {
+		t.Skip("another process has the pid")
+	}
+	defer func() {
+		_ = second.Process.Kill()
+		_ = second.Wait()
+	}()
+	assert.False(t, held.unchanged(membership{}), "another process has the pid")
+	_, err = held.read("maps", 1)
+	require.ErrorIs(t, err, syscall.ESRCH, "and nothing of it can be read through what was held")
+	_, err = held.locateLink("exe")
+	require.Error(t, err)
+
+	s := samplerFor(t, testConfig())
+	sample, err := s.Sample(t.Context(), Target{ContainerID: "none", PID: pid, StartedAt: started.Add(-time.Hour)})
+	require.NoError(t, err)
+	assert.Equal(t, []Process{unknownProcess(pid, true, ReasonProcessGone)}, sample.Processes, "it started an hour after the run")
+	assert.Empty(t, sample.Files)
+}
+
+func TestCPUShareIsKept(t *testing.T) {
+	c := child(t, "sleep", "1000")
+	config := testConfig()
+	config.MaxCPUFraction, config.CacheEntries = 0.01, 1
+	s := samplerFor(t, config)
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		_, _ = s.Sample(ctx, Target{PID: c.Process.Pid})
+	}
+	stats := s.Stats()
+	assert.Positive(t, stats.Waited)
+	// What was used when the last wait began is more than the share by one step at the most.
+	allowed := 0.01*float64(time.Since(begin)+paceWindow) + float64(50*time.Millisecond)
+	assert.LessOrEqual(t, float64(stats.CPU), allowed, "used %s", stats.CPU)
+}
+
+func TestTimeIsLimited(t *testing.T) {
+	c := child(t, "sleep", "1000")
+	config := testConfig()
+	config.MaxCPUFraction = 0.0001 // a millisecond in the first ten seconds
+	config.Limits.Time = time.Second
+	s := samplerFor(t, config)
+	for range 20 { // until the millisecond is used up
+		sample, err := s.Sample(t.Context(), Target{PID: c.Process.Pid})
+		require.NoError(t, err)
+		if sample.Coverage.Files.Skipped[ReasonBudget] > 0 || sample.Coverage.Processes.Skipped[ReasonBudget] > 0 {
+			return
+		}
+	}
+	assert.Fail(t, "the limit was never reached")
+}
+
+func TestAContextThatEnds(t *testing.T) {
+	s := samplerFor(t, testConfig())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	sample, err := s.Sample(ctx, Target{ContainerID: "x", PID: os.Getpid()})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, "x", sample.ContainerID)
+}
+
+func TestConfigurations(t *testing.T) {
+	require.NoError(t, DefaultConfig().Validate())
+	for want, change := range map[string]func(*Config){
+		"proc_root":            func(c *Config) { c.ProcRoot = "proc" },
+		"arguments mode":       func(c *Config) { c.Arguments = "some" },
+		"expression 0":         func(c *Config) { c.Redact = []string{"("} },
+		"max_cpu_fraction":     func(c *Config) { c.MaxCPUFraction = 1.5 },
+		"max_bytes_per_minute": func(c *Config) { c.Limits.BytesPerMinute = 0 },
+		"step_timeout":         func(c *Config) { c.Limits.Step = -1 },
+		"cache_entries":        func(c *Config) { c.CacheEntries = 0 },
+	} {
+		c := DefaultConfig()
+		change(&c)
+		_, err := NewSampler(c)
+		require.ErrorContains(t, err, want)
+	}
+	c := DefaultConfig()
+	c.ProcRoot = t.TempDir()
+	_, err := NewSampler(c)
+	require.ErrorContains(t, err, "shows no processes")
+}
