@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if crihost.Served() {
+	if crihost.Served() || dockerServed() {
 		return
 	}
 	goleak.VerifyTestMain(m)
