@@ -37,6 +37,7 @@ type criObserver struct {
 	work   sync.WaitGroup
 
 	criOnDocker atomic.Bool // cri-dockerd is among what is observed
+	asked       firstAnswers
 
 	mu      sync.Mutex
 	running map[string]string // name of each observed runtime, by endpoint
@@ -68,6 +69,7 @@ func (r *criObserver) Start(_ context.Context, host component.Host) error {
 	r.host, r.status, r.facts = host, newStatus(host), hostFacts()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
+	r.asked.expect(r.cfg.Runtimes)
 	for _, rc := range r.cfg.Runtimes {
 		if rc.Endpoint != "" {
 			r.observe(ctx, rc)

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -70,6 +71,10 @@ func (r *criObserver) criOpener(rc RuntimeConfig, name string, log *zap.Logger) 
 			return nil, runtime.Info{}, err
 		}
 		info, err := rt.Info(ctx)
+		if err == nil {
+			r.noteCRI(info)
+		}
+		r.asked.answered(rc.Endpoint)
 		if err == nil && rc.Engine != "" && rc.Engine != EngineAuto && rc.Engine != EngineCRI && info.Engine != string(rc.Engine) {
 			err = fmt.Errorf("engine %q is configured and %q answers; set engine to auto", rc.Engine, info.Engine)
 		}
@@ -77,7 +82,6 @@ func (r *criObserver) criOpener(rc RuntimeConfig, name string, log *zap.Logger) 
 			closing(rt, log)
 			return nil, runtime.Info{}, err
 		}
-		r.noteCRI(info)
 		log.Info("observing", zap.String("engine", info.Engine), zap.String("version", info.Version))
 		return withStream(rt, info, rc.Stream, log), info, nil
 	}
@@ -102,6 +106,7 @@ func (r *criObserver) dockerOpener(rc RuntimeConfig, name string, log *zap.Logge
 		if err != nil {
 			return nil, runtime.Info{}, err
 		}
+		r.asked.wait(ctx)
 		info, err := rt.Info(ctx)
 		if err != nil {
 			closing(rt, log)
@@ -112,6 +117,59 @@ func (r *criObserver) dockerOpener(rc RuntimeConfig, name string, log *zap.Logge
 			return listed{rt, rt, rt}, info, nil
 		}
 		return rt, info, nil
+	}
+}
+
+// answerWait is how long Docker's own socket waits for those of CRI to answer at first. One that is not there says so at once.
+const answerWait = 2 * time.Second
+
+// firstAnswers holds Docker's own socket back until the configured endpoints of CRI have been asked who they are, so that a
+// container of cri-dockerd is not reported by both.
+type firstAnswers struct {
+	mu      sync.Mutex
+	pending map[string]struct{} // endpoints
+	all     chan struct{}       // closed when none is pending; nil: none ever was
+}
+
+// expect takes the configured runtimes, before any is observed.
+func (a *firstAnswers) expect(runtimes []RuntimeConfig) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range runtimes {
+		if rc := &runtimes[i]; rc.Endpoint != "" && rc.spoken() != EngineDocker {
+			if a.pending == nil {
+				a.pending, a.all = map[string]struct{}{}, make(chan struct{})
+			}
+			a.pending[rc.Endpoint] = struct{}{}
+		}
+	}
+}
+
+// answered notes that an endpoint has been asked, with whatever result.
+func (a *firstAnswers) answered(endpoint string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, was := a.pending[endpoint]; !was {
+		return
+	}
+	if delete(a.pending, endpoint); len(a.pending) == 0 {
+		close(a.all)
+	}
+}
+
+// wait returns when all have been asked, after answerWait, or when ctx ends.
+func (a *firstAnswers) wait(ctx context.Context) {
+	a.mu.Lock()
+	all := a.all
+	a.mu.Unlock()
+	if all == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	select {
+	case <-all:
+	case <-ctx.Done():
 	}
 }
 

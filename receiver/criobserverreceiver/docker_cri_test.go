@@ -1,0 +1,117 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package criobserverreceiver
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+
+	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/testdocker"
+	"github.com/zastava-otel/zastava/internal/testruntime"
+)
+
+// reported tells which runtimes told of which containers, by name.
+func reported(sink *consumertest.LogsSink) map[string][]string {
+	out := map[string][]string{}
+	for _, logs := range sink.AllLogs() {
+		for _, rl := range logs.ResourceLogs().All() {
+			name, _ := rl.Resource().Attributes().Get(record.AttrContainerName)
+			by, _ := rl.Resource().Attributes().Get(record.AttrRuntimeConfigured)
+			if name.Str() != "" && !slices.Contains(out[name.Str()], by.Str()) {
+				out[name.Str()] = append(out[name.Str()], by.Str())
+			}
+		}
+	}
+	return out
+}
+
+// TestContainerOfCRIDockerdIsReportedOnce observes a real Docker and, beside it, what cri-dockerd is on top of it: its containers
+// carry Kubernetes' labels, and are in both lists. Whichever is configured first, CRI speaks for them, and Docker for the rest.
+func TestContainerOfCRIDockerdIsReportedOnce(t *testing.T) {
+	d := testdocker.ForTest(t)
+	run := func(name string, labels map[string]string) {
+		t.Helper()
+		made, err := d.Client().ContainerCreate(t.Context(), client.ContainerCreateOptions{
+			Name: name, Config: &api.Config{Image: testruntime.ProbeImage, Cmd: []string{"pause"}, Labels: labels}, HostConfig: &api.HostConfig{NetworkMode: "none"},
+		})
+		require.NoError(t, err)
+		_, err = d.Client().ContainerStart(t.Context(), made.ID, client.ContainerStartOptions{})
+		require.NoError(t, err)
+	}
+	kubernetes := func(container, kind string) map[string]string {
+		return map[string]string{
+			"io.kubernetes.pod.uid": "u1", "io.kubernetes.pod.name": "web", "io.kubernetes.pod.namespace": "shop",
+			"io.kubernetes.container.name": container, "io.kubernetes.docker.type": kind,
+		}
+	}
+	run("k8s_api_web_shop_u1_0", kubernetes("api", "container"))
+	run("k8s_POD_web_shop_u1_0", kubernetes("POD", "podsandbox"))
+	run("plain", nil)
+
+	for _, first := range []string{"cri-dockerd", "docker"} {
+		t.Run(first+" first", func(t *testing.T) {
+			cri, err := crifake.Start(filepath.Join(t.TempDir(), "cri.sock"), crifake.Options{Name: "docker", Version: "29.0.0"})
+			require.NoError(t, err)
+			t.Cleanup(cri.Stop)
+			made, err := cri.Create(cri.RunPod("shop", "web"), "api", 0)
+			require.NoError(t, err)
+			require.NoError(t, cri.Start(made))
+
+			cfg := quick("")
+			cfg.Runtimes = []RuntimeConfig{{Name: "cri-dockerd", Engine: EngineCRI, Endpoint: cri.Endpoint()}, {Name: "docker", Engine: EngineDocker, Endpoint: d.Endpoint()}}
+			if first == "docker" {
+				slices.Reverse(cfg.Runtimes)
+			}
+			sink := new(consumertest.LogsSink)
+			start(t, cfg, sink, componenttest.NewNopHost())
+			later := "later-" + first
+			eventually(t, func() bool { got := reported(sink); return len(got["api"]) > 0 && len(got["plain"]) > 0 }, "the inventory of both")
+			run("k8s_"+later+"_web_shop_u1_0", kubernetes(later, "container"))
+			run("plain-"+later, nil)
+			eventually(t, func() bool { return len(reported(sink)["plain-"+later]) > 0 }, "what Docker ran since")
+			got := reported(sink)
+			assert.Equal(t, []string{"cri-dockerd"}, got["api"])
+			assert.Equal(t, []string{"docker"}, got["plain"])
+			for name := range got {
+				assert.Contains(t, []string{"api", "plain", "plain-later-cri-dockerd", "plain-later-docker"}, name, "a container of Kubernetes, or a sandbox, that Docker's own socket told")
+			}
+		})
+	}
+}
+
+func TestDockerWaitsForCRIsFirstAnswer(t *testing.T) {
+	var a firstAnswers
+	a.wait(t.Context()) // for nobody
+	a.expect([]RuntimeConfig{{Endpoint: "/run/cri-dockerd.sock"}, {Endpoint: "/run/docker.sock"}, {}})
+	assert.Len(t, a.pending, 1)
+	began := time.Now()
+	done := make(chan struct{})
+	go func() {
+		a.wait(t.Context())
+		close(done)
+	}()
+	a.answered("/run/elsewhere.sock")
+	select {
+	case <-done:
+		assert.GreaterOrEqual(t, time.Since(began), answerWait, "it did not wait")
+	case <-time.After(10 * time.Millisecond):
+	}
+	a.answered("/run/cri-dockerd.sock")
+	a.answered("/run/cri-dockerd.sock")
+	<-done
+	a.wait(t.Context())
+}
