@@ -19,7 +19,8 @@ type Reason string
 
 // The reasons.
 const (
-	// ReasonProcessGone: the process ended, or its pid belongs to another one by now.
+	// ReasonProcessGone: the process ended, its pid belongs to another one by now, or it is not the container's yet: the runtime's
+	// own program, in the moment before it becomes the container's.
 	ReasonProcessGone Reason = "process_gone"
 	// ReasonPermission: the kernel refused. docs/evidence.md says which capability each thing needs.
 	ReasonPermission Reason = "permission"

@@ -28,7 +28,7 @@ type executable struct {
 }
 
 // filesOf goes after the files of a process. Each is drafted before any is touched, so that one that hangs hides none.
-func (l *look) filesOf(p *process, running executable, mappings []mapping, open []openFile, mainRoot int) {
+func (l *look) filesOf(p *process, running executable, mappings []mapping, open []openFile, roots []rootDir) {
 	exe := l.executableFile(p, running)
 	if exe != nil {
 		defer exe.close()
@@ -40,8 +40,9 @@ func (l *look) filesOf(p *process, running executable, mappings []mapping, open 
 	var files []todo
 	var own *fileDraft
 	for _, m := range mappings {
-		name, kind, deleted := m.path, mappedKind(m.path), m.deleted
-		isExe := exe != nil && own == nil && (m.path == running.name.Value || m.raw == running.name.Value) && exe.is(m)
+		name := inside(roots, m.path)
+		kind, deleted := mappedKind(name), m.deleted
+		isExe := exe != nil && own == nil && (name == running.name.Value || inside(roots, m.raw) == running.name.Value) && exe.is(m)
 		if isExe {
 			name, kind, deleted = running.name.Value, KindExecutable, running.deleted
 		}
@@ -62,19 +63,6 @@ func (l *look) filesOf(p *process, running executable, mappings []mapping, open 
 			l.content(own, *exe)
 		}
 	}
-	var roots []int
-	if len(files) > 0 {
-		var root int
-		var err error
-		l.do(func() { root, err = p.root() })
-		if err == nil {
-			defer closeRoot(root)
-			roots = append(roots, root)
-		}
-		if mainRoot >= 0 {
-			roots = append(roots, mainRoot)
-		}
-	}
 	for _, f := range files {
 		if l.over() {
 			return
@@ -86,6 +74,7 @@ func (l *look) filesOf(p *process, running executable, mappings []mapping, open 
 		if l.over() {
 			return
 		}
+		o.path = inside(roots, o.path)
 		l.opened(p, o)
 	}
 }
@@ -105,7 +94,7 @@ func (l *look) executableFile(p *process, running executable) *located {
 }
 
 // mapped goes after a mapped file.
-func (l *look) mapped(p *process, d *fileDraft, m mapping, roots []int) {
+func (l *look) mapped(p *process, d *fileDraft, m mapping, roots []rootDir) {
 	var (
 		found   located
 		name    string

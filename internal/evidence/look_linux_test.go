@@ -116,6 +116,43 @@ func TestAPIDNamespaceTells(t *testing.T) {
 	assert.Equal(t, "sleep", sample.Processes[2].Name)
 }
 
+// TestAChroot is for what is in a root of its own without a mount namespace: files have the names they have inside.
+func TestAChroot(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	need(t, "busybox", "chroot")
+	busybox, err := exec.LookPath("busybox")
+	require.NoError(t, err)
+	content, err := os.ReadFile(busybox)
+	require.NoError(t, err)
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(root, "busybox"), content, 0o755)) //nolint:gosec // it has to be run
+	c := child(t, "chroot", root, "/busybox", "sleep", "1000")
+	until(t, "the program to run", func() bool {
+		exe, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(c.Process.Pid), "exe"))
+		return err == nil && exe == filepath.Join(root, "busybox")
+	})
+	sample, err := samplerFor(t, testConfig()).Sample(t.Context(), Target{PID: c.Process.Pid})
+	require.NoError(t, err)
+	assert.Equal(t, Present("/busybox"), sample.Processes[0].Executable)
+	f := fileNamed(t, sample, "/busybox")
+	assert.Equal(t, KindExecutable, f.Kind)
+	assert.Equal(t, StatusPresent, f.SHA256.Status)
+	assert.False(t, f.Deleted)
+	for _, f := range sample.Files {
+		assert.NotContains(t, f.Path, root)
+	}
+
+	// What is left of it when its root is emptied.
+	require.NoError(t, os.Remove(filepath.Join(root, "busybox")))
+	sample, err = samplerFor(t, testConfig()).Sample(t.Context(), Target{PID: c.Process.Pid})
+	require.NoError(t, err)
+	f = fileNamed(t, sample, "/busybox")
+	assert.True(t, f.Deleted)
+	assert.Equal(t, StatusPresent, f.SHA256.Status, "the program can be read as long as it runs")
+}
+
 func TestAReusedPID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")

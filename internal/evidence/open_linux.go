@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,8 @@ import (
 
 // A file that a process uses is reached in one of two ways, and no other:
 //
-//   - by a link of /proc that the kernel resolves to the very file, without a path: exe, fd/N, map_files/START-END. The last needs
-//     CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN;
+//   - by a link of /proc that the kernel resolves to the very file, without a path: exe, fd/N, and for deleted files
+//     map_files/START-END, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN;
 //   - by the path that maps tells, with openat2(2) below the process's root directory. Such a path has no symbolic links, so none is
 //     followed (RESOLVE_NO_SYMLINKS), and whatever the container did to the path since, it stays in its root (RESOLVE_IN_ROOT).
 //     The file found has to have the device and inode of the mapping.
@@ -108,11 +109,28 @@ func (p *process) locateLink(name string) (located, error) {
 	return locate(fd)
 }
 
-// root opens the process's root directory, O_PATH.
-func (p *process) root() (int, error) {
-	return openRetry(func() (int, error) {
+// rootDir is a process's root directory, and what the kernel calls it where it names files: "" for the root of a mount namespace, as a
+// container's is; the path of the directory for a process that was only chrooted.
+type rootDir struct {
+	fd     int // O_PATH
+	prefix string
+}
+
+func (r rootDir) close() { _ = unix.Close(r.fd) }
+
+// root opens the process's root directory.
+func (p *process) root() (r rootDir, err error) {
+	if r.fd, err = openRetry(func() (int, error) {
 		return unix.Openat(p.fd(), "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	})
+	}); err != nil {
+		return r, err
+	}
+	if r.prefix, err = p.link("root"); err != nil {
+		r.close()
+		return r, err
+	}
+	r.prefix = strings.TrimSuffix(r.prefix, "/")
+	return r, nil
 }
 
 // openRaces is how often openat2 is tried: it gives EAGAIN when a rename elsewhere made it unsure that it stayed below the root.
@@ -133,93 +151,108 @@ func inRoot(root int, path string, flags, resolve uint64) (fd int, err error) {
 	return fd, err
 }
 
-// names are what the file of a mapping may be called: as the kernel wrote it; with the byte it escapes put back; and without the
-// mark of deletion, which is no part of the name unless it is. Whoever names files can make each look like the other.
-func (m mapping) names() (living []string, dead string) {
-	living = []string{m.raw}
+// names are what the file of a mapping may be called: as the kernel wrote it, or with the byte it escapes put back. The mark of deletion
+// may be a part of the name: whoever names files can make each look like the other.
+func (m mapping) names() []string {
 	if unescaped := unescape(m.raw); unescaped != m.raw {
-		living = append(living, unescaped)
+		return []string{m.raw, unescaped}
 	}
-	return living, m.path
+	return []string{m.raw}
 }
 
-// locateMapping finds the file of a mapping, and what it is called now. Without a file, deleted: the name is there no more, or is
-// another file's.
-func (s *Sampler) locateMapping(p *process, m mapping, roots []int) (l located, name string, deleted bool, err error) {
-	living, dead := m.names()
-	if m.raw != m.path { // the name itself is in doubt
-		for _, name := range living {
-			if l, err := locateInRoots(roots, name, m); err == nil {
-				return l, name, false, nil
-			}
+// locateMapping finds the file of a mapping, and what it is called in the container. deleted: the name is there no more, or is another
+// file's.
+func (s *Sampler) locateMapping(p *process, m mapping, roots []rootDir) (l located, name string, deleted bool, err error) {
+	for _, raw := range m.names() {
+		if l, name, err = locateInRoots(roots, raw, m); err == nil {
+			return l, name, false, nil
 		}
 	}
-	if !s.noMapFiles.Load() {
+	name = inside(roots, m.path)
+	if m.deleted && !s.noMapFiles.Load() {
 		span := strconv.FormatUint(m.start, 16) + "-" + strconv.FormatUint(m.end, 16)
-		l, err = p.locateLink(filepath.Join("map_files", span))
+		byLink, linkErr := p.locateLink(filepath.Join("map_files", span))
 		switch {
-		case err == nil && l.is(m):
-			return l, dead, m.deleted, nil
-		case err == nil: // something else is mapped there by now
-			l.close()
-		case errors.Is(err, unix.EPERM):
+		case linkErr == nil && byLink.is(m):
+			return byLink, name, true, nil
+		case linkErr == nil: // something else is mapped there by now
+			byLink.close()
+		case errors.Is(linkErr, unix.EPERM):
 			s.noMapFiles.Store(true) // a matter of our capabilities, which do not change
 		}
 	}
-	l, err = locateInRoots(roots, dead, m)
-	deleted = err != nil && (m.deleted || fileReason(err) == ReasonDeletedFile)
-	if deleted {
+	if m.deleted {
 		err = unix.ENOENT
 	}
-	return l, dead, deleted, err
+	return l, name, fileReason(err) == ReasonDeletedFile, err
 }
 
-// locateInRoots finds the file of a mapping by a name.
-func locateInRoots(roots []int, name string, m mapping) (l located, err error) {
+// locateInRoots finds the file of a mapping by the kernel's name for it.
+func locateInRoots(roots []rootDir, raw string, m mapping) (l located, name string, err error) {
 	err = unix.ENOENT
 	for _, root := range roots {
-		fd, openErr := inRoot(root, name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
+		name, ok := strings.CutPrefix(raw, root.prefix)
+		if !ok || !strings.HasPrefix(name, "/") {
+			continue
+		}
+		fd, openErr := inRoot(root.fd, name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
 		if openErr == nil {
 			l, openErr = locate(fd)
 		}
 		switch {
 		case openErr == nil && l.is(m):
-			return l, nil
+			return l, name, nil
 		case openErr == nil:
 			l.close()
 		case !errors.Is(openErr, unix.ENOENT):
 			err = openErr
 		}
 	}
-	return located{}, err
+	return located{}, raw, err
 }
 
-// executable finds the program's file, and what it is called.
-func (p *process) executable() (name string, deleted bool, err error) {
+// inside gives what a file is called in the container, whether it is there or not.
+func inside(roots []rootDir, raw string) string {
+	for _, root := range roots {
+		if name, ok := strings.CutPrefix(raw, root.prefix); ok && strings.HasPrefix(name, "/") {
+			return name
+		}
+	}
+	return raw
+}
+
+// errOutside: the program is none of the container's. It is the runtime's own, in the moment before it becomes the container's.
+var errOutside = errors.New("the program is not a file of the container's")
+
+// runtimes' programs that run from memory, so that a container cannot write to them.
+var runtimePrograms = []string{"/memfd:runc_cloned:", "/memfd:crun"}
+
+// executable finds out what the program's file is called in the container.
+func (p *process) executable(roots []rootDir) (name string, deleted bool, err error) {
 	raw, err := p.link("exe")
 	if err != nil {
 		return "", false, err
 	}
-	name, marked := strings.CutSuffix(raw, deletedMark)
-	if !marked {
-		return raw, false, nil
-	}
-	root, err := p.root()
-	if err != nil {
-		return name, true, nil //nolint:nilerr // the name is known all the same
-	}
-	defer closeRoot(root)
 	exe, err := p.locateLink("exe")
 	if err != nil {
-		return name, true, nil //nolint:nilerr // the name is known all the same
+		return "", false, err
 	}
 	defer exe.close()
-	same, err := locateInRoots([]int{root}, raw, mapping{device: exe.device(), inode: exe.stat.Ino})
-	if err != nil {
-		return name, true, nil //nolint:nilerr // so the mark is one
+	found, name, err := locateInRoots(roots, raw, mapping{device: exe.device(), inode: exe.stat.Ino})
+	if err == nil {
+		found.close()
+		return name, false, nil
 	}
-	same.close()
-	return raw, false, nil
+	trimmed, marked := strings.CutSuffix(raw, deletedMark)
+	switch {
+	case slices.ContainsFunc(runtimePrograms, func(prefix string) bool { return strings.HasPrefix(raw, prefix) }):
+		return "", false, errOutside
+	case marked:
+		return inside(roots, trimmed), true, nil
+	case fileReason(err) == ReasonDeletedFile:
+		return "", false, errOutside
+	}
+	return inside(roots, raw), false, nil // nobody may look, so the kernel's word has to do
 }
 
 // reopen opens a regular file for reading. O_NONBLOCK: a lease on the file (fcntl(2)) would make the open wait.

@@ -24,7 +24,7 @@ const (
 
 // packages looks up which distribution package owns each file.
 func (l *look) packages() {
-	var root int
+	var root rootDir
 	var err error
 	l.do(func() {
 		var main *process
@@ -37,7 +37,7 @@ func (l *look) packages() {
 		l.settleOwners(reasonOf(err))
 		return
 	}
-	defer closeRoot(root)
+	defer root.close()
 	w := wanted{}
 	for _, d := range l.files { // only this thread changes the list
 		if !d.Deleted {
@@ -45,7 +45,7 @@ func (l *look) packages() {
 		}
 	}
 	owners := map[string]string{}
-	known, reason := l.readDatabases(root, w, owners)
+	known, reason := l.readDatabases(root.fd, w, owners)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sealed {

@@ -183,6 +183,19 @@ func (l live) mapped(t *testing.T, text string) {
 	})
 }
 
+// steady takes a sample of a container that may be starting still: one during which its main process mapped nothing new.
+func (l live) steady(t *testing.T, s *Sampler) (sample Sample) {
+	t.Helper()
+	until(t, "nothing new to be mapped", func() bool {
+		before := codeOf(t, l.pid)
+		var err error
+		sample, err = s.Sample(t.Context(), l.target())
+		require.NoError(t, err)
+		return slices.Equal(before, codeOf(t, l.pid))
+	})
+	return sample
+}
+
 // opened waits until the container's main process has a file open whose path ends so.
 func (l live) opened(t *testing.T, suffix string) {
 	t.Helper()
@@ -330,8 +343,7 @@ func TestSamplesAreTrue(t *testing.T) {
 		})
 		l.mapped(t, "_bz2")
 		l.mapped(t, "libbz2")
-		sample, err := s.Sample(t.Context(), l.target())
-		require.NoError(t, err)
+		sample := l.steady(t, s)
 		checkSample(t, l.pid, sample)
 		extensions := 0
 		for _, f := range sample.Files {
@@ -361,8 +373,8 @@ func TestSamplesAreTrue(t *testing.T) {
 		})
 		l.opened(t, "shop.jar")
 		l.mapped(t, "libnet.so")
-		sample, err := s.Sample(t.Context(), l.target())
-		require.NoError(t, err)
+		l.mapped(t, "libzip.so")
+		sample := l.steady(t, s)
 		checkSample(t, l.pid, sample)
 		assert.Equal(t, KindJar, kindOf(sample, "/jars/shop.jar"))
 	})
@@ -373,6 +385,44 @@ func TestSamplesAreTrue(t *testing.T) {
 	checkSample(t, dlopen.pid, after)
 	assert.Equal(t, KindLibrary, kindOf(after, "/opt/plugins/libplugin.so"))
 	assert.Equal(t, len(after.Files)-1, after.Coverage.FromCache, "only the library is new")
+
+	t.Run("owners of files", func(t *testing.T) {
+		need(t, "dpkg-query", "/usr/bin/python3")
+		l := run(t, d, pod, testruntime.ContainerSpec{
+			Name: "dpkg", Image: "zastava.local/usr:1", Mounts: map[string]string{"/usr": "/usr", "/var/lib/dpkg": "/var/lib/dpkg"},
+			Command: []string{"/usr/bin/python3", "-c", "import _bz2, time; time.sleep(1e6)"},
+		})
+		l.mapped(t, "libbz2")
+		config := testConfig()
+		config.PackageOwners = true
+		sample, err := samplerFor(t, config).Sample(t.Context(), l.target())
+		require.NoError(t, err)
+		owned := 0
+		for _, f := range sample.Files {
+			// As dpkg has it, some are in /lib and some in /usr/lib.
+			var said []byte
+			var name, version string
+			for _, path := range []string{f.Path, strings.TrimPrefix(f.Path, "/usr")} {
+				if said, err = exec.CommandContext(t.Context(), "dpkg-query", "-S", path).Output(); err == nil {
+					name, _, _ = strings.Cut(string(said), ": ")
+					version = strings.TrimSpace(output(t, "dpkg-query", "-W", "-f", "${Version}", name))
+					break
+				}
+			}
+			if name == "" {
+				assert.Equal(t, Absent[string](), f.Package, f.Path)
+				continue
+			}
+			owned++
+			bare, _, _ := strings.Cut(name, ":")
+			assert.Contains(t, f.Package.Value, "/"+purlEscape(bare)+"@"+purlEscape(version)+"?arch=", f.Path)
+			assert.True(t, strings.HasPrefix(f.Package.Value, "pkg:deb/"), f.Package.Value)
+		}
+		assert.Positive(t, owned)
+		for _, f := range after.Files {
+			assert.Equal(t, StatusNone, f.Package.Status, "it is off by default")
+		}
+	})
 
 	t.Run("without map_files", func(t *testing.T) { // as without CAP_CHECKPOINT_RESTORE
 		s := samplerFor(t, testConfig())
@@ -385,10 +435,18 @@ func TestSamplesAreTrue(t *testing.T) {
 
 	t.Run("two containers of an image are hashed once", func(t *testing.T) {
 		second := run(t, d, pod, testruntime.ContainerSpec{Name: "c2", Image: "zastava.local/c:1"})
-		second.mapped(t, "libc.so")
 		hashed := s.Stats().FilesHashed
-		sample, err := s.Sample(t.Context(), second.target())
-		require.NoError(t, err)
+		var sample Sample
+		until(t, "the container's own program", func() bool { // at first it is the runtime's, of which nothing may be said
+			sample, err = s.Sample(t.Context(), second.target())
+			require.NoError(t, err)
+			if sample.Processes[0].Executable == Present("/app") {
+				return len(sample.Files) == 3
+			}
+			assert.Equal(t, Unknown[string](ReasonProcessGone), sample.Processes[0].Executable)
+			assert.Empty(t, sample.Files)
+			return false
+		})
 		checkSample(t, second.pid, sample)
 		if kernelTellsOverlays(t, second.pid) {
 			assert.Equal(t, hashed, s.Stats().FilesHashed, "the layers below the overlays are the same files")

@@ -6,6 +6,7 @@ package evidence
 import (
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,19 +29,19 @@ func (l *look) processesOfTheContainer() {
 		return
 	}
 	defer main.close()
-	var root int
+	var roots []rootDir
 	l.do(func() {
-		if root, err = main.root(); err != nil {
-			root = -1
+		if root, err := main.root(); err == nil {
+			roots = append(roots, root)
 		}
 	})
-	defer closeRoot(root)
+	defer closeRoots(roots)
 	var others []int
 	l.do(func() { others, err = l.sampler.table.candidates(l.member) })
 	if err != nil {
 		others = nil // the main process is what is known
 	}
-	l.visit(main, true, root)
+	l.visit(main, true, roots)
 	visited := 1
 	for _, pid := range others {
 		if pid == main.pid {
@@ -58,16 +59,29 @@ func (l *look) processesOfTheContainer() {
 			continue
 		}
 		if l.belongs(p) {
-			l.visit(p, false, root)
+			l.visitOther(p, roots)
 		}
 		p.close()
 	}
 }
 
-func closeRoot(root int) {
-	if root >= 0 {
-		_ = unix.Close(root)
+func closeRoots(roots []rootDir) {
+	for _, root := range roots {
+		root.close()
 	}
+}
+
+// visitOther visits a process besides the main one. Its files are named as the main process would name them, and as itself does only
+// where that says nothing.
+func (l *look) visitOther(p *process, mainRoots []rootDir) {
+	roots := slices.Clone(mainRoots)
+	l.do(func() {
+		if root, err := p.root(); err == nil {
+			roots = append(roots, root)
+		}
+	})
+	defer closeRoots(roots[len(mainRoots):])
+	l.visit(p, false, roots)
 }
 
 // errOtherProcess: the pid is another process's by now.
@@ -119,7 +133,7 @@ type openFile struct {
 }
 
 // visit reads one process, and then the files it is the first to use.
-func (l *look) visit(p *process, main bool, mainRoot int) {
+func (l *look) visit(p *process, main bool, roots []rootDir) {
 	var (
 		seen     = Process{PID: p.pid, Main: main, Name: p.stat.name, StartedAt: p.startedAt()}
 		mappings []mapping
@@ -127,12 +141,14 @@ func (l *look) visit(p *process, main bool, mainRoot int) {
 		cut      bool
 		same     bool
 		deleted  bool // the program's file
+		outside  bool
 	)
 	l.do(func() {
 		var script string
 		seen.Arguments, seen.ArgumentsTruncated, script = l.arguments(p)
-		name, gone, err := p.executable()
-		if deleted = gone; err != nil {
+		name, gone, err := p.executable(roots)
+		deleted, outside = gone, errors.Is(err, errOutside)
+		if err != nil {
 			seen.Executable = Unknown[string](reasonOf(err))
 		} else {
 			seen.Executable = Present(name)
@@ -141,7 +157,7 @@ func (l *look) visit(p *process, main bool, mainRoot int) {
 		open, seen.OpenFiles = l.openFiles(p, script)
 		same = p.unchanged(l.member)
 	})
-	if !same {
+	if !same || outside {
 		l.lost(p.pid, main, ReasonProcessGone)
 		return
 	}
@@ -155,7 +171,7 @@ func (l *look) visit(p *process, main bool, mainRoot int) {
 		s.Coverage.MappingsTruncated = s.Coverage.MappingsTruncated || cut
 		s.Processes = append(s.Processes, seen)
 	})
-	l.filesOf(p, executable{seen.Executable, deleted}, mappings, open, mainRoot)
+	l.filesOf(p, executable{seen.Executable, deleted}, mappings, open, roots)
 }
 
 // arguments reads cmdline, and of a shell's what script it was started with.
@@ -208,6 +224,9 @@ func (l *look) openFiles(p *process, script string) (found []openFile, count Dat
 	}
 	for _, name := range names {
 		target, err := p.link("fd/" + name)
+		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+			return nil, Unknown[int](ReasonPermission) // the names alone need less than the links
+		}
 		if err != nil || !strings.HasPrefix(target, "/") {
 			continue
 		}
