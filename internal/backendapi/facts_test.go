@@ -91,23 +91,28 @@ func TestFactIDsFollowTheRules(t *testing.T) {
 		symbol, code, rest string
 	}{
 		{
-			"whole file", Segment{Format: "elf", BuildID: build, SHA256: sum, Path: "/lib/x.so", Size: 10, Name: "x.so"},
+			"whole file",
+			Segment{Format: "elf", BuildID: build, SHA256: sum, Path: "/lib/x.so", Size: 10, Name: "x.so"},
 			sum + "\x00\x00\x00x.so\x00", "elf\x00" + build + "\x00\x00\x0010\x00" + sum, "file_hash",
 		},
 		{
-			"a function in it", Segment{Format: "elf", BuildID: build, SHA256: sum, Section: ".text", Address: "0x40", Size: 2, Name: "f", Linkage: "global"},
+			"a function in it",
+			Segment{Format: "elf", BuildID: build, SHA256: sum, Section: ".text", Address: "0x40", Size: 2, Name: "f", Linkage: "global"},
 			sum + "\x00.text\x000x40\x00f\x00global", "elf\x00" + build + "\x00.text\x000x40\x002\x00" + sum, "file_hash",
 		},
 		{
-			"no build id", Segment{Format: "elf", SHA256: sum, Size: 10, Name: "x.so"},
+			"no build id",
+			Segment{Format: "elf", SHA256: sum, Size: 10, Name: "x.so"},
 			sum + "\x00\x00\x00x.so\x00", "elf\x00" + sum + "\x00\x00\x0010\x00" + sum, "file_hash",
 		},
 		{
-			"too large to hash", Segment{Format: "elf", BuildID: build, Name: "x.so"},
+			"too large to hash",
+			Segment{Format: "elf", BuildID: build, Name: "x.so"},
 			build + "\x00\x00\x00x.so\x00", "elf\x00" + build + "\x00\x00\x00\x00", "build_id",
 		},
 		{
-			"nothing but its path", Segment{Format: "elf", Path: "/lib/x.so", Name: "x.so"},
+			"nothing but its path",
+			Segment{Format: "elf", Path: "/lib/x.so", Name: "x.so"},
 			hex.EncodeToString(path[:]) + "\x00\x00\x00x.so\x00", "elf\x00" + hex.EncodeToString(path[:]) + "\x00\x00\x00\x00", "path_hash",
 		},
 	} {

@@ -86,6 +86,9 @@ func isContainerURI(s string) bool {
 	return isGraphic(id)
 }
 
+// IsSHA256 tells whether s is a SHA-256 as the API spells it: 64 lower-case hexadecimal digits.
+func IsSHA256(s string) bool { return isLowerHex(s, 64) }
+
 func isLowerHex(s string, n int) bool {
 	if len(s) != n {
 		return false

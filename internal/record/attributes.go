@@ -84,6 +84,17 @@ const (
 	AttrGapTo              = "zastava.observer.gap.to"
 	AttrGapCause           = "zastava.observer.gap.cause"
 	AttrGapFolded          = "zastava.observer.gap.folded"
+	AttrExecutablePath     = "process.executable.path" // of the main process, in the container
+	AttrBuildIDGNU         = "process.executable.build_id.gnu"
+	AttrBuildIDGo          = "process.executable.build_id.go"
+	AttrCommandArgs        = "process.command_args" // redacted
+	AttrLoadedLibs         = "zastava.process.loaded_libs"
+	AttrSampleSequence     = "zastava.sample.sequence"
+	AttrSamplePart         = "zastava.sample.part"
+	AttrSampleParts        = "zastava.sample.parts"
+	AttrSampleCoverage     = "zastava.sample.coverage"
+	AttrSampleProcesses    = "zastava.sample.processes"
+	AttrSampleFiles        = "zastava.sample.files"
 )
 
 // attrEventName is where hops that do not know the event name field of a log record keep it.
@@ -152,15 +163,22 @@ type EventType struct {
 	Attributes []Attribute
 }
 
-// EventTypes lists every event of the schema in the order of container.Kind; the observer's gap is last.
+// EventTypes lists every event of the schema in the order of container.Kind; samples, which have no kind at the backend, and
+// the observer's gap are last.
 func EventTypes() []EventType {
 	out := make([]EventType, 0, len(eventNames))
 	for k := container.KindCreated; int(k) < len(eventNames); k++ {
 		attrs := commonAttributes()
 		switch k {
+		case container.KindStarted:
+			attrs = append(attrs, runAttributes()...)
+			attrs = append(attrs, processAttributes()...)
+			attrs = append(attrs, Attribute{AttrLoadedLibs, pcommon.ValueTypeSlice})
 		case container.KindRestarted:
 			attrs = append(attrs, runAttributes()...)
+			attrs = append(attrs, processAttributes()...)
 			attrs = append(attrs,
+				Attribute{AttrLoadedLibs, pcommon.ValueTypeSlice},
 				Attribute{AttrPreviousID, pcommon.ValueTypeStr},
 				Attribute{AttrPreviousExitCode, pcommon.ValueTypeInt},
 				Attribute{AttrPreviousReason, pcommon.ValueTypeStr},
@@ -180,6 +198,20 @@ func EventTypes() []EventType {
 		}
 		out = append(out, EventType{Name: eventNames[k], Kind: eventKinds[k], Attributes: attrs})
 	}
+	out = append(out, EventType{
+		Name: EventProcessSampled,
+		Attributes: append(processAttributes(),
+			Attribute{AttrEventID, pcommon.ValueTypeStr},
+			Attribute{AttrEventRevision, pcommon.ValueTypeInt},
+			Attribute{AttrRunStartedAt, pcommon.ValueTypeStr},
+			Attribute{AttrProcessPID, pcommon.ValueTypeInt},
+			Attribute{AttrSampleSequence, pcommon.ValueTypeInt},
+			Attribute{AttrSamplePart, pcommon.ValueTypeInt},
+			Attribute{AttrSampleParts, pcommon.ValueTypeInt},
+			Attribute{AttrSampleCoverage, pcommon.ValueTypeMap},
+			Attribute{AttrSampleProcesses, pcommon.ValueTypeSlice},
+			Attribute{AttrSampleFiles, pcommon.ValueTypeSlice}),
+	})
 	return append(out, EventType{
 		Name: EventObserverGap,
 		Kind: backendapi.KindObserverGap,
@@ -209,6 +241,17 @@ func commonAttributes() []Attribute {
 		{AttrWindowStart, pcommon.ValueTypeStr},
 		{AttrMissedRuns, pcommon.ValueTypeInt},
 		{AttrMissedUnknown, pcommon.ValueTypeBool},
+	}
+}
+
+// processAttributes are what a sample tells of the main process. A start and a restart have them in the revision that follows
+// the first sample.
+func processAttributes() []Attribute {
+	return []Attribute{
+		{AttrExecutablePath, pcommon.ValueTypeStr},
+		{AttrBuildIDGNU, pcommon.ValueTypeStr},
+		{AttrBuildIDGo, pcommon.ValueTypeStr},
+		{AttrCommandArgs, pcommon.ValueTypeSlice},
 	}
 }
 

@@ -170,6 +170,7 @@ type parts struct {
 	started, finished, prevFinished             time.Time
 	windowStart, observedAt                     time.Time
 	restarts, exit, prevExit, loopExit, missing uint32
+	buildIDGNU, buildIDGo                       string
 }
 
 // Event decodes one record of the origin. Errors: ErrForeign, *InvalidError.
@@ -210,6 +211,16 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 			}
 		case AttrProcessPID:
 			p.process.PID, _ = u32(v)
+		case AttrExecutablePath:
+			p.process.Executable = prose(v)
+		case AttrCommandArgs:
+			p.process.Entrypoint = arguments(v)
+		case AttrBuildIDGNU:
+			p.buildIDGNU = backendapi.GNUBuildID(text(v))
+		case AttrBuildIDGo:
+			p.buildIDGo = backendapi.GoBuildID(name(v))
+		case AttrLoadedLibs:
+			ev.LoadedLibs = loadedLibs(v)
 		case AttrPreviousID:
 			previousID = text(v)
 		case AttrPreviousExitCode:
@@ -285,7 +296,8 @@ func (o *Origin) Event(lr plog.LogRecord) (backendapi.Event, error) {
 		if loop.Count != 0 {
 			ev.CrashLoop = loop
 		}
-		if p.process.PID != 0 {
+		p.process.BuildID = firstOf(p.buildIDGNU, p.buildIDGo)
+		if p.process.PID != 0 || p.process.Executable != "" || len(p.process.Entrypoint) > 0 {
 			ev.Process = &p.process
 		}
 	}

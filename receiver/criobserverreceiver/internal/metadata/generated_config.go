@@ -40,6 +40,7 @@ type EventsConfig struct {
 	ZastavaContainerStopped        EventConfig `mapstructure:"zastava.container.stopped"`
 	ZastavaContainerUnpaused       EventConfig `mapstructure:"zastava.container.unpaused"`
 	ZastavaObserverGap             EventConfig `mapstructure:"zastava.observer.gap"`
+	ZastavaProcessSampled          EventConfig `mapstructure:"zastava.process.sampled"`
 }
 
 func DefaultEventsConfig() EventsConfig {
@@ -78,6 +79,9 @@ func DefaultEventsConfig() EventsConfig {
 			Enabled: true,
 		},
 		ZastavaObserverGap: EventConfig{
+			Enabled: true,
+		},
+		ZastavaProcessSampled: EventConfig{
 			Enabled: true,
 		},
 	}

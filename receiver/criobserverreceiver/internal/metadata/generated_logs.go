@@ -4,7 +4,6 @@ package metadata
 
 import (
 	"context"
-
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/filter"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -392,7 +391,7 @@ type eventZastavaContainerRestarted struct {
 	config EventConfig         // event config provided by user.
 }
 
-func (e *eventZastavaContainerRestarted) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerPreviousExitCodeAttributeValue int64, zastavaContainerPreviousFinishedAtAttributeValue string, zastavaContainerPreviousIDAttributeValue string, zastavaContainerPreviousReasonAttributeValue string, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
+func (e *eventZastavaContainerRestarted) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, processCommandArgsAttributeValue []any, processExecutableBuildIDGnuAttributeValue string, processExecutableBuildIDGoAttributeValue string, processExecutablePathAttributeValue string, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerPreviousExitCodeAttributeValue int64, zastavaContainerPreviousFinishedAtAttributeValue string, zastavaContainerPreviousIDAttributeValue string, zastavaContainerPreviousReasonAttributeValue string, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaProcessLoadedLibsAttributeValue []any, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
 	if !e.config.Enabled {
 		return
 	}
@@ -404,6 +403,10 @@ func (e *eventZastavaContainerRestarted) recordEvent(ctx context.Context, timest
 		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
 		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
 	}
+	dp.Attributes().PutEmptySlice("process.command_args").FromRaw(processCommandArgsAttributeValue)
+	dp.Attributes().PutStr("process.executable.build_id.gnu", processExecutableBuildIDGnuAttributeValue)
+	dp.Attributes().PutStr("process.executable.build_id.go", processExecutableBuildIDGoAttributeValue)
+	dp.Attributes().PutStr("process.executable.path", processExecutablePathAttributeValue)
 	dp.Attributes().PutInt("process.exit.code", processExitCodeAttributeValue)
 	dp.Attributes().PutInt("process.pid", processPidAttributeValue)
 	dp.Attributes().PutStr("zastava.container.exit.reason", zastavaContainerExitReasonAttributeValue)
@@ -423,6 +426,7 @@ func (e *eventZastavaContainerRestarted) recordEvent(ctx context.Context, timest
 	dp.Attributes().PutStr("zastava.observation.precision", zastavaObservationPrecisionAttributeValue)
 	dp.Attributes().PutStr("zastava.observation.source", zastavaObservationSourceAttributeValue)
 	dp.Attributes().PutStr("zastava.observation.window.start", zastavaObservationWindowStartAttributeValue)
+	dp.Attributes().PutEmptySlice("zastava.process.loaded_libs").FromRaw(zastavaProcessLoadedLibsAttributeValue)
 	dp.Attributes().PutStr("zastava.run.finished_at", zastavaRunFinishedAtAttributeValue)
 	dp.Attributes().PutStr("zastava.run.started_at", zastavaRunStartedAtAttributeValue)
 
@@ -448,7 +452,7 @@ type eventZastavaContainerStarted struct {
 	config EventConfig         // event config provided by user.
 }
 
-func (e *eventZastavaContainerStarted) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
+func (e *eventZastavaContainerStarted) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, processCommandArgsAttributeValue []any, processExecutableBuildIDGnuAttributeValue string, processExecutableBuildIDGoAttributeValue string, processExecutablePathAttributeValue string, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaProcessLoadedLibsAttributeValue []any, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
 	if !e.config.Enabled {
 		return
 	}
@@ -460,6 +464,10 @@ func (e *eventZastavaContainerStarted) recordEvent(ctx context.Context, timestam
 		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
 		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
 	}
+	dp.Attributes().PutEmptySlice("process.command_args").FromRaw(processCommandArgsAttributeValue)
+	dp.Attributes().PutStr("process.executable.build_id.gnu", processExecutableBuildIDGnuAttributeValue)
+	dp.Attributes().PutStr("process.executable.build_id.go", processExecutableBuildIDGoAttributeValue)
+	dp.Attributes().PutStr("process.executable.path", processExecutablePathAttributeValue)
 	dp.Attributes().PutInt("process.exit.code", processExitCodeAttributeValue)
 	dp.Attributes().PutInt("process.pid", processPidAttributeValue)
 	dp.Attributes().PutStr("zastava.container.exit.reason", zastavaContainerExitReasonAttributeValue)
@@ -475,6 +483,7 @@ func (e *eventZastavaContainerStarted) recordEvent(ctx context.Context, timestam
 	dp.Attributes().PutStr("zastava.observation.precision", zastavaObservationPrecisionAttributeValue)
 	dp.Attributes().PutStr("zastava.observation.source", zastavaObservationSourceAttributeValue)
 	dp.Attributes().PutStr("zastava.observation.window.start", zastavaObservationWindowStartAttributeValue)
+	dp.Attributes().PutEmptySlice("zastava.process.loaded_libs").FromRaw(zastavaProcessLoadedLibsAttributeValue)
 	dp.Attributes().PutStr("zastava.run.finished_at", zastavaRunFinishedAtAttributeValue)
 	dp.Attributes().PutStr("zastava.run.started_at", zastavaRunStartedAtAttributeValue)
 
@@ -644,6 +653,55 @@ func newEventZastavaObserverGap(cfg EventConfig) eventZastavaObserverGap {
 	return e
 }
 
+type eventZastavaProcessSampled struct {
+	data   plog.LogRecordSlice // data buffer for generated log records.
+	config EventConfig         // event config provided by user.
+}
+
+func (e *eventZastavaProcessSampled) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, processCommandArgsAttributeValue []any, processExecutableBuildIDGnuAttributeValue string, processExecutableBuildIDGoAttributeValue string, processExecutablePathAttributeValue string, processPidAttributeValue int64, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaRunStartedAtAttributeValue string, zastavaSampleCoverageAttributeValue map[string]any, zastavaSampleFilesAttributeValue []any, zastavaSamplePartAttributeValue int64, zastavaSamplePartsAttributeValue int64, zastavaSampleProcessesAttributeValue []any, zastavaSampleSequenceAttributeValue int64) {
+	if !e.config.Enabled {
+		return
+	}
+	dp := e.data.AppendEmpty()
+	dp.SetEventName("zastava.process.sampled")
+	dp.SetTimestamp(timestamp)
+
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
+		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
+	}
+	dp.Attributes().PutEmptySlice("process.command_args").FromRaw(processCommandArgsAttributeValue)
+	dp.Attributes().PutStr("process.executable.build_id.gnu", processExecutableBuildIDGnuAttributeValue)
+	dp.Attributes().PutStr("process.executable.build_id.go", processExecutableBuildIDGoAttributeValue)
+	dp.Attributes().PutStr("process.executable.path", processExecutablePathAttributeValue)
+	dp.Attributes().PutInt("process.pid", processPidAttributeValue)
+	dp.Attributes().PutStr("zastava.event.id", zastavaEventIDAttributeValue)
+	dp.Attributes().PutInt("zastava.event.revision", zastavaEventRevisionAttributeValue)
+	dp.Attributes().PutStr("zastava.run.started_at", zastavaRunStartedAtAttributeValue)
+	dp.Attributes().PutEmptyMap("zastava.sample.coverage").FromRaw(zastavaSampleCoverageAttributeValue)
+	dp.Attributes().PutEmptySlice("zastava.sample.files").FromRaw(zastavaSampleFilesAttributeValue)
+	dp.Attributes().PutInt("zastava.sample.part", zastavaSamplePartAttributeValue)
+	dp.Attributes().PutInt("zastava.sample.parts", zastavaSamplePartsAttributeValue)
+	dp.Attributes().PutEmptySlice("zastava.sample.processes").FromRaw(zastavaSampleProcessesAttributeValue)
+	dp.Attributes().PutInt("zastava.sample.sequence", zastavaSampleSequenceAttributeValue)
+
+}
+
+// emit appends recorded event data to a events slice and prepares it for recording another set of log records.
+func (e *eventZastavaProcessSampled) emit(lrs plog.LogRecordSlice) {
+	if e.config.Enabled && e.data.Len() > 0 {
+		e.data.MoveAndAppendTo(lrs)
+	}
+}
+
+func newEventZastavaProcessSampled(cfg EventConfig) eventZastavaProcessSampled {
+	e := eventZastavaProcessSampled{config: cfg}
+	if cfg.Enabled {
+		e.data = plog.NewLogRecordSlice()
+	}
+	return e
+}
+
 // LogsBuilder provides an interface for scrapers to report logs while taking care of all the transformations
 // required to produce log representation defined in metadata and user config.
 type LogsBuilder struct {
@@ -665,6 +723,7 @@ type LogsBuilder struct {
 	eventZastavaContainerStopped        eventZastavaContainerStopped
 	eventZastavaContainerUnpaused       eventZastavaContainerUnpaused
 	eventZastavaObserverGap             eventZastavaObserverGap
+	eventZastavaProcessSampled          eventZastavaProcessSampled
 }
 
 // LogBuilderOption applies changes to default logs builder.
@@ -690,6 +749,7 @@ func NewLogsBuilder(lbc LogsBuilderConfig, settings receiver.Settings) *LogsBuil
 		eventZastavaContainerStopped:        newEventZastavaContainerStopped(lbc.Events.ZastavaContainerStopped),
 		eventZastavaContainerUnpaused:       newEventZastavaContainerUnpaused(lbc.Events.ZastavaContainerUnpaused),
 		eventZastavaObserverGap:             newEventZastavaObserverGap(lbc.Events.ZastavaObserverGap),
+		eventZastavaProcessSampled:          newEventZastavaProcessSampled(lbc.Events.ZastavaProcessSampled),
 		resourceAttributeIncludeFilter:      make(map[string]filter.Filter),
 		resourceAttributeExcludeFilter:      make(map[string]filter.Filter),
 	}
@@ -917,6 +977,7 @@ func (lb *LogsBuilder) EmitForResource(options ...ResourceLogsOption) {
 	lb.eventZastavaContainerStopped.emit(ils.LogRecords())
 	lb.eventZastavaContainerUnpaused.emit(ils.LogRecords())
 	lb.eventZastavaObserverGap.emit(ils.LogRecords())
+	lb.eventZastavaProcessSampled.emit(ils.LogRecords())
 
 	for _, op := range options {
 		op.apply(rl)
@@ -989,13 +1050,13 @@ func (lb *LogsBuilder) RecordZastavaContainerRemovedEvent(ctx context.Context, t
 }
 
 // RecordZastavaContainerRestartedEvent adds a log record of zastava.container.restarted event.
-func (lb *LogsBuilder) RecordZastavaContainerRestartedEvent(ctx context.Context, timestamp pcommon.Timestamp, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerPreviousExitCodeAttributeValue int64, zastavaContainerPreviousFinishedAtAttributeValue string, zastavaContainerPreviousIDAttributeValue string, zastavaContainerPreviousReasonAttributeValue string, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
-	lb.eventZastavaContainerRestarted.recordEvent(ctx, timestamp, processExitCodeAttributeValue, processPidAttributeValue, zastavaContainerExitReasonAttributeValue, zastavaContainerExitSignalAttributeValue, zastavaContainerOomKilledAttributeValue, zastavaContainerPreviousExitCodeAttributeValue, zastavaContainerPreviousFinishedAtAttributeValue, zastavaContainerPreviousIDAttributeValue, zastavaContainerPreviousReasonAttributeValue, zastavaContainerRestartCountAttributeValue, zastavaContainerStateAttributeValue, zastavaContainerStopSignalAttributeValue, zastavaEventIDAttributeValue, zastavaEventRevisionAttributeValue, zastavaObservationMissedRunsAttributeValue, zastavaObservationMissedUnknownAttributeValue, zastavaObservationPrecisionAttributeValue, zastavaObservationSourceAttributeValue, zastavaObservationWindowStartAttributeValue, zastavaRunFinishedAtAttributeValue, zastavaRunStartedAtAttributeValue)
+func (lb *LogsBuilder) RecordZastavaContainerRestartedEvent(ctx context.Context, timestamp pcommon.Timestamp, processCommandArgsAttributeValue []any, processExecutableBuildIDGnuAttributeValue string, processExecutableBuildIDGoAttributeValue string, processExecutablePathAttributeValue string, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerPreviousExitCodeAttributeValue int64, zastavaContainerPreviousFinishedAtAttributeValue string, zastavaContainerPreviousIDAttributeValue string, zastavaContainerPreviousReasonAttributeValue string, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaProcessLoadedLibsAttributeValue []any, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
+	lb.eventZastavaContainerRestarted.recordEvent(ctx, timestamp, processCommandArgsAttributeValue, processExecutableBuildIDGnuAttributeValue, processExecutableBuildIDGoAttributeValue, processExecutablePathAttributeValue, processExitCodeAttributeValue, processPidAttributeValue, zastavaContainerExitReasonAttributeValue, zastavaContainerExitSignalAttributeValue, zastavaContainerOomKilledAttributeValue, zastavaContainerPreviousExitCodeAttributeValue, zastavaContainerPreviousFinishedAtAttributeValue, zastavaContainerPreviousIDAttributeValue, zastavaContainerPreviousReasonAttributeValue, zastavaContainerRestartCountAttributeValue, zastavaContainerStateAttributeValue, zastavaContainerStopSignalAttributeValue, zastavaEventIDAttributeValue, zastavaEventRevisionAttributeValue, zastavaObservationMissedRunsAttributeValue, zastavaObservationMissedUnknownAttributeValue, zastavaObservationPrecisionAttributeValue, zastavaObservationSourceAttributeValue, zastavaObservationWindowStartAttributeValue, zastavaProcessLoadedLibsAttributeValue, zastavaRunFinishedAtAttributeValue, zastavaRunStartedAtAttributeValue)
 }
 
 // RecordZastavaContainerStartedEvent adds a log record of zastava.container.started event.
-func (lb *LogsBuilder) RecordZastavaContainerStartedEvent(ctx context.Context, timestamp pcommon.Timestamp, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
-	lb.eventZastavaContainerStarted.recordEvent(ctx, timestamp, processExitCodeAttributeValue, processPidAttributeValue, zastavaContainerExitReasonAttributeValue, zastavaContainerExitSignalAttributeValue, zastavaContainerOomKilledAttributeValue, zastavaContainerRestartCountAttributeValue, zastavaContainerStateAttributeValue, zastavaContainerStopSignalAttributeValue, zastavaEventIDAttributeValue, zastavaEventRevisionAttributeValue, zastavaObservationMissedRunsAttributeValue, zastavaObservationMissedUnknownAttributeValue, zastavaObservationPrecisionAttributeValue, zastavaObservationSourceAttributeValue, zastavaObservationWindowStartAttributeValue, zastavaRunFinishedAtAttributeValue, zastavaRunStartedAtAttributeValue)
+func (lb *LogsBuilder) RecordZastavaContainerStartedEvent(ctx context.Context, timestamp pcommon.Timestamp, processCommandArgsAttributeValue []any, processExecutableBuildIDGnuAttributeValue string, processExecutableBuildIDGoAttributeValue string, processExecutablePathAttributeValue string, processExitCodeAttributeValue int64, processPidAttributeValue int64, zastavaContainerExitReasonAttributeValue string, zastavaContainerExitSignalAttributeValue string, zastavaContainerOomKilledAttributeValue bool, zastavaContainerRestartCountAttributeValue int64, zastavaContainerStateAttributeValue string, zastavaContainerStopSignalAttributeValue string, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedRunsAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaProcessLoadedLibsAttributeValue []any, zastavaRunFinishedAtAttributeValue string, zastavaRunStartedAtAttributeValue string) {
+	lb.eventZastavaContainerStarted.recordEvent(ctx, timestamp, processCommandArgsAttributeValue, processExecutableBuildIDGnuAttributeValue, processExecutableBuildIDGoAttributeValue, processExecutablePathAttributeValue, processExitCodeAttributeValue, processPidAttributeValue, zastavaContainerExitReasonAttributeValue, zastavaContainerExitSignalAttributeValue, zastavaContainerOomKilledAttributeValue, zastavaContainerRestartCountAttributeValue, zastavaContainerStateAttributeValue, zastavaContainerStopSignalAttributeValue, zastavaEventIDAttributeValue, zastavaEventRevisionAttributeValue, zastavaObservationMissedRunsAttributeValue, zastavaObservationMissedUnknownAttributeValue, zastavaObservationPrecisionAttributeValue, zastavaObservationSourceAttributeValue, zastavaObservationWindowStartAttributeValue, zastavaProcessLoadedLibsAttributeValue, zastavaRunFinishedAtAttributeValue, zastavaRunStartedAtAttributeValue)
 }
 
 // RecordZastavaContainerStoppedEvent adds a log record of zastava.container.stopped event.
@@ -1011,4 +1072,9 @@ func (lb *LogsBuilder) RecordZastavaContainerUnpausedEvent(ctx context.Context, 
 // RecordZastavaObserverGapEvent adds a log record of zastava.observer.gap event.
 func (lb *LogsBuilder) RecordZastavaObserverGapEvent(ctx context.Context, timestamp pcommon.Timestamp, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaObservationMissedUnknownAttributeValue bool, zastavaObservationPrecisionAttributeValue string, zastavaObservationSourceAttributeValue string, zastavaObservationWindowStartAttributeValue string, zastavaObserverGapCauseAttributeValue string, zastavaObserverGapFoldedAttributeValue int64, zastavaObserverGapFromAttributeValue string, zastavaObserverGapToAttributeValue string) {
 	lb.eventZastavaObserverGap.recordEvent(ctx, timestamp, zastavaEventIDAttributeValue, zastavaEventRevisionAttributeValue, zastavaObservationMissedUnknownAttributeValue, zastavaObservationPrecisionAttributeValue, zastavaObservationSourceAttributeValue, zastavaObservationWindowStartAttributeValue, zastavaObserverGapCauseAttributeValue, zastavaObserverGapFoldedAttributeValue, zastavaObserverGapFromAttributeValue, zastavaObserverGapToAttributeValue)
+}
+
+// RecordZastavaProcessSampledEvent adds a log record of zastava.process.sampled event.
+func (lb *LogsBuilder) RecordZastavaProcessSampledEvent(ctx context.Context, timestamp pcommon.Timestamp, processCommandArgsAttributeValue []any, processExecutableBuildIDGnuAttributeValue string, processExecutableBuildIDGoAttributeValue string, processExecutablePathAttributeValue string, processPidAttributeValue int64, zastavaEventIDAttributeValue string, zastavaEventRevisionAttributeValue int64, zastavaRunStartedAtAttributeValue string, zastavaSampleCoverageAttributeValue map[string]any, zastavaSampleFilesAttributeValue []any, zastavaSamplePartAttributeValue int64, zastavaSamplePartsAttributeValue int64, zastavaSampleProcessesAttributeValue []any, zastavaSampleSequenceAttributeValue int64) {
+	lb.eventZastavaProcessSampled.recordEvent(ctx, timestamp, processCommandArgsAttributeValue, processExecutableBuildIDGnuAttributeValue, processExecutableBuildIDGoAttributeValue, processExecutablePathAttributeValue, processPidAttributeValue, zastavaEventIDAttributeValue, zastavaEventRevisionAttributeValue, zastavaRunStartedAtAttributeValue, zastavaSampleCoverageAttributeValue, zastavaSampleFilesAttributeValue, zastavaSamplePartAttributeValue, zastavaSamplePartsAttributeValue, zastavaSampleProcessesAttributeValue, zastavaSampleSequenceAttributeValue)
 }

@@ -4,9 +4,6 @@ package metadata
 
 import (
 	"context"
-	"testing"
-	"time"
-
 	"github.com/stretchr/testify/assert"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -14,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"testing"
+	"time"
 )
 
 type eventsTestDataSet int
@@ -177,10 +176,10 @@ func TestLogsBuilder(t *testing.T) {
 			lb.RecordZastavaContainerRemovedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerRestartedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 36, "zastava.container.previous.finished_at-val", "zastava.container.previous.id-val", "zastava.container.previous.reason-val", 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerRestartedEvent(ctx, timestamp, []any{"process.command_args-item1", "process.command_args-item2"}, "process.executable.build_id.gnu-val", "process.executable.build_id.go-val", "process.executable.path-val", 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 36, "zastava.container.previous.finished_at-val", "zastava.container.previous.id-val", "zastava.container.previous.reason-val", 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", []any{"zastava.process.loaded_libs-item1", "zastava.process.loaded_libs-item2"}, "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordZastavaContainerStartedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
+			lb.RecordZastavaContainerStartedEvent(ctx, timestamp, []any{"process.command_args-item1", "process.command_args-item2"}, "process.executable.build_id.gnu-val", "process.executable.build_id.go-val", "process.executable.path-val", 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", []any{"zastava.process.loaded_libs-item1", "zastava.process.loaded_libs-item2"}, "zastava.run.finished_at-val", "zastava.run.started_at-val")
 			defaultEventsCount++
 			allEventsCount++
 			lb.RecordZastavaContainerStoppedEvent(ctx, timestamp, 17, 11, "zastava.container.exit.reason-val", "zastava.container.exit.signal-val", true, 31, "zastava.container.state-val", "zastava.container.stop.signal-val", "zastava.event.id-val", 22, 31, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.run.finished_at-val", "zastava.run.started_at-val")
@@ -190,6 +189,9 @@ func TestLogsBuilder(t *testing.T) {
 			defaultEventsCount++
 			allEventsCount++
 			lb.RecordZastavaObserverGapEvent(ctx, timestamp, "zastava.event.id-val", 22, true, "zastava.observation.precision-val", "zastava.observation.source-val", "zastava.observation.window.start-val", "zastava.observer.gap.cause-val", 27, "zastava.observer.gap.from-val", "zastava.observer.gap.to-val")
+			defaultEventsCount++
+			allEventsCount++
+			lb.RecordZastavaProcessSampledEvent(ctx, timestamp, []any{"process.command_args-item1", "process.command_args-item2"}, "process.executable.build_id.gnu-val", "process.executable.build_id.go-val", "process.executable.path-val", 11, "zastava.event.id-val", 22, "zastava.run.started_at-val", map[string]any{"key1": "zastava.sample.coverage-val1", "key2": "zastava.sample.coverage-val2"}, []any{"zastava.sample.files-item1", "zastava.sample.files-item2"}, 19, 20, []any{"zastava.sample.processes-item1", "zastava.sample.processes-item2"}, 23)
 
 			rb := lb.NewResourceBuilder()
 			rb.SetContainerID("container.id-val")
@@ -682,7 +684,19 @@ func TestLogsBuilder(t *testing.T) {
 					assert.Equal(t, timestamp, lr.Timestamp())
 					assert.Equal(t, pcommon.TraceID(traceID), lr.TraceID())
 					assert.Equal(t, pcommon.SpanID(spanID), lr.SpanID())
-					attrVal, ok := lr.Attributes().Get("process.exit.code")
+					attrVal, ok := lr.Attributes().Get("process.command_args")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"process.command_args-item1", "process.command_args-item2"}, attrVal.Slice().AsRaw())
+					attrVal, ok = lr.Attributes().Get("process.executable.build_id.gnu")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.build_id.gnu-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.executable.build_id.go")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.build_id.go-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.executable.path")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.path-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.exit.code")
 					assert.True(t, ok)
 					assert.EqualValues(t, 17, attrVal.Int())
 					attrVal, ok = lr.Attributes().Get("process.pid")
@@ -739,6 +753,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.observation.window.start")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.observation.window.start-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.process.loaded_libs")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"zastava.process.loaded_libs-item1", "zastava.process.loaded_libs-item2"}, attrVal.Slice().AsRaw())
 					attrVal, ok = lr.Attributes().Get("zastava.run.finished_at")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.run.finished_at-val", attrVal.Str())
@@ -752,7 +769,19 @@ func TestLogsBuilder(t *testing.T) {
 					assert.Equal(t, timestamp, lr.Timestamp())
 					assert.Equal(t, pcommon.TraceID(traceID), lr.TraceID())
 					assert.Equal(t, pcommon.SpanID(spanID), lr.SpanID())
-					attrVal, ok := lr.Attributes().Get("process.exit.code")
+					attrVal, ok := lr.Attributes().Get("process.command_args")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"process.command_args-item1", "process.command_args-item2"}, attrVal.Slice().AsRaw())
+					attrVal, ok = lr.Attributes().Get("process.executable.build_id.gnu")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.build_id.gnu-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.executable.build_id.go")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.build_id.go-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.executable.path")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.path-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.exit.code")
 					assert.True(t, ok)
 					assert.EqualValues(t, 17, attrVal.Int())
 					attrVal, ok = lr.Attributes().Get("process.pid")
@@ -797,6 +826,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.observation.window.start")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.observation.window.start-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.process.loaded_libs")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"zastava.process.loaded_libs-item1", "zastava.process.loaded_libs-item2"}, attrVal.Slice().AsRaw())
 					attrVal, ok = lr.Attributes().Get("zastava.run.finished_at")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.run.finished_at-val", attrVal.Str())
@@ -956,6 +988,55 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("zastava.observer.gap.to")
 					assert.True(t, ok)
 					assert.Equal(t, "zastava.observer.gap.to-val", attrVal.Str())
+				case "zastava.process.sampled":
+					assert.False(t, validatedEvents["zastava.process.sampled"], "Found a duplicate in the events slice: zastava.process.sampled")
+					validatedEvents["zastava.process.sampled"] = true
+					lr := lrs.At(i)
+					assert.Equal(t, timestamp, lr.Timestamp())
+					assert.Equal(t, pcommon.TraceID(traceID), lr.TraceID())
+					assert.Equal(t, pcommon.SpanID(spanID), lr.SpanID())
+					attrVal, ok := lr.Attributes().Get("process.command_args")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"process.command_args-item1", "process.command_args-item2"}, attrVal.Slice().AsRaw())
+					attrVal, ok = lr.Attributes().Get("process.executable.build_id.gnu")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.build_id.gnu-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.executable.build_id.go")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.build_id.go-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.executable.path")
+					assert.True(t, ok)
+					assert.Equal(t, "process.executable.path-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("process.pid")
+					assert.True(t, ok)
+					assert.EqualValues(t, 11, attrVal.Int())
+					attrVal, ok = lr.Attributes().Get("zastava.event.id")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.event.id-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.event.revision")
+					assert.True(t, ok)
+					assert.EqualValues(t, 22, attrVal.Int())
+					attrVal, ok = lr.Attributes().Get("zastava.run.started_at")
+					assert.True(t, ok)
+					assert.Equal(t, "zastava.run.started_at-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("zastava.sample.coverage")
+					assert.True(t, ok)
+					assert.Equal(t, map[string]any{"key1": "zastava.sample.coverage-val1", "key2": "zastava.sample.coverage-val2"}, attrVal.Map().AsRaw())
+					attrVal, ok = lr.Attributes().Get("zastava.sample.files")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"zastava.sample.files-item1", "zastava.sample.files-item2"}, attrVal.Slice().AsRaw())
+					attrVal, ok = lr.Attributes().Get("zastava.sample.part")
+					assert.True(t, ok)
+					assert.EqualValues(t, 19, attrVal.Int())
+					attrVal, ok = lr.Attributes().Get("zastava.sample.parts")
+					assert.True(t, ok)
+					assert.EqualValues(t, 20, attrVal.Int())
+					attrVal, ok = lr.Attributes().Get("zastava.sample.processes")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"zastava.sample.processes-item1", "zastava.sample.processes-item2"}, attrVal.Slice().AsRaw())
+					attrVal, ok = lr.Attributes().Get("zastava.sample.sequence")
+					assert.True(t, ok)
+					assert.EqualValues(t, 23, attrVal.Int())
 				}
 			}
 		})

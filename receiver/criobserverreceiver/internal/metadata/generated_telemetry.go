@@ -40,6 +40,13 @@ type TelemetryBuilder struct {
 	CriobserverReconnects        metric.Int64Counter
 	CriobserverRecordsDropped    metric.Int64Counter
 	CriobserverRecordsRefused    metric.Int64Counter
+	CriobserverSampleBytes       metric.Int64Counter
+	CriobserverSampleCPU         metric.Float64ObservableCounter
+	CriobserverSampleFiles       metric.Int64Counter
+	CriobserverSampleMissed      metric.Int64Counter
+	CriobserverSampleWait        metric.Float64ObservableCounter
+	CriobserverSampledContainers metric.Int64ObservableGauge
+	CriobserverSamples           metric.Int64Counter
 	CriobserverStreamUp          metric.Int64ObservableGauge
 	CriobserverTrackedContainers metric.Int64ObservableGauge
 	CriobserverTransitions       metric.Int64Counter
@@ -77,6 +84,51 @@ func (builder *TelemetryBuilder) RegisterCriobserverOutboxCallback(cb metric.Int
 		cb(ctx, &observerInt64{inst: builder.CriobserverOutbox, obs: o})
 		return nil
 	}, builder.CriobserverOutbox)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCriobserverSampleCPUCallback sets callback for observable CriobserverSampleCPU metric.
+func (builder *TelemetryBuilder) RegisterCriobserverSampleCPUCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.CriobserverSampleCPU, obs: o})
+		return nil
+	}, builder.CriobserverSampleCPU)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCriobserverSampleWaitCallback sets callback for observable CriobserverSampleWait metric.
+func (builder *TelemetryBuilder) RegisterCriobserverSampleWaitCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.CriobserverSampleWait, obs: o})
+		return nil
+	}, builder.CriobserverSampleWait)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCriobserverSampledContainersCallback sets callback for observable CriobserverSampledContainers metric.
+func (builder *TelemetryBuilder) RegisterCriobserverSampledContainersCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.CriobserverSampledContainers, obs: o})
+		return nil
+	}, builder.CriobserverSampledContainers)
 	if err != nil {
 		return err
 	}
@@ -225,6 +277,48 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_criobserver_records_refused",
 		metric.WithDescription("Records that the pipeline refused for now. They are offered again. [Alpha]"),
 		metric.WithUnit("{records}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSampleBytes, err = builder.meter.Int64Counter(
+		"otelcol_criobserver_sample_bytes",
+		metric.WithDescription("Bytes of files that samples read. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSampleCPU, err = builder.meter.Float64ObservableCounter(
+		"otelcol_criobserver_sample_cpu",
+		metric.WithDescription("CPU time that samples took. [Alpha]"),
+		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSampleFiles, err = builder.meter.Int64Counter(
+		"otelcol_criobserver_sample_files",
+		metric.WithDescription("Files that samples saw, by what became of them: hashed, or the reason why not. [Alpha]"),
+		metric.WithUnit("{files}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSampleMissed, err = builder.meter.Int64Counter(
+		"otelcol_criobserver_sample_missed",
+		metric.WithDescription("Runs that ended before their first sample, or that there was no room to remember, by reason: ended or full. [Alpha]"),
+		metric.WithUnit("{runs}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSampleWait, err = builder.meter.Float64ObservableCounter(
+		"otelcol_criobserver_sample_wait",
+		metric.WithDescription("Time that samples waited for CPU time under max_cpu_fraction. [Alpha]"),
+		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSampledContainers, err = builder.meter.Int64ObservableGauge(
+		"otelcol_criobserver_sampled_containers",
+		metric.WithDescription("Containers whose processes are sampled. [Alpha]"),
+		metric.WithUnit("{containers}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSamples, err = builder.meter.Int64Counter(
+		"otelcol_criobserver_samples",
+		metric.WithDescription("Samples of containers' processes, by outcome: told, unchanged, failed or dropped. [Alpha]"),
+		metric.WithUnit("{samples}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverStreamUp, err = builder.meter.Int64ObservableGauge(

@@ -28,6 +28,18 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
+	require.NoError(t, tb.RegisterCriobserverSampleCPUCallback(func(_ context.Context, observer metric.Float64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterCriobserverSampleWaitCallback(func(_ context.Context, observer metric.Float64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterCriobserverSampledContainersCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	require.NoError(t, tb.RegisterCriobserverStreamUpCallback(func(_ context.Context, observer metric.Int64Observer) error {
 		observer.Observe(1)
 		return nil
@@ -46,6 +58,10 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.CriobserverReconnects.Add(context.Background(), 1)
 	tb.CriobserverRecordsDropped.Add(context.Background(), 1)
 	tb.CriobserverRecordsRefused.Add(context.Background(), 1)
+	tb.CriobserverSampleBytes.Add(context.Background(), 1)
+	tb.CriobserverSampleFiles.Add(context.Background(), 1)
+	tb.CriobserverSampleMissed.Add(context.Background(), 1)
+	tb.CriobserverSamples.Add(context.Background(), 1)
 	tb.CriobserverTransitions.Add(context.Background(), 1)
 	AssertEqualCriobserverCheckpointErrors(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
@@ -81,6 +97,27 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCriobserverRecordsRefused(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverSampleBytes(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverSampleCPU(t, testTel,
+		[]metricdata.DataPoint[float64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverSampleFiles(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverSampleMissed(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverSampleWait(t, testTel,
+		[]metricdata.DataPoint[float64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverSampledContainers(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverSamples(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCriobserverStreamUp(t, testTel,
