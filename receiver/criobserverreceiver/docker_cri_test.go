@@ -67,6 +67,7 @@ func TestContainerOfCRIDockerdIsReportedOnce(t *testing.T) {
 			cri, err := crifake.Start(filepath.Join(t.TempDir(), "cri.sock"), crifake.Options{Name: "docker", Version: "29.0.0"})
 			require.NoError(t, err)
 			t.Cleanup(cri.Stop)
+			cri.Inject(crifake.Fault{Method: "Version", Delay: 500 * time.Millisecond, Times: 1}) // Docker would have listed by then
 			made, err := cri.Create(cri.RunPod("shop", "web"), "api", 0)
 			require.NoError(t, err)
 			require.NoError(t, cri.Start(made))
