@@ -152,7 +152,8 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 	loop := second.InRun(backendapi.KindCrashLoop, 31, 30)
 	loop.CrashLoop = &backendapi.CrashLoop{Count: 3, WindowSeconds: 600, ExitCode: new(uint32(1)), Reason: "Error"}
 	_, _, err := b.store.Ingest(t.Context(), backendtest.Tenant, "5f6f3b1c-6d0a-5a57-9a40-0a6c7b8f2f11", backendtest.Records(
-		l.Started(1), l.Stopped(2, 1, 137, "OOMKilled"), second.Started(30), loop))
+		l.Started(1), l.Stopped(2, 1, 137, "OOMKilled"), second.Started(30), loop,
+	))
 	require.NoError(t, err)
 	var f backendapi.Fact
 	fill(t, reflect.ValueOf(&f).Elem(), "")

@@ -258,7 +258,12 @@ func TestRetentionKeepsWhatStillIsThere(t *testing.T) {
 		many = append(many, e)
 	}
 	ingest(t, s, many...)
-	ingest(t, s, gone.Stopped(5, 0, 1, "Error"), gone.Event(backendapi.KindRemove, 6))
+	end, batchID := backendtest.Records(gone.Stopped(5, 0, 1, "Error"), gone.Event(backendapi.KindRemove, 6)), uuid.NewString()
+	_, _, err := s.Ingest(t.Context(), backendtest.Tenant, batchID, end)
+	require.NoError(t, err)
+	_, repeated, err := s.Ingest(t.Context(), backendtest.Tenant, batchID, end)
+	require.NoError(t, err)
+	assert.True(t, repeated)
 	now = now.Add(24 * time.Hour)
 	kept := backendtest.NewLife(2)
 	ingest(t, s, kept.Started(1))
@@ -273,6 +278,9 @@ func TestRetentionKeepsWhatStillIsThere(t *testing.T) {
 	last, pruned, err := s.Bounds(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, last-1, pruned)
+	_, repeated, err = s.Ingest(t.Context(), backendtest.Tenant, batchID, end)
+	require.NoError(t, err)
+	assert.False(t, repeated, "answers are kept as long as events")
 
 	removed, err = s.Prune(t.Context(), now.Add(-time.Hour))
 	require.NoError(t, err)
