@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
 // MaxErrors bounds the fields that one answer names.
@@ -19,32 +21,24 @@ const MaxErrors = 20
 // addresses that a reader can open.
 const typeBase = "https://github.com/zastava-otel/zastava/blob/main/docs/reference-backend.md#"
 
-// Details is a problem.
+// Details is a problem to be answered with.
 type Details struct {
-	Type   string  `json:"type"`
-	Title  string  `json:"title"`
-	Status int     `json:"status"`
-	Detail string  `json:"detail,omitempty"`
-	Errors []Field `json:"errors,omitempty"`
+	backendapi.Problem
 
 	retryAfter time.Duration
 }
 
-// Field is one thing that is wrong.
-type Field struct {
-	Field  string `json:"field"` // events[3].event.kind, or a header or query parameter
-	Detail string `json:"detail"`
-}
-
 // New makes a problem. kind is its anchor in docs/reference-backend.md, for example invalid-batch.
 func New(status int, kind, title, format string, args ...any) *Details {
-	return &Details{Type: typeBase + kind, Title: title, Status: status, Detail: fmt.Sprintf(format, args...)}
+	return &Details{Problem: backendapi.Problem{
+		Type: typeBase + kind, Title: title, Status: status, Detail: fmt.Sprintf(format, args...),
+	}}
 }
 
 // With adds what is wrong with a field; beyond MaxErrors it adds nothing.
 func (d *Details) With(field, detail string) *Details {
 	if len(d.Errors) < MaxErrors {
-		d.Errors = append(d.Errors, Field{field, detail})
+		d.Errors = append(d.Errors, backendapi.FieldError{Field: field, Detail: detail})
 	}
 	return d
 }
@@ -58,11 +52,11 @@ func (d *Details) RetryAfter(after time.Duration) *Details {
 // Write answers with the problem.
 func (d *Details) Write(w http.ResponseWriter) {
 	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Type", backendapi.ProblemContentType)
 	h.Set("Cache-Control", "no-store")
 	if d.retryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((d.retryAfter+time.Second-1)/time.Second), 10))
 	}
 	w.WriteHeader(d.Status)
-	_ = json.NewEncoder(w).Encode(d) //nolint:errchkjson // its fields can be encoded; the client is gone where this fails
+	_ = json.NewEncoder(w).Encode(&d.Problem) //nolint:errchkjson // its fields can be encoded; the client is gone where this fails
 }

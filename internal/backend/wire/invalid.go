@@ -16,6 +16,7 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/zastava-otel/zastava/internal/backend/problem"
+	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
 func newInvalid() *problem.Details {
@@ -53,22 +54,22 @@ func invalid(err error) *problem.Details {
 }
 
 // fields names what a leaf is about. Missing and unknown members are named themselves rather than the object around them.
-func fields(e *jsonschema.ValidationError, printer *message.Printer) []problem.Field {
+func fields(e *jsonschema.ValidationError, printer *message.Printer) []backendapi.FieldError {
 	at := func(name ...string) string { return path(slices.Concat(e.InstanceLocation, name)) }
-	var out []problem.Field
+	var out []backendapi.FieldError
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required:
 		for _, name := range k.Missing {
-			out = append(out, problem.Field{Field: at(name), Detail: "is required"})
+			out = append(out, backendapi.FieldError{Field: at(name), Detail: "is required"})
 		}
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
-			out = append(out, problem.Field{Field: at(name), Detail: "is not a field of this schema version"})
+			out = append(out, backendapi.FieldError{Field: at(name), Detail: "is not a field of this schema version"})
 		}
 	case *kind.FalseSchema:
-		out = append(out, problem.Field{Field: at(), Detail: "is not a field of this schema version"})
+		out = append(out, backendapi.FieldError{Field: at(), Detail: "is not a field of this schema version"})
 	default:
-		out = append(out, problem.Field{Field: at(), Detail: shorten(e.ErrorKind.LocalizedString(printer))})
+		out = append(out, backendapi.FieldError{Field: at(), Detail: shorten(e.ErrorKind.LocalizedString(printer))})
 	}
 	return out
 }
