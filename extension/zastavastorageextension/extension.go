@@ -30,6 +30,7 @@ const maxBeside = 9
 // The values of the fault attribute.
 const (
 	faultDamaged   = "damaged"
+	faultTorn      = "torn"
 	faultAside     = "aside"
 	faultLocked    = "locked"
 	faultUnwritten = "unwritten"
@@ -169,6 +170,11 @@ func (s *store) openAt(kind component.Kind, name string, n int) (*journal.Journa
 		s.logger.Error("What is on disk is damaged; going on without what cannot be read",
 			zap.String("directory", options.Directory), zap.Int64("transactions", d.Transactions), zap.Int64("bytes", d.Bytes),
 			zap.Int("files_set_aside", d.Aside))
+	}
+	if opened.Damage().Torn {
+		s.count(name, 1, faultTorn)
+		s.logger.Warn("The last transaction is incomplete, as a crash leaves it; it was never acknowledged, unless someone cut the file",
+			zap.String("directory", options.Directory))
 	}
 	return opened, nil
 }

@@ -49,6 +49,7 @@ var allowed = map[string][]string{
 	"internal/testruntime":              {},
 	"internal/testdocker":               {"internal/testruntime"},
 	"internal/testbrowser":              {},
+	"internal/chaos":                    {},
 	"internal/e2e":                      {},
 	"internal/bench":                    {"internal/runtime/crifake"},
 	"internal/distro":                   {},

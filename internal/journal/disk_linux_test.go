@@ -84,6 +84,17 @@ func TestRealDisk(t *testing.T) {
 			require.NoError(t, j.Batch(set("meta", "late"), Change{Key: "0"}), "what is lazy goes on")
 			assert.Equal(t, want, content(t, j))
 
+			// What is taken out may be put back in, as a queue that starts does.
+			require.NoError(t, j.Batch(Change{Key: "1"}, Change{Key: "2"}))
+			require.NoError(t, j.Batch(set("meta", "moved"), set("201", big)))
+			delete(want, "1")
+			delete(want, "2")
+			require.NoError(t, j.Batch(set("meta", "moved"), set("203", big)))
+			want["201"], want["203"], want["meta"] = big, big, "moved"
+			require.Error(t, j.Batch(set("meta", "more"), set("202", big+"y")))
+			assert.Equal(t, want, content(t, j))
+			want["meta"] = "late"
+
 			tt.mend(t, mount)
 			require.NoError(t, j.Batch(set("new", "value"), set("meta", "late")))
 			assert.Zero(t, j.Pending())

@@ -56,7 +56,9 @@ type Options struct {
 	// Sync has every transaction on the medium before Batch returns, but those of Lazy.
 	Sync bool
 	// Lazy names the keys whose last value may be lost: deleting any key and setting one of these need not be on the medium,
-	// and while the disk takes nothing they happen in memory. Nil: there are none, and deleting must be on disk as well.
+	// and while the disk takes nothing they happen in memory; so does setting what was
+	// deleted by itself since the start: a queue takes what it was sending out and puts it back in as new items. What is on disk
+	// then still has the old items, and one transaction has both when the disk takes it. Nil: there are none, and deleting must be on disk as well.
 	Lazy func(key string) bool
 }
 
@@ -107,7 +109,8 @@ type Journal struct {
 	numbered map[uint64]place  // keys that are numbers: most of a queue's, and small this way
 	live     int64             // bytes of the current values, each with overhead
 	pending  map[string][]byte // changes that are not on disk; nil: deleted
-	lost     int64             // values that could not be read when they were asked for
+	held     held
+	lost     int64 // values that could not be read when they were asked for
 	closed   bool
 }
 
@@ -141,7 +144,7 @@ func (j *Journal) Damage() Damage { return j.damage }
 func (j *Journal) Size() Size {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := Size{Keys: len(j.named) + len(j.numbered), Live: j.live}
+	s := Size{Keys: len(j.named) + len(j.numbered) - len(j.held.hidden), Live: j.live}
 	for _, seg := range j.segments {
 		s.Files += seg.size
 	}
@@ -170,6 +173,10 @@ func (j *Journal) Keys() []string {
 	for n := range j.numbered {
 		out = append(out, strconv.FormatUint(n, 10))
 	}
+	out = slices.DeleteFunc(out, func(key string) bool {
+		_, hidden := j.held.hidden[key]
+		return hidden
+	})
 	for key, value := range j.pending {
 		if _, ok := j.find(key); value != nil && !ok {
 			out = append(out, key)
@@ -191,6 +198,9 @@ func (j *Journal) Get(key string) ([]byte, error) {
 func (j *Journal) get(key string) []byte {
 	if value, ok := j.pending[key]; ok {
 		return slices.Clone(value)
+	}
+	if _, ok := j.held.hidden[key]; ok {
+		return nil
 	}
 	p, ok := j.find(key)
 	if !ok {
@@ -218,12 +228,18 @@ func (j *Journal) Batch(changes ...Change) error {
 		return nil
 	}
 	lazy := j.lazy(changes)
+	if lazy && !slices.ContainsFunc(changes, func(c Change) bool { return c.Value != nil }) {
+		j.hold(changes)
+		return nil
+	}
+	moves := j.replace(changes)
 	err := j.write(changes, j.options.Sync && !lazy)
 	if err == nil {
 		j.tidy()
 		return nil
 	}
-	if !lazy || len(j.pending) >= maxPending {
+	if !lazy && !moves || len(j.pending) >= maxPending {
+		j.restore(changes)
 		return err
 	}
 	for _, c := range changes {
@@ -251,8 +267,12 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	var faults []error
-	if len(j.pending) > 0 {
-		faults = append(faults, j.write(nil, false))
+	var deleted []Change // what was held and not set again
+	for key := range j.held.hidden {
+		deleted = append(deleted, Change{Key: key})
+	}
+	if len(j.pending)+len(deleted) > 0 {
+		faults = append(faults, j.write(deleted, j.options.Sync))
 	}
 	j.closed = true
 	if j.active != nil && j.options.Sync {

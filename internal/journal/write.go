@@ -13,8 +13,11 @@ import (
 
 // write puts changes, and those that are pending, into one transaction on disk.
 func (j *Journal) write(changes []Change, sync bool) error {
-	if len(j.pending) > 0 {
-		all := make([]Change, 0, len(j.pending)+len(changes))
+	if len(j.pending)+len(j.held.replaced) > 0 {
+		all := make([]Change, 0, len(j.held.replaced)+len(j.pending)+len(changes))
+		for _, key := range j.held.replaced { // first: a key may have been set again since
+			all = append(all, Change{Key: key})
+		}
 		for key, value := range j.pending {
 			all = append(all, Change{Key: key, Value: value})
 		}
@@ -24,6 +27,10 @@ func (j *Journal) write(changes []Change, sync bool) error {
 		return err
 	}
 	clear(j.pending)
+	for _, key := range j.held.replaced {
+		delete(j.held.hidden, key)
+	}
+	clear(j.held.replaced)
 	return nil
 }
 

@@ -1,0 +1,151 @@
+//go:build linux
+
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package chaos
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestTheRoad closes the way to the backend in every manner, one after the other, while events arrive.
+func TestTheRoad(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	names := map[mode]string{
+		refuse: "refused", hang: "no answer", slow: "slow", cutAnswer: "cut within the answer", cutAsk: "cut within the request",
+		halfClose: "half closed", storm: "429", garbage: "no HTTP",
+	}
+	for m := refuse; m <= garbage; m++ {
+		before := r.proxy.handled.Load()
+		r.proxy.set(m)
+		r.feed(either(60, 2000), 7, nil)
+		r.await(names[m], func() bool { return r.proxy.handled.Load() > before })
+		r.proxy.set(pass)
+		r.feed(either(20, 500), 5, nil)
+	}
+	for range either(10, 200) { // flapping
+		r.proxy.set(mode(rand.IntN(int(garbage) + 1)))
+		r.feed(either(10, 50), 3, nil)
+	}
+	r.proxy.set(pass)
+	r.drained()
+	r.check(0)
+}
+
+// TestBacklog keeps the backend away while a backlog grows, and then drains it.
+func TestBacklog(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	n := either(4000, 200_000)
+	r.feed(n, 256, nil)
+	r.drained()
+	r.proxy.set(refuse)
+	r.feed(n, 256, nil)
+	r.await("the metrics of the outage", func() bool {
+		return r.metric("otelcol_exporter_zastavabackend_oldest_undelivered") > 0 && r.metric("otelcol_exporter_zastavabackend_queue_bytes") > 0 &&
+			r.metric("otelcol_exporter_zastavabackend_outage_capacity") > 0
+	})
+	assert.InDelta(t, n, r.metric("otelcol_exporter_queue_size"), 5)
+	var most, least float64
+	done := make(chan struct{})
+	go func() { // memory while it drains
+		defer close(done)
+		for range 100000 {
+			rss := resident(r.collector)
+			most, least = max(most, rss), min(least, rss)
+			if least == 0 {
+				least = rss
+			}
+			if r.metric("otelcol_exporter_queue_size") == 0 {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	began := time.Now()
+	r.proxy.set(pass)
+	r.drained()
+	took := time.Since(began)
+	<-done
+	r.check(0)
+	t.Logf("a backlog of %d events drained at %.0f events/s; resident memory meanwhile %.1f to %.1f MiB", n, float64(n)/took.Seconds(), least, most)
+}
+
+// resident is a process's memory in MiB.
+func resident(p *process) float64 {
+	raw, err := os.ReadFile(filepath.Join("/proc", itoa(p.cmd.Process.Pid), "status"))
+	if err != nil {
+		return 0
+	}
+	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(raw)
+	if m == nil {
+		return 0
+	}
+	return atof(string(m[1])) / 1024
+}
+
+// TestKilled kills the collector at random moments while events arrive and leave.
+func TestKilled(t *testing.T) {
+	r := newRig(t)
+	kills := either(5, 100)
+	for range kills {
+		r.start()
+		deadline := time.Now().Add(time.Duration(rand.IntN(300)) * time.Millisecond)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			time.Sleep(time.Until(deadline))
+			r.collector.kill()
+		}()
+		for time.Now().Before(deadline) {
+			ids, body := r.records(1 + rand.IntN(20))
+			if !r.try(body) {
+				r.await("the kill", func() bool { <-done; return true })
+				r.start() // it may have been accepted: it is sent until that is known
+				for !r.try(body) {
+					time.Sleep(5 * time.Millisecond)
+				}
+				r.collector.kill()
+			}
+			for _, id := range ids {
+				r.accepted[id] = true
+			}
+		}
+		<-done
+		r.collector.kill()
+	}
+	r.start()
+	r.drained()
+	r.check(0)
+	assert.Zero(t, r.metric("otelcol_extension_zastavastorage_faults", `fault="damaged"`))
+	t.Logf("killed %d times; %d events", kills, len(r.accepted))
+}
+
+// TestDropOldest has a queue of a stated size and the policy to drop; what is missing is what is counted.
+func TestDropOldest(t *testing.T) {
+	r := newRig(t, func(_ *rig, config string) string {
+		config = strings.Replace(config, "queue_size: 1000000", "queue_size: 500", 1)
+		return strings.Replace(config, "    timeout: 2s", "    timeout: 2s\n    drop_oldest: true", 1)
+	})
+	r.start()
+	r.proxy.set(refuse)
+	r.feed(1500, 50, nil)
+	dropped := func() int {
+		return int(r.metric("otelcol_exporter_zastavabackend_dropped", `kind="CONTAINER_STOP"`, `cause="overflow"`))
+	}
+	r.proxy.set(pass)
+	r.drained()
+	require.GreaterOrEqual(t, dropped(), 500)
+	assert.Equal(t, dropped(), r.check(dropped()), "exactly what is counted is missing")
+}
