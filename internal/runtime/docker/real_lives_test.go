@@ -19,6 +19,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/testdocker"
+	"github.com/zastava-otel/zastava/internal/testruntime"
 )
 
 // TestRealEngines plays every way in which a container lives and ends on every engine, with and without its events, and compares
@@ -73,6 +74,13 @@ func (l *lab) exits() {
 		id := l.run(name, nil, want.args...)
 		assert.Equal(l.t, want.code, l.ended(id).Run.ExitCode, name)
 		assert.Equal(l.t, []string{"created", "started", "stopped"}, l.kinds(id), name)
+		c := l.ended(id).Container
+		assert.Equal(l.t, testruntime.ProbeImage, c.Image.Reference)
+		assert.NotEmpty(l.t, c.Image.ID)
+		assert.Equal(l.t, "linux", c.OS)
+		if l.kind.name == "29" { // which has containerd's image store
+			assert.NotEmpty(l.t, c.Image.ManifestDigest)
+		}
 	}
 }
 
