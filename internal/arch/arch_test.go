@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 	"internal/distro":                   {},
 	"internal/arch":                     {},
 	"internal/runtime/cri":              {"internal/container", "internal/runtime"},
-	"internal/runtime/crifake":          {},
+	"internal/runtime/crifake":          {"internal/testpipe"},
 	"internal/runtime/detect":           {},
 	"internal/runtime/docker":           {"internal/container", "internal/runtime", "internal/signal"},
 	"internal/runtime/containerd":       {"internal/container", "internal/runtime", "internal/runtime/cri"},

@@ -24,7 +24,9 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime/crifake"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // one for ever
+}
 
 func envelope(tb testing.TB, at time.Time, m proto.Message) *types.Envelope {
 	tb.Helper()

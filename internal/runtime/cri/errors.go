@@ -45,6 +45,10 @@ func Explain(err, dialed error, doing, endpoint, timeout string) error {
 		return wrap("run the collector as root or as a member of the group that owns the socket")
 	case codes.Unavailable:
 		switch {
+		case errors.Is(dialed, fs.ErrNotExist) && strings.HasPrefix(endpoint, "npipe:"):
+			return wrap("there is no such pipe: the runtime is not running, or serves another one")
+		case errors.Is(dialed, fs.ErrPermission) && strings.HasPrefix(endpoint, "npipe:"):
+			return wrap("run the collector as LocalSystem, or as an account that the runtime's pipe is open to (docs/windows.md)")
 		case errors.Is(dialed, fs.ErrNotExist):
 			return wrap("there is no such socket: the runtime is not running, or its directory is not mounted into the " +
 				"collector's container (mount the directory, not the socket file, which goes stale when the runtime restarts)")

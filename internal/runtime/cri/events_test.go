@@ -235,6 +235,7 @@ func TestBrokenStreamIsNotAMissingOne(t *testing.T) {
 		assert.False(t, isReady(w))
 	})
 	t.Run("no socket", func(t *testing.T) {
+		notOnWindows(t)
 		r, err := New(Options{Endpoint: "/nonexistent/c.sock"})
 		require.NoError(t, err)
 		defer r.Close()

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
@@ -55,11 +54,11 @@ type Options struct {
 type Server struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 
-	options Options
-	path    string
-	server  *grpc.Server
-	served  chan struct{}
-	stopped chan struct{}
+	options  Options
+	endpoint string
+	server   *grpc.Server
+	served   chan struct{}
+	stopped  chan struct{}
 
 	mu         sync.Mutex
 	random     *rand.Rand
@@ -74,7 +73,8 @@ type Server struct {
 	faults     faults
 }
 
-// Start listens on a Unix socket at path, which must be shorter than 100 bytes, and serves until Stop.
+// Start listens on a Unix socket at path, which must be shorter than 100 bytes, and serves until Stop. On Windows it serves a
+// named pipe that is called after path.
 func Start(path string, o Options) (*Server, error) {
 	if o.Name == "" {
 		o.Name = "containerd"
@@ -89,14 +89,15 @@ func Start(path string, o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	s := &Server{
-		options: o, path: path, served: make(chan struct{}), stopped: make(chan struct{}),
+		options: o, served: make(chan struct{}), stopped: make(chan struct{}),
 		random: rand.New(rand.NewPCG(o.Seed, 0x2a5)), //nolint:gosec // repeatable on purpose
 		pods:   map[string]*pod{}, containers: map[string]*entry{},
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	listener, endpoint, err := listen(path)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
+	s.endpoint = endpoint
 	s.server = grpc.NewServer(
 		grpc.MaxSendMsgSize(1<<30),
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
@@ -110,7 +111,7 @@ func Start(path string, o Options) (*Server, error) {
 }
 
 // Endpoint gives the CRI endpoint.
-func (s *Server) Endpoint() string { return "unix://" + s.path }
+func (s *Server) Endpoint() string { return s.endpoint }
 
 // Stop ends the server, all streams and all calls that hang.
 func (s *Server) Stop() {

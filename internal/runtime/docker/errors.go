@@ -28,6 +28,10 @@ func (r *Runtime) explain(err error, doing string) error {
 		return fmt.Errorf("%s at %s: %w: %w", doing, r.endpoint, runtime.ErrNotFound, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return wrap("it did not answer within " + r.timeout.String() + ": it hangs, or the host is overloaded")
+	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(r.endpoint, "npipe:"):
+		return wrap("there is no such pipe: the engine is not running, or serves another one")
+	case errors.Is(err, fs.ErrPermission) && strings.HasPrefix(r.endpoint, "npipe:"):
+		return wrap("run the collector as LocalSystem, or as an account that the engine's pipe is open to (docs/windows.md)")
 	case errors.Is(err, fs.ErrNotExist):
 		return wrap("there is no such socket: the engine is not running, or its directory is not mounted into the collector's " +
 			"container (mount the directory, not the socket file, which goes stale when the engine restarts)")

@@ -1,0 +1,25 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/testpipe"
+)
+
+// nowhere is an endpoint that nobody serves.
+const nowhere = "npipe:////./pipe/nonexistent"
+
+// listen listens where an engine would, and gives the endpoint.
+func listen(t *testing.T, dir string) (net.Listener, string) {
+	t.Helper()
+	name := testpipe.Name(dir)
+	l, err := testpipe.Listen(name)
+	require.NoError(t, err)
+	return l, testpipe.Endpoint(name)
+}
