@@ -90,10 +90,18 @@ func (a *authenticator) look() {
 	a.log.Info("The token file changed; its tokens count now", "tokens", len(*a.good.Load()))
 }
 
+// tells says whose data a route tells.
+type tells uint8
+
+const (
+	ofOneTenant  tells = iota // the header's
+	ofAllTenants              // together, which is not for bound tokens
+	ofNoTenant                // it is the same for all
+)
+
 // require lets requests with a good token through, and all where there are no tokens. A token that is bound to tenants
-// opens nothing else: where a query names no tenant, the token's own is meant. everyone: the route tells of all tenants
-// together, which is not for bound tokens.
-func (a *authenticator) require(next http.Handler, everyone bool) http.Handler {
+// opens nothing else: where a query names no tenant, the token's own is meant.
+func (a *authenticator) require(next http.Handler, what tells) http.Handler {
 	if a.file == "" {
 		return next
 	}
@@ -110,9 +118,9 @@ func (a *authenticator) require(next http.Handler, everyone bool) http.Handler {
 				"send Authorization: Bearer with a token of the backend's --token-file").With("Authorization", "no good token").Write(w)
 			return
 		}
-		if len(tenants) > 0 {
+		if len(tenants) > 0 && what != ofNoTenant {
 			var p *problem.Details
-			if r, p = confine(r, tenants, everyone); p != nil {
+			if r, p = confine(r, tenants, what); p != nil {
 				p.Write(w)
 				return
 			}
@@ -122,10 +130,10 @@ func (a *authenticator) require(next http.Handler, everyone bool) http.Handler {
 }
 
 // confine gives the request as it is for a token of some tenants, or why it is not for such a token.
-func confine(r *http.Request, tenants []string, everyone bool) (*http.Request, *problem.Details) {
+func confine(r *http.Request, tenants []string, what tells) (*http.Request, *problem.Details) {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch asked := r.Header.Get(backendapi.HeaderTenant); {
-	case everyone:
+	case what == ofAllTenants:
 		return nil, problem.New(http.StatusForbidden, "wrong-tenant", "Not for this token",
 			"this tells of all tenants, and the token is bound to some; use one that is not bound")
 	case asked == "" && read && len(tenants) > 1:

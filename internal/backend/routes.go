@@ -16,10 +16,10 @@ import (
 
 // route is one operation of docs/api/openapi.yaml.
 type route struct {
-	pattern  string // of http.ServeMux
-	open     bool   // served without a token
-	everyone bool   // tells of all tenants together
-	handle   http.HandlerFunc
+	pattern string // of http.ServeMux
+	open    bool   // served without a token
+	tells   tells
+	handle  http.HandlerFunc
 }
 
 func (b *Backend) table() []route {
@@ -35,8 +35,8 @@ func (b *Backend) table() []route {
 		{pattern: "GET /api/v1/images", handle: b.getImages},
 		{pattern: "GET /healthz", open: true, handle: b.getHealth},
 		{pattern: "GET /readyz", open: true, handle: b.getReadiness},
-		{pattern: "GET /metrics", everyone: true, handle: b.metrics.handler.ServeHTTP},
-		{pattern: "GET /openapi.yaml", handle: getDocument},
+		{pattern: "GET /metrics", tells: ofAllTenants, handle: b.metrics.handler.ServeHTTP},
+		{pattern: "GET /openapi.yaml", tells: ofNoTenant, handle: getDocument},
 		{pattern: "GET /{$}", handle: b.page.Overview},
 		{pattern: "GET /containers/{id...}", handle: b.page.Container},
 		{pattern: "GET /images/{digest}", handle: b.page.Image},
@@ -49,7 +49,7 @@ func (b *Backend) routes(auth *authenticator) http.Handler {
 	for _, r := range b.table() {
 		var h http.Handler = r.handle
 		if !r.open {
-			h = auth.require(h, r.everyone)
+			h = auth.require(h, r.tells)
 		}
 		mux.Handle(r.pattern, h)
 	}

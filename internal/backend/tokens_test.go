@@ -123,6 +123,7 @@ func TestATokenOpensItsTenantsOnly(t *testing.T) {
 	assert.Equal(t, 200, a.get("/api/v1/containers/"+l.ID, "Authorization", "Bearer ours").StatusCode, "not ambiguous to whom sees one")
 	assert.NotContains(t, string(a.get("/", "Authorization", "Bearer ours").body), "globex")
 	assert.Equal(t, 200, a.get("/metrics", "Authorization", "Bearer all").StatusCode)
+	assert.Equal(t, 200, a.get("/openapi.yaml", "Authorization", "Bearer both").StatusCode, "the same for all")
 	got = a.get("/metrics", "Authorization", "Bearer ours")
 	assert.Equal(t, 403, got.StatusCode)
 	assert.Contains(t, got.problem(t).Type, "#wrong-tenant")
