@@ -153,8 +153,8 @@ func TestScale(t *testing.T) {
 		happened += len(what)
 	}
 	t.Logf("%d containers at first, %d transitions in %s", len(before), happened, took.Round(time.Second))
-	account := func() map[string]string {
-		got := map[string]string{}
+	account := func() map[string]string { // a stop as its last revision tells it
+		got, stops := map[string]string{}, map[string]string{}
 		sink.mu.Lock()
 		defer sink.mu.Unlock()
 		for i := range sink.trs {
@@ -165,6 +165,12 @@ func TestScale(t *testing.T) {
 				continue
 			case container.KindStopped:
 				what += fmt.Sprintf(" %d %s %d", tr.Run.ExitCode, tr.Run.Reason, tr.When.UnixNano())
+				was := stops[tr.Container.ID]
+				stops[tr.Container.ID] = what
+				if tr.Revision > 0 {
+					got[tr.Container.ID] = strings.Replace(got[tr.Container.ID], was, what, 1)
+					continue
+				}
 			}
 			if got[tr.Container.ID] != "" {
 				what = got[tr.Container.ID] + ", " + what
