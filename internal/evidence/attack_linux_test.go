@@ -232,7 +232,7 @@ func TestHostileContainers(t *testing.T) {
 				runtime.ReadMemStats(&after)
 				require.NoError(t, err)
 				test.check(t, sample, byLinks)
-				assert.Equal(t, len(sample.Files), len(unique(sample.Files)), "no file twice")
+				assert.Len(t, unique(sample.Files), len(sample.Files), "no file twice")
 				for _, f := range sample.Files {
 					assert.NotEqual(t, host.sum, f.SHA256.Value)
 					assert.NotContains(t, f.Path, filepath.Dir(host.path))

@@ -25,7 +25,7 @@ import (
 // child starts a program that lives until the test ends, and waits until it runs.
 func child(t *testing.T, program string, args ...string) *exec.Cmd {
 	t.Helper()
-	c := exec.Command(program, args...) //nolint:noctx // it is killed below
+	c := exec.Command(program, args...)
 	require.NoError(t, c.Start())
 	t.Cleanup(func() {
 		_ = c.Process.Kill()
@@ -100,7 +100,7 @@ func TestAPIDNamespaceTells(t *testing.T) {
 		if err != nil || len(strings.Fields(string(text))) != 2 {
 			return false
 		}
-		for _, pid := range strings.Fields(string(text)) {
+		for pid := range strings.FieldsSeq(string(text)) {
 			if exe, err := os.Readlink(filepath.Join("/proc", pid, "exe")); err != nil || filepath.Base(exe) != "sleep" {
 				return false
 			}
@@ -127,7 +127,7 @@ func TestAChroot(t *testing.T) {
 	content, err := os.ReadFile(busybox)
 	require.NoError(t, err)
 	root := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(root, "busybox"), content, 0o755)) //nolint:gosec // it has to be run
+	require.NoError(t, os.WriteFile(filepath.Join(root, "busybox"), content, 0o755))
 	c := child(t, "chroot", root, "/busybox", "sleep", "1000")
 	until(t, "the program to run", func() bool {
 		exe, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(c.Process.Pid), "exe"))
@@ -172,7 +172,7 @@ func TestAReusedPID(t *testing.T) {
 	var second *exec.Cmd
 	for range 1000 {
 		require.NoError(t, os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0))
-		c := exec.Command("sleep", "1000") //nolint:noctx // it is killed below
+		c := exec.Command("sleep", "1000")
 		require.NoError(t, c.Start())
 		if c.Process.Pid == pid {
 			second = c

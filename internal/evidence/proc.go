@@ -126,7 +126,7 @@ func membershipOf(text, containerID string) membership {
 
 // has says whether a process with that cgroup file is in the container's cgroup or below.
 func (m membership) has(text string) bool {
-	if !m.named() {
+	if !m.named() || !strings.Contains(text, m.cgroup.path) { // the second saves taking apart what nearly every process of a node has
 		return false
 	}
 	for _, c := range cgroupsOf(text) {

@@ -19,7 +19,9 @@ const (
 	// as a process joins its container's cgroup only after it was made. Only the choice of processes to open rests on it: whatever
 	// is opened is asked again. It saves reading a file of every process of the node for every sample.
 	tableAge = 30 * time.Second
-	// maxTable bounds the processes remembered; a node with more reads the rest anew each time.
+	// listAge is how long a listing serves for other samples: many containers that start at once do not each list the node.
+	listAge = 250 * time.Millisecond
+	// maxTable bounds the processes remembered. Those of a node that has more are not found, but for each container's main one.
 	maxTable = 65_536
 )
 
@@ -27,75 +29,101 @@ const (
 type table struct {
 	procRoot string
 	mu       sync.Mutex
+	listed   time.Time
+	turn     uint64 // counts the listings
 	entries  map[int]tableEntry
-	texts    map[string]string // one string for all processes of a cgroup
 }
 
 type tableEntry struct {
 	cgroup    string
 	first, at time.Time // when it was first seen, and last read
+	turn      uint64    // in which listing it was seen last
 }
 
 func newTable(procRoot string) *table {
 	return &table{procRoot: procRoot, entries: map[int]tableEntry{}}
 }
 
-// candidates gives the pids, in order, that the cgroup or the pid namespace makes likely members. It reads the directory each
-// time, and the cgroup of those it does not know.
+// candidates gives the pids, in order, that the cgroup or the pid namespace makes likely members.
 func (t *table) candidates(m membership) ([]int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	dir, err := os.Open(t.procRoot)
-	if err != nil {
-		return nil, err
+	if now := time.Now(); now.Sub(t.listed) > listAge {
+		if err := t.list(now); err != nil {
+			return nil, err
+		}
+		t.listed = now
 	}
-	defer func() { _ = dir.Close() }()
-	now := time.Now()
-	old := t.entries
-	t.entries, t.texts = make(map[int]tableEntry, len(old)), map[string]string{}
 	member := map[string]bool{}
 	var found []int
+	for pid, entry := range t.entries {
+		is, asked := member[entry.cgroup]
+		if !asked {
+			is = m.has(entry.cgroup)
+			member[entry.cgroup] = is
+		}
+		if is || (m.pidNamespace != "" && pidNamespace(t.procRoot, pid) == m.pidNamespace) {
+			found = append(found, pid)
+		}
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+// list reads the directory, and the cgroup of the processes that it does not know well enough.
+func (t *table) list(now time.Time) error {
+	dir, err := os.Open(t.procRoot)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	t.turn++
+	texts := map[string]string{} // one string for all processes of a cgroup
 	for {
 		names, err := dir.Readdirnames(1024)
 		for _, name := range names {
-			pid := parsePID(name)
-			if pid == 0 {
-				continue
-			}
-			entry, known := old[pid]
-			if !known || now.Sub(entry.at) > min(tableAge, entry.at.Sub(entry.first)) {
-				text, err := readSmall(filepath.Join(t.procRoot, name, "cgroup"), maxCgroupBytes)
-				if err != nil {
-					continue
-				}
-				if !known {
-					entry.first = now
-				}
-				entry.cgroup, entry.at = string(text), now
-			}
-			if shared, ok := t.texts[entry.cgroup]; ok {
-				entry.cgroup = shared
-			} else {
-				t.texts[entry.cgroup] = entry.cgroup
-			}
-			if len(t.entries) < maxTable {
-				t.entries[pid] = entry
-			}
-			if _, asked := member[entry.cgroup]; !asked {
-				member[entry.cgroup] = m.has(entry.cgroup)
-			}
-			if member[entry.cgroup] || m.pidNamespace != "" && pidNamespace(t.procRoot, pid) == m.pidNamespace {
-				found = append(found, pid)
+			if pid := parsePID(name); pid != 0 {
+				t.see(pid, name, now, texts)
 			}
 		}
 		if errors.Is(err, io.EOF) || (err == nil && len(names) == 0) {
-			slices.Sort(found)
-			return found, nil
+			break
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
+	for pid, entry := range t.entries {
+		if entry.turn != t.turn {
+			delete(t.entries, pid)
+		}
+	}
+	return nil
+}
+
+// see takes note of a process that is listed.
+func (t *table) see(pid int, name string, now time.Time, texts map[string]string) {
+	entry, known := t.entries[pid]
+	if !known && len(t.entries) >= maxTable {
+		return
+	}
+	if !known || now.Sub(entry.at) > min(tableAge, entry.at.Sub(entry.first)) {
+		text, err := readSmall(filepath.Join(t.procRoot, name, "cgroup"), maxCgroupBytes)
+		if err != nil {
+			return
+		}
+		if !known {
+			entry.first = now
+		}
+		if entry.at = now; entry.cgroup != string(text) {
+			if entry.cgroup, known = texts[string(text)]; !known {
+				entry.cgroup = string(text)
+				texts[entry.cgroup] = entry.cgroup
+			}
+		}
+	}
+	entry.turn = t.turn
+	t.entries[pid] = entry
 }
 
 func readSmall(name string, limit int64) ([]byte, error) {

@@ -138,7 +138,7 @@ func Program(ctx context.Context, source, at string) ([]ImageFile, error) {
 	}
 	lines := bufio.NewScanner(bytes.NewReader(said))
 	for lines.Scan() {
-		for _, field := range strings.Fields(lines.Text()) {
+		for field := range strings.FieldsSeq(lines.Text()) {
 			if !filepath.IsAbs(field) || slices.ContainsFunc(files, func(f ImageFile) bool { return f.Path == field }) {
 				continue
 			}
