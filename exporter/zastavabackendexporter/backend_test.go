@@ -26,6 +26,7 @@ type request struct {
 	proto  string
 	body   []byte
 	batch  backendapi.Batch
+	done   <-chan struct{} // closed when the client is gone
 }
 
 func (r *request) ids() []string {
@@ -83,7 +84,7 @@ func unstarted(t *testing.T, replies ...reply) *server {
 	t.Helper()
 	s := &server{replies: replies}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got := &request{header: r.Header.Clone(), path: r.URL.Path, proto: r.Proto}
+		got := &request{header: r.Header.Clone(), path: r.URL.Path, proto: r.Proto, done: r.Context().Done()}
 		var in io.Reader = r.Body
 		if r.Header.Get("Content-Encoding") == "gzip" {
 			unzip, err := gzip.NewReader(r.Body)

@@ -43,6 +43,21 @@ func discard(b *testing.B) (url string, received *atomic.Int64) {
 	return srv.URL, received
 }
 
+// countRequests is a server that discards what it gets and counts the requests.
+func countRequests(b *testing.B) (url string, requests *atomic.Int64) {
+	b.Helper()
+	requests = new(atomic.Int64)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.URL.Path != "/v1/logs" {
+			w.WriteHeader(http.StatusAccepted)
+		}
+		requests.Add(1)
+	}))
+	b.Cleanup(srv.Close)
+	return srv.URL, requests
+}
+
 func startExporter(b *testing.B, f exporter.Factory, cfg component.Config) exporter.Logs {
 	b.Helper()
 	exp, err := f.CreateLogs(context.Background(), exportertest.NewNopSettings(f.Type()), cfg)

@@ -48,8 +48,10 @@ func TestBacklog(t *testing.T) {
 	r := newRig(t)
 	r.start()
 	n := either(4000, 200_000)
+	began := time.Now()
 	r.feed(n, 256, nil)
 	r.drained()
+	steady := time.Since(began)
 	r.proxy.set(refuse)
 	r.feed(n, 256, nil)
 	r.await("the metrics of the outage", func() bool {
@@ -73,13 +75,14 @@ func TestBacklog(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}()
-	began := time.Now()
+	began = time.Now()
 	r.proxy.set(pass)
 	r.drained()
 	took := time.Since(began)
 	<-done
 	r.check(0)
-	t.Logf("a backlog of %d events drained at %.0f events/s; resident memory meanwhile %.1f to %.1f MiB", n, float64(n)/took.Seconds(), least, most)
+	t.Logf("%d events arrived and left at %.0f events/s; a backlog as large drained at %.0f events/s; resident memory meanwhile %.1f to %.1f MiB",
+		n, float64(n)/steady.Seconds(), float64(n)/took.Seconds(), least, most)
 }
 
 // resident is a process's memory in MiB.

@@ -68,7 +68,7 @@ func TestBehavesAsAMap(t *testing.T) {
 		dir, err := os.MkdirTemp("", "journal")
 		require.NoError(rt, err)
 		defer os.RemoveAll(dir)
-		small := func(o *Options) { o.SegmentBytes = int64(rapid.IntRange(1, 400).Draw(rt, "segment")) }
+		small := func(o *Options) { o.SegmentBytes, o.Sync = int64(rapid.IntRange(1, 400).Draw(rt, "segment")), false }
 		j, want := open(rt, dir, small), map[string]string{}
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			if rapid.IntRange(0, 9).Draw(rt, "step") == 0 {
