@@ -33,38 +33,109 @@ var (
 // CodeIDConflict is the code of a rejected event whose id is known for another kind or container.
 const CodeIDConflict = "id_conflict"
 
+// submission is a batch that wants to be stored, and what became of it.
+type submission struct {
+	tenant, batchID string
+	records         []Record
+
+	done     bool // guarded by Store.writing, as what follows
+	out      backendapi.IngestResponse
+	repeated bool
+	err      error
+}
+
 // Ingest stores a batch of tenant's events and what follows from them in one transaction, which is on disk when it
 // returns. A batch that was stored before changes nothing and gets the answer of then: a client that lost it learns all
 // the same which events were rejected. Errors: ErrBatchDone, ErrBatchReused, or that the database failed.
 //
 // The content of a batch is its event ids and revisions, in order. What else two sights of one event differ in (who saw
 // it, when) is not another content: an observer that starts anew may well see the same things and batch them alike.
+//
+// Batches that wait while another is being written go together into the next transaction: most of what a small one costs
+// is waiting for the disk. They are as many as callers.
 func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Record) (out backendapi.IngestResponse, repeated bool, err error) {
-	err = s.inTransaction(ctx, func(ctx context.Context, st *statements) error {
-		in := ingestion{statements: st, tenant: tenant, batchID: batchID, now: s.now().UnixNano(), touched: newTouched(), arrived: map[int64]*backendapi.Event{}}
-		sum := content(records)
-		answered, err := in.lookUp(ctx, sum, &out)
-		if err != nil || answered {
-			repeated = answered
-			return err
-		}
-		for i := range records {
-			if err := in.add(ctx, &records[i], &out); err != nil {
-				return fmt.Errorf("store event %s: %w", records[i].Event.EventID, err)
-			}
-		}
-		if err := in.project(ctx); err != nil {
-			return err
-		}
-		return in.note(ctx, sum, &out)
-	})
-	if err != nil {
-		return backendapi.IngestResponse{}, false, fmt.Errorf("store batch %s: %w", batchID, err)
+	if err := ctx.Err(); err != nil {
+		return out, false, err
 	}
-	if out.Accepted > 0 && !repeated {
+	own := &submission{tenant: tenant, batchID: batchID, records: records}
+	s.queueing.Lock()
+	s.waiting = append(s.waiting, own)
+	s.queueing.Unlock()
+
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if !own.done { // else who held the lock before took it along
+		s.queueing.Lock()
+		all := s.waiting
+		s.waiting = nil
+		s.queueing.Unlock()
+		s.ingestAll(ctx, all)
+	}
+	if own.err != nil {
+		return backendapi.IngestResponse{}, false, fmt.Errorf("store batch %s: %w", batchID, own.err)
+	}
+	return own.out, own.repeated, nil
+}
+
+// ingestAll stores batches in one transaction; should it fail, each in its own, so that none suffers for another.
+func (s *Store) ingestAll(ctx context.Context, all []*submission) {
+	err := s.ingestTogether(ctx, all)
+	added := false
+	for _, sub := range all {
+		if err != nil && len(all) > 1 {
+			_ = s.ingestTogether(ctx, []*submission{sub}) // its error is in sub
+		}
+		sub.done = true
+		added = added || (sub.err == nil && sub.out.Accepted > 0 && !sub.repeated)
+	}
+	if added {
 		s.announce()
 	}
-	return out, repeated, nil
+}
+
+// ingestTogether stores batches in one transaction, and notes the error where that fails. A refused batch has written
+// nothing when it is refused, so it does not keep the others from being stored.
+func (s *Store) ingestTogether(ctx context.Context, all []*submission) error {
+	err := s.transact(context.WithoutCancel(ctx), func(ctx context.Context, st *statements) error {
+		for _, sub := range all {
+			sub.out, sub.repeated, sub.err = backendapi.IngestResponse{}, false, nil
+			if err := sub.store(ctx, st, s.now().UnixNano()); errors.Is(err, ErrBatchDone) || errors.Is(err, ErrBatchReused) {
+				sub.err = err
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		for _, sub := range all {
+			sub.err = err
+		}
+	}
+	return err
+}
+
+// store writes the batch within a transaction.
+func (sub *submission) store(ctx context.Context, st *statements, now int64) error {
+	in := ingestion{
+		statements: st, tenant: sub.tenant, batchID: sub.batchID, now: now,
+		touched: newTouched(), arrived: map[int64]*backendapi.Event{},
+	}
+	sum := content(sub.records)
+	answered, err := in.lookUp(ctx, sum, &sub.out)
+	if err != nil || answered {
+		sub.repeated = answered
+		return err
+	}
+	for i := range sub.records {
+		if err := in.add(ctx, &sub.records[i], &sub.out); err != nil {
+			return fmt.Errorf("store event %s: %w", sub.records[i].Event.EventID, err)
+		}
+	}
+	if err := in.project(ctx); err != nil {
+		return err
+	}
+	return in.note(ctx, sum, &sub.out)
 }
 
 func content(records []Record) []byte {

@@ -37,6 +37,9 @@ type Store struct {
 	now  func() time.Time
 	read *sql.DB
 
+	queueing sync.Mutex
+	waiting  []*submission // batches for the next transaction
+
 	writing sync.Mutex // guards write, conn and its statements
 	write   *sql.DB
 	conn    *sql.Conn
@@ -130,9 +133,14 @@ func (s *Store) Close() error {
 var ErrClosed = errors.New("the store is closed")
 
 // inTransaction runs do as the only writer. Once begun it is not interrupted by ctx: a batch is stored or it is not.
-func (s *Store) inTransaction(ctx context.Context, do func(context.Context, *statements) error) (err error) {
+func (s *Store) inTransaction(ctx context.Context, do func(context.Context, *statements) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	return s.transact(ctx, do)
+}
+
+// transact is inTransaction for who holds s.writing.
+func (s *Store) transact(ctx context.Context, do func(context.Context, *statements) error) (err error) {
 	if s.conn == nil {
 		return ErrClosed
 	}
