@@ -1,0 +1,327 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sampling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/evidence"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a sampler, a sink and a telemetry that remember.
+type world struct {
+	mu      sync.Mutex
+	began   time.Time
+	shown   func(look int) ([]evidence.Process, []evidence.File)
+	looks   []time.Duration
+	targets []evidence.Target
+	reports []*Report
+	counted []string
+	hold    chan struct{} // the sink waits for it where it is not nil
+	hang    chan struct{} // the sampler does
+}
+
+func (w *world) Sample(ctx context.Context, target evidence.Target) (evidence.Sample, error) {
+	w.mu.Lock()
+	w.looks, w.targets = append(w.looks, time.Since(w.began)), append(w.targets, target)
+	n := len(w.looks)
+	w.mu.Unlock()
+	if w.hang != nil {
+		select {
+		case <-w.hang:
+		case <-ctx.Done():
+			return evidence.Sample{}, ctx.Err()
+		}
+	}
+	processes, files := w.shown(n)
+	return evidence.Sample{ContainerID: target.ContainerID, TakenAt: time.Now(), Processes: processes, Files: files}, nil
+}
+
+func (w *world) Deliver(ctx context.Context, r *Report) error {
+	if w.hold != nil {
+		select {
+		case <-w.hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reports = append(w.reports, r)
+	return nil
+}
+
+func (w *world) Sampled(outcome string, _ *evidence.Sample) { w.count(outcome) }
+func (w *world) Missed(reason string)                       { w.count("missed " + reason) }
+
+func (w *world) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted = append(w.counted, what)
+}
+
+// told gives each report as "path×hits path×hits".
+func (w *world) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, r := range w.reports {
+		var files []string
+		for i := range r.Sample.Files {
+			files = append(files, fmt.Sprintf("%s×%d", r.Sample.Files[i].Path, r.Hits[i]))
+		}
+		out = append(out, strings.Join(files, " "))
+	}
+	return out
+}
+
+func file(path string) evidence.File {
+	return evidence.File{Path: path, Kind: evidence.KindLibrary, Uses: []evidence.Use{{PID: 7}, {PID: 8}}, SHA256: evidence.Present("ab")}
+}
+
+var main7 = []evidence.Process{{PID: 7, Main: true, Name: "api", Executable: evidence.Present("/api")}}
+
+func always(paths ...string) func(int) ([]evidence.Process, []evidence.File) {
+	return func(int) ([]evidence.Process, []evidence.File) {
+		var files []evidence.File
+		for _, p := range paths {
+			files = append(files, file(p))
+		}
+		return main7, files
+	}
+}
+
+func run(id string, pid uint32) Run {
+	return Run{Runtime: "main", Container: &container.Container{ID: id}, Run: container.Run{StartedAt: time.Now(), PID: pid}}
+}
+
+// with runs a scheduler in a bubble of fake time.
+func with(t *testing.T, opts Options, w *world, do func(t *testing.T, s *Scheduler)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w.began = time.Now()
+		s := New(opts, w, w, w)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { s.Run(ctx) })
+		do(t, s)
+		cancel()
+		wg.Wait()
+	})
+}
+
+func TestLooksComeSoonThenLaterThenRarely(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{Resample: 10 * time.Minute}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		s.Began(run("1", 7)) // told twice
+		time.Sleep(25 * time.Minute)
+		synctest.Wait()
+		require.Len(t, w.looks, 4)
+		assert.InDelta(t, 1, w.looks[0].Seconds(), 0.11)
+		assert.InDelta(t, 31, w.looks[1].Seconds(), 3.2)
+		assert.InDelta(t, 631, w.looks[2].Seconds(), 65)
+		assert.Equal(t, []string{"/lib/a×1"}, w.told(), "what does not change is told once")
+		assert.Equal(t, []string{"told", "unchanged", "unchanged", "unchanged"}, w.counted)
+	})
+}
+
+func TestNeverAgain(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(24 * time.Hour)
+		assert.Len(t, w.looks, 2)
+	})
+}
+
+func TestOnlyChangesAreToldAndTheRestIsCounted(t *testing.T) {
+	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+		files := []evidence.File{file("/lib/a")}
+		if look >= 3 {
+			files = append(files, file("/lib/late"))
+		}
+		if look == 4 {
+			files[0].SHA256 = evidence.Unknown[string](evidence.ReasonBudget) // known before: no news
+		}
+		if look >= 5 {
+			files[0].SHA256 = evidence.Present("cd") // rewritten in place
+		}
+		return main7, files
+	}}
+	with(t, Options{Resample: time.Minute, Jitter: 1e-9}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(6 * time.Minute)
+		s.Ended("main", "1")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, w.looks, 7)
+		told := w.told()
+		require.Len(t, told, 4)
+		assert.Equal(t, []string{"/lib/a×1", "/lib/late×1", "/lib/a×4"}, told[:3])
+		assert.ElementsMatch(t, []string{"/lib/a×2", "/lib/late×4"}, strings.Fields(told[3]), "what was counted is told at the end")
+		assert.True(t, w.reports[0].Whole)
+		assert.False(t, w.reports[1].Whole)
+		assert.Zero(t, s.Len())
+	})
+}
+
+func TestEverythingIsToldAgainInTime(t *testing.T) {
+	w := &world{shown: always("/lib/a", "/lib/b")}
+	with(t, Options{Resample: time.Minute, Refresh: time.Hour}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(90 * time.Minute)
+		synctest.Wait()
+		told := w.told()
+		require.Len(t, told, 2)
+		assert.Equal(t, "/lib/a×1 /lib/b×1", told[0])
+		assert.Regexp(t, `^/lib/a×(5\d|6\d) /lib/b×(5\d|6\d)$`, told[1])
+	})
+}
+
+func TestNewProcessesAreNews(t *testing.T) {
+	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+		processes := main7
+		if look > 1 {
+			processes = append(processes[:1:1], evidence.Process{PID: 9, Name: "sh"})
+		}
+		return processes, []evidence.File{file("/lib/a")}
+	}}
+	with(t, Options{Resample: time.Minute}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		require.Len(t, w.reports, 2)
+		assert.Len(t, w.reports[1].Sample.Processes, 2)
+		assert.Empty(t, w.reports[1].Sample.Files)
+	})
+}
+
+func TestARunThatEndsBeforeItsFirstLookIsMissed(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(500 * time.Millisecond)
+		s.Ended("main", "1")
+		s.Ended("main", "2")
+		time.Sleep(time.Minute)
+		assert.Empty(t, w.looks)
+		assert.Equal(t, []string{"missed ended"}, w.counted)
+	})
+}
+
+func TestARestartIsAnotherRun(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(5 * time.Second)
+		s.Began(run("1", 77)) // its stop was never told
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Len(t, w.targets, 2)
+		assert.Equal(t, 77, w.targets[1].PID)
+		assert.Equal(t, []string{"/lib/a×1", "/lib/a×1"}, w.told())
+		assert.Equal(t, 1, s.Len())
+	})
+}
+
+func TestThePidIsAskedForWhereNoStartToldIt(t *testing.T) {
+	var asked []string
+	answers := []uint32{0, 70, 71}
+	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+		if look == 1 {
+			return []evidence.Process{{PID: 70, Main: true, Executable: evidence.Unknown[string](evidence.ReasonProcessGone)}}, nil
+		}
+		return main7, []evidence.File{file("/lib/a")}
+	}}
+	with(t, Options{Resample: time.Minute}, w, func(t *testing.T, s *Scheduler) {
+		s.Asks("main", func(_ context.Context, id string) (uint32, error) {
+			asked = append(asked, id)
+			if pid := answers[len(asked)-1]; pid != 0 {
+				return pid, nil
+			}
+			return 0, errors.New("busy")
+		})
+		s.Began(run("1", 0))
+		s.Began(Run{Runtime: "other", Container: &container.Container{ID: "2"}, Run: container.Run{StartedAt: time.Now()}})
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		assert.Equal(t, []string{"1", "1", "1"}, asked, "again when nobody knew, and when the process was gone")
+		assert.Equal(t, 71, w.targets[1].PID)
+		assert.Equal(t, []string{"", "/lib/a×1"}, w.told(), "that nothing could be read is told")
+		assert.True(t, w.reports[1].Whole)
+	})
+}
+
+func TestAFullSinkIsCountedAndToldLater(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{Resample: time.Minute, Reports: 1}, w, func(t *testing.T, s *Scheduler) {
+		w.hold = make(chan struct{}) // of this bubble
+		for _, id := range []string{"1", "2", "3"} {
+			s.Began(run(id, 7))
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		assert.Contains(t, w.counted, "dropped") // one with the sink, one waits, one had no room
+		close(w.hold)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Len(t, w.told(), 3)
+	})
+}
+
+func TestTellingOfRunsNeverWaits(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{Runs: 100}, w, func(t *testing.T, s *Scheduler) {
+		w.hang = make(chan struct{}) // of this bubble
+		for i := range 200 {
+			s.Began(run(fmt.Sprint(i), 7))
+		}
+		time.Sleep(time.Minute) // both workers hang
+		before := time.Now()
+		for i := range 200 {
+			s.Ended("main", fmt.Sprint(i))
+		}
+		assert.Equal(t, before, time.Now())
+		assert.Zero(t, s.Len())
+		assert.Len(t, w.looks, 2)
+		full := 0
+		for _, c := range w.counted {
+			if c == "missed full" {
+				full++
+			}
+		}
+		assert.Equal(t, 100, full)
+	})
+}
+
+func TestRunsFoundGoingOnAreSpread(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
+		for i := range 50 {
+			r := run(fmt.Sprint(i), 7)
+			r.Run.StartedAt = r.Run.StartedAt.Add(-time.Hour)
+			s.Began(r)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Len(t, w.looks, 50)
+		assert.Less(t, w.looks[0], 3*time.Second)
+		assert.Greater(t, w.looks[49], 7*time.Second)
+	})
+}
