@@ -65,7 +65,7 @@ func ParseTokens(raw []byte) ([]Token, error) {
 
 // ReadTokens reads a token file as ParseTokens does.
 func ReadTokens(name string) ([]Token, error) {
-	file, err := os.Open(name) //nolint:gosec // who starts the program names the file
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read the token file: %w", err)
 	}

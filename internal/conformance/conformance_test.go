@@ -346,8 +346,15 @@ func reversed(status int, _ http.Header, body string) (int, string) {
 		return status, body
 	}
 	slices.Reverse(events)
-	page["events"], _ = json.Marshal(events)
-	out, _ := json.Marshal(page)
+	turned, err := json.Marshal(events)
+	if err != nil {
+		return status, body
+	}
+	page["events"] = turned
+	out, err := json.Marshal(page)
+	if err != nil {
+		return status, body
+	}
 	return status, string(out)
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,9 +37,7 @@ func (s *session) subject() string { return "sha256:" + randomHex(32) }
 // tell posts facts of an image as NDJSON.
 func (s *session) tell(ctx context.Context, query url.Values, lines []byte, header map[string]string) (*answer, error) {
 	all := map[string]string{"Content-Type": backendapi.NDJSONContentType}
-	for name, value := range header {
-		all[name] = value
-	}
+	maps.Copy(all, header)
 	return s.do(ctx, http.MethodPost, backendapi.FactsNDJSONPath+"?"+query.Encode(), lines, all)
 }
 

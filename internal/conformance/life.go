@@ -72,6 +72,7 @@ func (l life) ofKind(kind backendapi.Kind) backendapi.Event {
 		return e
 	case backendapi.KindCrashLoop, backendapi.KindCrashLoopEnd:
 		e.CrashLoop = &backendapi.CrashLoop{Count: 3, ExitCode: new(uint32(1)), Reason: "Error", WindowSeconds: 600}
+	default: // has nothing of its own
 	}
 	e.Run = &backendapi.Run{StartedAt: new(l.started())}
 	return e

@@ -336,9 +336,6 @@ func keyDiffers(ctx context.Context, s *session) (string, error) {
 	return want(a, err, http.StatusBadRequest, http.StatusUnprocessableEntity)
 }
 
-// noTokenGiven is why tokens were not tried.
-const noTokenGiven = skipError("no token was given")
-
 func noToken(ctx context.Context, s *session) (string, error) {
 	return s.unauthorized(ctx, "")
 }
@@ -349,7 +346,7 @@ func wrongToken(ctx context.Context, s *session) (string, error) {
 
 func (s *session) unauthorized(ctx context.Context, authorization string) (string, error) {
 	if s.o.Token == "" {
-		return "", noTokenGiven
+		return "", skipError("no token was given")
 	}
 	a, err := s.postRaw(ctx, batch(s.life().stop()).AppendCanonical(nil), map[string]string{"Authorization": authorization})
 	return want(a, err, http.StatusUnauthorized)

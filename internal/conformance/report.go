@@ -58,8 +58,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 
 // withoutAddress takes the address out of a client's error: it may hold a password.
 func withoutAddress(err error) error {
-	var detail *url.Error
-	if errors.As(err, &detail) {
+	if detail, ok := errors.AsType[*url.Error](err); ok {
 		return detail.Err
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -147,9 +148,7 @@ func retryAfter(value string, now time.Time) (time.Duration, bool) {
 // postRaw posts a body as a batch.
 func (s *session) postRaw(ctx context.Context, body []byte, header map[string]string) (*answer, error) {
 	all := map[string]string{"Content-Type": "application/json"}
-	for name, value := range header {
-		all[name] = value
-	}
+	maps.Copy(all, header)
 	return s.do(ctx, http.MethodPost, s.o.EventsPath, body, all)
 }
 
