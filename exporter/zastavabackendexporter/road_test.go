@@ -5,7 +5,9 @@ package zastavabackendexporter
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
+	"log"
 	"math/bits"
 	"net/http"
 	"slices"
@@ -169,4 +171,30 @@ func FuzzAnswer(f *testing.F) {
 		require.GreaterOrEqual(t, min(a.accepted, a.duplicates), 0)
 		require.True(t, a.retryAfter >= 0 && a.retryAfter <= maxRetryAfter)
 	})
+}
+
+// TLS that cannot be agreed on is retried like a missing connection, and said.
+func TestTLSErrorsAreRetried(t *testing.T) {
+	for _, tt := range []struct {
+		desc   string
+		change func(*Config)
+		says   string
+	}{
+		{"a certificate that nobody vouches for", func(*Config) {}, "certificate"},
+		{"a version that the server does not have", func(cfg *Config) {
+			cfg.ClientConfig.TLS.InsecureSkipVerify, cfg.ClientConfig.TLS.MaxVersion, cfg.ClientConfig.TLS.MinVersion = true, "1.2", "1.2"
+		}, "protocol version"},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			s := unstarted(t, accept)
+			s.Config.ErrorLog = log.New(io.Discard, "", 0)
+			s.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
+			s.StartTLS()
+			e := newRig(t, s.URL, tt.change)
+			err := e.push(stops(2))
+			require.ErrorContains(t, err, tt.says)
+			assert.False(t, consumererror.IsPermanent(err))
+			assert.Equal(t, stopIDs(2), retried(t, err))
+		})
+	}
 }
