@@ -62,7 +62,7 @@ func (w *wine) server(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(finally(), patient)
 	cmd := exec.CommandContext(ctx, "wineserver", args...)
 	cmd.Cancel = func() error { defer cancel(); return cmd.Process.Kill() }
-	cmd.Env = append(os.Environ(), "WINEPREFIX="+filepath.Join(w.dir, "prefix"))
+	cmd.Env = append(os.Environ(), "WINEPREFIX="+filepath.Join(w.dir, "_prefix"))
 	return cmd
 }
 
@@ -95,7 +95,7 @@ func (w *wine) do(args ...string) string {
 
 // drive is where drive C is.
 func (w *wine) drive(path string) string {
-	return filepath.Join(w.dir, "prefix", "drive_c", filepath.FromSlash(strings.ReplaceAll(strings.TrimPrefix(path, `C:\`), `\`, "/")))
+	return filepath.Join(w.dir, "_prefix", "drive_c", filepath.FromSlash(strings.ReplaceAll(strings.TrimPrefix(path, `C:\`), `\`, "/")))
 }
 
 // seen is a path of this machine as programs of Windows see it: everything is on drive Z.
@@ -271,7 +271,7 @@ func (w *wine) processes(program string) []int {
 		}
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		environment, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if strings.HasPrefix(string(line), programFiles+program) && strings.Contains(string(environment), "WINEPREFIX="+filepath.Join(w.dir, "prefix")+"\x00") {
+		if strings.HasPrefix(string(line), programFiles+program) && strings.Contains(string(environment), "WINEPREFIX="+filepath.Join(w.dir, "_prefix")+"\x00") {
 			found = append(found, pid)
 		}
 	}
