@@ -138,6 +138,9 @@ func (cfg *Config) Validate() error {
 		fault("event_kinds %q is not known: use %q, or %q for backends that accept CONTAINER_START and CONTAINER_STOP only",
 			cfg.EventKinds, eventKindsAll, eventKindsCore)
 	}
+	if cfg.DropOldest && !cfg.QueueConfig.HasValue() {
+		fault("drop_oldest is set and there is no queue: leave it out, or enable sending_queue")
+	}
 	if !httpguts.ValidHeaderFieldName(cfg.TenantHeader) {
 		fault("tenant_header %q is not a header name: use for example %s", cfg.TenantHeader, backendapi.HeaderTenant)
 	}

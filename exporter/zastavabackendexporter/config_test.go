@@ -64,7 +64,7 @@ func TestEveryOptionIsRead(t *testing.T) {
 	want.ClientConfig.TLS = configtls.ClientConfig{InsecureSkipVerify: true}
 	want.Tenant, want.Project, want.Node = "acme", "payments", "edge-7"
 	want.Annotations = map[string]string{"deployment": "cluster-a", "environment": "prod"}
-	want.EventKinds = "core"
+	want.EventKinds, want.DropOldest = "core", true
 	want.TenantHeader, want.EventsPath = "X-Stella-Tenant", "/runtime/events"
 	want.MaxBatchEvents, want.MaxBatchBytes = 100, 262144
 	want.Quarantine = QuarantineConfig{Directory: "/var/lib/otelcol/quarantine", MaxFileBytes: 1 << 20, MaxTotalBytes: 8 << 20}
@@ -129,6 +129,9 @@ func TestFaults(t *testing.T) {
 		{"no limit of bytes", func(c *Config) { c.MaxBatchBytes = 1 << 30 }, "max_batch_bytes 1073741824 is out of range"},
 		{"compression level", func(c *Config) { c.ClientConfig.CompressionParams.Level = 99 }, "unsupported"},
 		{"queue without consumers", func(c *Config) { c.QueueConfig.Get().NumConsumers = 0 }, "num_consumers"},
+		{"a policy for no queue", func(c *Config) {
+			c.DropOldest, c.QueueConfig = true, configoptional.None[exporterhelper.QueueBatchConfig]()
+		}, "there is no queue"},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			cfg := load(t, "zastavabackend")
