@@ -27,12 +27,18 @@ type contents struct {
 	lru  *simplelru.LRU[contentKey, *content]
 	cost int
 	hits uint64
+	// aliases are the keys of files below overlays by their keys in each container, so that the kernel need not be asked again. They
+	// have a place of their own, as there may be many for one file.
+	aliases *simplelru.LRU[contentKey, contentKey]
 }
 
 func newContents(entries int) (*contents, error) {
 	c := &contents{}
 	var err error
-	c.lru, err = simplelru.NewLRU(entries, func(_ contentKey, evicted *content) { c.cost -= evicted.cost() })
+	if c.lru, err = simplelru.NewLRU(entries, func(_ contentKey, evicted *content) { c.cost -= evicted.cost() }); err != nil {
+		return nil, err
+	}
+	c.aliases, err = simplelru.NewLRU[contentKey, contentKey](4*entries, nil)
 	return c, err
 }
 
@@ -40,6 +46,9 @@ func (c *contents) get(key contentKey) (*content, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, ok := c.lru.Get(key)
+	if shared, aliased := c.aliases.Get(key); !ok && aliased {
+		found, ok = c.lru.Get(shared)
+	}
 	if ok {
 		c.hits++
 	}
@@ -55,6 +64,13 @@ func (c *contents) add(key contentKey, found *content) {
 	for c.cost > maxCacheBytes && c.lru.Len() > 1 {
 		c.lru.RemoveOldest()
 	}
+}
+
+// alias remembers another key of what has a shared one.
+func (c *contents) alias(key, shared contentKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aliases.Add(key, shared)
 }
 
 func (c *contents) stats() (hits uint64, size int) {

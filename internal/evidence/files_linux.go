@@ -21,18 +21,16 @@ const (
 	settled = 2 * time.Second
 )
 
-// executable is the program of a process by its name.
+// executable is the program of a process.
 type executable struct {
-	name    Datum[string]
+	file    *located // nil = it cannot be had
+	name    string
 	deleted bool
 }
 
 // filesOf goes after the files of a process. Each is drafted before any is touched, so that one that hangs hides none.
 func (l *look) filesOf(p *process, running executable, mappings []mapping, open []openFile, roots []rootDir) {
-	exe := l.executableFile(p, running)
-	if exe != nil {
-		defer exe.close()
-	}
+	exe := running.file
 	type todo struct {
 		draft *fileDraft
 		m     mapping
@@ -42,9 +40,9 @@ func (l *look) filesOf(p *process, running executable, mappings []mapping, open 
 	for _, m := range mappings {
 		name := inside(roots, m.path)
 		kind, deleted := mappedKind(name), m.deleted
-		isExe := exe != nil && own == nil && (name == running.name.Value || inside(roots, m.raw) == running.name.Value) && exe.is(m)
+		isExe := exe != nil && own == nil && (name == running.name || inside(roots, m.raw) == running.name) && exe.is(m)
 		if isExe {
-			name, kind, deleted = running.name.Value, KindExecutable, running.deleted
+			name, kind, deleted = running.name, KindExecutable, running.deleted
 		}
 		d := l.draft(fileKey{m.device, m.inode, name}, kind, deleted, Use{PID: p.pid, LoadBase: m.base})
 		switch {
@@ -56,7 +54,7 @@ func (l *look) filesOf(p *process, running executable, mappings []mapping, open 
 	}
 	if exe != nil {
 		if own == nil { // it has no executable mapping of its own, or there are too many files
-			own = l.draft(fileKey{exe.device(), exe.stat.Ino, running.name.Value}, KindExecutable, running.deleted, Use{PID: p.pid})
+			own = l.draft(fileKey{exe.device(), exe.stat.Ino, running.name}, KindExecutable, running.deleted, Use{PID: p.pid})
 		}
 		if own != nil && !own.started {
 			own.started = true
@@ -77,20 +75,6 @@ func (l *look) filesOf(p *process, running executable, mappings []mapping, open 
 		o.path = inside(roots, o.path)
 		l.opened(p, o)
 	}
-}
-
-// executableFile finds the file of exe; nil = it cannot be had.
-func (l *look) executableFile(p *process, running executable) *located {
-	if running.name.Status != StatusPresent {
-		return nil
-	}
-	var found located
-	var err error
-	l.do(func() { found, err = p.locateLink("exe") })
-	if err != nil {
-		return nil
-	}
-	return &found
 }
 
 // mapped goes after a mapped file.
@@ -138,7 +122,7 @@ func (l *look) opened(p *process, o openFile) {
 // keyOf gives the key of a file that is open, which is that of its mapping when it has one: an overlay may tell maps other numbers.
 func (l *look) keyOf(found located, path string) fileKey {
 	key := fileKey{found.device(), found.stat.Ino, path}
-	if _, known := l.index[key]; known || !found.overlay {
+	if _, known := l.index[key]; known {
 		return key
 	}
 	for _, d := range l.files {
@@ -162,9 +146,20 @@ func (l *look) content(d *fileDraft, found located) {
 		return
 	}
 	size := Present(found.stat.Size)
-	key := found.key(l.mainAt)
-	if c, ok := l.sampler.contents.get(key); ok {
-		l.settle(d, size, *c)
+	key := found.key()
+	known, ok := l.sampler.contents.get(key)
+	if !ok { // it may be known by what it is below an overlay
+		var shared contentKey
+		var below bool
+		l.do(func() { shared, below = found.sharedKey(l.mainAt) })
+		if below {
+			l.sampler.contents.alias(key, shared)
+			known, ok = l.sampler.contents.get(shared)
+			key = shared
+		}
+	}
+	if ok {
+		l.settle(d, size, *known)
 		l.publish(func(s *Sample) { s.Coverage.FromCache++ })
 		return
 	}

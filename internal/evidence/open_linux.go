@@ -34,9 +34,6 @@ import (
 type located struct {
 	fd   int // O_PATH
 	stat unix.Stat_t
-	// overlay: the file is of a file system whose device and inode numbers may differ from what maps tells.
-	overlay bool
-	handle  string
 }
 
 // atHandleFID is AT_HANDLE_FID of name_to_handle_at(2), Linux 6.5: an identifier that need not be good for opening. Overlays give no
@@ -49,23 +46,6 @@ func locate(fd int) (l located, err error) {
 	if err := unix.Fstat(fd, &l.stat); err != nil {
 		_ = unix.Close(fd)
 		return l, err
-	}
-	if l.stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return l, nil
-	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
-		_ = unix.Close(fd)
-		return l, err
-	}
-	switch int64(fs.Type) { //nolint:unconvert // Type is 32 bits wide on some architectures
-	case unix.OVERLAYFS_SUPER_MAGIC:
-		l.overlay = true
-		if handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH|atHandleFID); err == nil {
-			l.handle = string(handle.Bytes())
-		}
-	case unix.BTRFS_SUPER_MAGIC:
-		l.overlay = true
 	}
 	return l, nil
 }
@@ -84,20 +64,45 @@ func (l located) is(m mapping) bool {
 	if l.device() == m.device && l.stat.Ino == m.inode {
 		return true
 	}
-	return l.overlay && l.stat.Ino&math.MaxUint32 == m.inode&math.MaxUint32
+	if l.stat.Ino&math.MaxUint32 != m.inode&math.MaxUint32 {
+		return false
+	}
+	kind := l.fileSystem()
+	return kind == unix.OVERLAYFS_SUPER_MAGIC || kind == unix.BTRFS_SUPER_MAGIC
 }
 
-// key gives the state of the file. Files of an overlay that have not changed since before the container began are the image's, and
-// the same below every container of the image; a file that changed later may be a copy of its own, with the handle of the original.
-func (l located) key(containerStart time.Time) contentKey {
-	key := contentKey{
+// fileSystem gives the magic number of the file's file system; 0 = it cannot be had.
+func (l located) fileSystem() int64 {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(l.fd, &fs); err != nil {
+		return 0
+	}
+	return int64(fs.Type) //nolint:unconvert // it is 32 bits wide on some architectures
+}
+
+// key gives the state of the file as it is to be seen here.
+func (l located) key() contentKey {
+	return contentKey{
 		device: l.stat.Dev, inode: l.stat.Ino, size: l.stat.Size,
 		mtime: l.stat.Mtim.Nano(), ctime: l.stat.Ctim.Nano(),
 	}
-	if l.handle != "" && !containerStart.IsZero() && time.Unix(0, key.ctime).Before(containerStart.Add(-time.Second)) {
-		key.device, key.handle = 0, l.handle
+}
+
+// sharedKey gives the state of the file below an overlay, where the kernel tells it. Files that have not changed since before the container
+// began are the image's, and the same below every container of the image; one that changed later may be a copy of its own, with the
+// handle of the original.
+func (l located) sharedKey(containerStart time.Time) (key contentKey, ok bool) {
+	key = l.key()
+	if containerStart.IsZero() || !time.Unix(0, key.ctime).Before(containerStart.Add(-time.Second)) ||
+		l.fileSystem() != unix.OVERLAYFS_SUPER_MAGIC {
+		return key, false
 	}
-	return key
+	handle, _, err := unix.NameToHandleAt(l.fd, "", unix.AT_EMPTY_PATH|atHandleFID)
+	if err != nil {
+		return key, false
+	}
+	key.device, key.handle = 0, string(handle.Bytes())
+	return key, true
 }
 
 // locateLink finds a file through a link of /proc.
@@ -227,32 +232,36 @@ var errOutside = errors.New("the program is not a file of the container's")
 // runtimes' programs that run from memory, so that a container cannot write to them.
 var runtimePrograms = []string{"/memfd:runc_cloned:", "/memfd:crun"}
 
-// executable finds out what the program's file is called in the container.
-func (p *process) executable(roots []rootDir) (name string, deleted bool, err error) {
+// executable finds the program's file, and what it is called in the container.
+func (p *process) executable(roots []rootDir) (exe *located, name string, deleted bool, err error) {
 	raw, err := p.link("exe")
 	if err != nil {
-		return "", false, err
+		return nil, "", false, err
 	}
-	exe, err := p.locateLink("exe")
+	file, err := p.locateLink("exe")
 	if err != nil {
-		return "", false, err
+		return nil, "", false, err
 	}
-	defer exe.close()
-	found, name, err := locateInRoots(roots, raw, mapping{device: exe.device(), inode: exe.stat.Ino})
-	if err == nil {
+	defer func() {
+		if err != nil {
+			file.close()
+		}
+	}()
+	found, name, rootErr := locateInRoots(roots, raw, mapping{device: file.device(), inode: file.stat.Ino})
+	if rootErr == nil {
 		found.close()
-		return name, false, nil
+		return &file, name, false, nil
 	}
 	trimmed, marked := strings.CutSuffix(raw, deletedMark)
 	switch {
 	case slices.ContainsFunc(runtimePrograms, func(prefix string) bool { return strings.HasPrefix(raw, prefix) }):
-		return "", false, errOutside
+		return nil, "", false, errOutside
 	case marked:
-		return inside(roots, trimmed), true, nil
-	case fileReason(err) == ReasonDeletedFile:
-		return "", false, errOutside
+		return &file, inside(roots, trimmed), true, nil
+	case fileReason(rootErr) == ReasonDeletedFile:
+		return nil, "", false, errOutside
 	}
-	return inside(roots, raw), false, nil // nobody may look, so the kernel's word has to do
+	return &file, inside(roots, raw), false, nil // nobody may look, so the kernel's word has to do
 }
 
 // reopen opens a regular file for reading. O_NONBLOCK: a lease on the file (fcntl(2)) would make the open wait.

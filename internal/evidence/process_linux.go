@@ -5,9 +5,9 @@ package evidence
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -87,17 +87,34 @@ func (p *process) open(name string) (*os.File, error) {
 }
 
 // read reads a file of the process's directory, up to a bound.
-func (p *process) read(name string, limit int64) ([]byte, error) {
-	f, err := p.open(name)
+func (p *process) read(name string, limit int) ([]byte, error) {
+	fd, err := openRetry(func() (int, error) {
+		return unix.Openat(p.fd(), name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, limit))
-	if err == nil && len(text) == 0 && name != "cmdline" {
-		err = unix.ESRCH
+	defer func() { _ = unix.Close(fd) }()
+	text := make([]byte, 0, min(limit, 2<<10)) // nearly every stat, cgroup and cmdline fits
+	for len(text) < limit {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, min(limit, 4*cap(text))-len(text))
+		}
+		n, err := unix.Read(fd, text[len(text):min(limit, cap(text))])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return text, err
+		case n <= 0:
+			if len(text) == 0 && name != "cmdline" {
+				return nil, unix.ESRCH
+			}
+			return text, nil
+		}
+		text = text[:len(text)+n]
 	}
-	return text, err
+	return text, nil
 }
 
 // link reads a link of the process's directory.

@@ -472,5 +472,6 @@ func kernelTellsOverlays(t *testing.T, pid int) bool {
 	found, err := p.locateLink("exe")
 	require.NoError(t, err)
 	defer found.close()
-	return found.handle != ""
+	_, ok := found.sharedKey(time.Now().Add(time.Hour))
+	return ok
 }

@@ -140,23 +140,25 @@ func (l *look) visit(p *process, main bool, roots []rootDir) {
 		open     []openFile
 		cut      bool
 		same     bool
-		deleted  bool // the program's file
+		running  executable
 		outside  bool
 	)
 	l.do(func() {
 		var script string
 		seen.Arguments, seen.ArgumentsTruncated, script = l.arguments(p)
-		name, gone, err := p.executable(roots)
-		deleted, outside = gone, errors.Is(err, errOutside)
-		if err != nil {
+		var err error
+		running.file, running.name, running.deleted, err = p.executable(roots)
+		outside = errors.Is(err, errOutside)
+		if seen.Executable = Present(running.name); err != nil {
 			seen.Executable = Unknown[string](reasonOf(err))
-		} else {
-			seen.Executable = Present(name)
 		}
 		mappings, cut, seen.Mappings = l.mappings(p)
 		open, seen.OpenFiles = l.openFiles(p, script)
 		same = p.unchanged(l.member)
 	})
+	if running.file != nil {
+		defer running.file.close()
+	}
 	if !same || outside {
 		l.lost(p.pid, main, ReasonProcessGone)
 		return
@@ -171,7 +173,7 @@ func (l *look) visit(p *process, main bool, roots []rootDir) {
 		s.Coverage.MappingsTruncated = s.Coverage.MappingsTruncated || cut
 		s.Processes = append(s.Processes, seen)
 	})
-	l.filesOf(p, executable{seen.Executable, deleted}, mappings, open, roots)
+	l.filesOf(p, running, mappings, open, roots)
 }
 
 // arguments reads cmdline, and of a shell's what script it was started with.
