@@ -14,7 +14,7 @@ import (
 
 // Bounds on what is read of a process's own files.
 const (
-	maxArgumentBytes = 64 << 10 // of cmdline
+	maxArgumentBytes = 32 << 10 // of cmdline
 	maxArguments     = 256
 	maxArgument      = 4 << 10
 	maxCgroupBytes   = 32 << 10

@@ -65,6 +65,9 @@ var flagWithin = regexp.MustCompile(`(?:^|[\s"'])(--?[A-Za-z][A-Za-z0-9_.-]*)[ \
 var shortWithin = regexp.MustCompile(`[\s"'](-p[^\s"'=]+)`)
 
 func maskFlagsWithin(s string) string {
+	if !strings.Contains(s, "-") {
+		return s
+	}
 	var b strings.Builder
 	at := 0
 	for {

@@ -93,7 +93,7 @@ func TestAdditionsThatCannotBe(t *testing.T) {
 
 func TestModes(t *testing.T) {
 	for _, mode := range []Mode{"", ModeFull, ModeNone, ModeRedacted} {
-		assert.NoError(t, mode.Validate())
+		require.NoError(t, mode.Validate())
 	}
 	assert.ErrorContains(t, Mode("some").Validate(), `"some"`)
 }

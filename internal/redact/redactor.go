@@ -65,15 +65,29 @@ func (r *Redactor) Arguments(args []string) []string {
 
 // pass applies every rule once. The shapes come first: they are the surest, and what they leave is short.
 func (r *Redactor) pass(s string) string {
-	s = replaceGroup(s, pemBlock, 0)
-	for _, shape := range keyShapes {
-		s = replaceGroup(s, shape, 0)
+	if strings.Contains(s, "-----BEGIN ") {
+		s = replaceGroup(s, pemBlock, 0)
 	}
-	s = maskURLs(s)
-	s = replaceGroup(s, authScheme, 1)
-	s = maskConnectionStrings(s)
-	s = maskNamed(s)
-	s = maskFlagsWithin(s)
+	for _, shape := range keyShapes {
+		if shape.possible(s) {
+			s = replaceGroup(s, shape.expression, 0)
+		}
+	}
+	if strings.Contains(s, "://") {
+		s = maskURLs(s)
+	}
+	if strings.ContainsAny(s, " \t") {
+		s = replaceGroup(s, authScheme, 1)
+	}
+	if strings.ContainsAny(s, " \t\r\n\f\"'") {
+		s = maskFlagsWithin(s)
+	}
+	if strings.Contains(s, "@") {
+		s = maskConnectionStrings(s)
+	}
+	if strings.ContainsAny(s, "=:") {
+		s = maskNamed(s)
+	}
 	for _, addition := range r.additions {
 		s = replaceGroup(s, addition, min(1, addition.NumSubexp()))
 	}

@@ -11,23 +11,43 @@ import (
 // pemBlock is one block, or what there is of it: arguments are cut at a bound, and half a key is a key.
 var pemBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]{1,64}-----.*?(?:-----END [A-Z0-9 ]{1,64}-----|$)`)
 
+// shape is an expression and what must stand in a text for it to match at all: looking for that is far cheaper.
+type shape struct {
+	has        []string
+	expression *regexp.Regexp
+}
+
+func shapeOf(expression string, has ...string) shape {
+	return shape{has: has, expression: regexp.MustCompile(expression)}
+}
+
+func (p shape) possible(s string) bool {
+	for _, has := range p.has {
+		if strings.Contains(s, has) {
+			return true
+		}
+	}
+	return false
+}
+
 // keyShapes are what issuers gave their keys so that they can be found. Each follows the issuer's published prefix; lengths are
 // lower bounds, as issuers have changed them.
-var keyShapes = []*regexp.Regexp{
-	regexp.MustCompile(`\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|AGPA|ANPA|ANVA|APKA)[A-Z0-9]{12,}\b`),                // AWS
-	regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})`),                         // GitHub
-	regexp.MustCompile(`\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct|oas)-[A-Za-z0-9_.-]{16,}`),              // GitLab
-	regexp.MustCompile(`\bxox[a-z]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}|\bxoxe\.xox[a-z]-[A-Za-z0-9-]{8,}`), // Slack
-	regexp.MustCompile(`hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]+`),                     // Slack
-	regexp.MustCompile(`\b(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}`),                                 // Stripe
-	regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{30,}|\bya29\.[A-Za-z0-9_-]{16,}|\bGOCSPX-[A-Za-z0-9_-]{16,}`),       // Google
-	regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*`),                        // JWT, JWE (RFC 7519)
-	regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`),                                                               // OpenAI, Anthropic
-	regexp.MustCompile(`\bnpm_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}|\bdckr_pat_[A-Za-z0-9_-]{16,}`),        // npm, PyPI, Docker
-	regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]{16,}`),                                                         // Vault
-	regexp.MustCompile(`\bdo[opr]_v1_[a-f0-9]{32,}|\bhf_[A-Za-z0-9]{24,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`),
-	regexp.MustCompile(`\bAGE-SECRET-KEY-1[A-Z0-9]{20,}`),
-	regexp.MustCompile(`\b[0-9]{8,10}:AA[A-Za-z0-9_-]{30,}`), // Telegram bots
+var keyShapes = []shape{
+	shapeOf(`\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|AGPA|ANPA|ANVA|APKA)[A-Z0-9]{12,}\b`,
+		"AKIA", "ASIA", "ABIA", "ACCA", "AROA", "AIDA", "AGPA", "ANPA", "ANVA", "APKA"), // AWS
+	shapeOf(`\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})`, "gh"),                                         // GitHub
+	shapeOf(`\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct|oas)-[A-Za-z0-9_.-]{16,}`, "gl"),                              // GitLab
+	shapeOf(`\bxox[a-z]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}|\bxoxe\.xox[a-z]-[A-Za-z0-9-]{8,}`, "xox", "xapp-"),       // Slack
+	shapeOf(`hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]+`, "hooks.slack.com/"),                       // Slack
+	shapeOf(`\b(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}`, "sk_", "rk_", "pk_", "whsec_"),                        // Stripe
+	shapeOf(`\bAIza[A-Za-z0-9_-]{30,}|\bya29\.[A-Za-z0-9_-]{16,}|\bGOCSPX-[A-Za-z0-9_-]{16,}`, "AIza", "ya29.", "GOCSPX-"), // Google
+	shapeOf(`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*`, "eyJ"),                                       // JWT, JWE (RFC 7519)
+	shapeOf(`\bsk-[A-Za-z0-9_-]{16,}`, "sk-"),                                                                              // OpenAI, Anthropic
+	shapeOf(`\bnpm_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}|\bdckr_pat_[A-Za-z0-9_-]{16,}`, "npm_", "pypi-", "dckr_pat_"),
+	shapeOf(`\bhv[sbr]\.[A-Za-z0-9_-]{16,}`, "hvs.", "hvb.", "hvr."), // Vault
+	shapeOf(`\bdo[opr]_v1_[a-f0-9]{32,}|\bhf_[A-Za-z0-9]{24,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, "_v1_", "hf_", "SG."),
+	shapeOf(`\bAGE-SECRET-KEY-1[A-Z0-9]{20,}`, "AGE-SECRET-KEY-1"),
+	shapeOf(`\b[0-9]{8,10}:AA[A-Za-z0-9_-]{30,}`, ":AA"), // Telegram bots
 }
 
 // authScheme is an HTTP credential (RFC 9110 section 11) wherever it stands.
