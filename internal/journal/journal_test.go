@@ -150,6 +150,11 @@ func TestFilesThatAreBroken(t *testing.T) {
 			aside: 1,
 		},
 		{
+			desc:   "the first file emptied",
+			damage: func(names []string) { _ = os.Truncate(names[0], 0) },
+			lost:   func(Damage) (int, int) { return 1, 20 },
+		},
+		{
 			desc: "every file replaced by garbage",
 			damage: func(names []string) {
 				for _, name := range names {

@@ -72,6 +72,10 @@ func (j *Journal) loadFile(name string, last bool) error {
 	if good == 0 {
 		_ = file.Close()
 		if len(raw) == 0 || (last && torn(raw)) {
+			// An empty file is begun and not written yet, which only the last can be.
+			if j.damage.Torn = j.damage.Torn || last; !last {
+				j.damage.Transactions++
+			}
 			return os.Remove(name)
 		}
 		return j.setAside(name)
