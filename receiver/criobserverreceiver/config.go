@@ -110,6 +110,8 @@ type Config struct {
 	NodeName string `mapstructure:"node_name"`
 	// HostRoot is where the host's root directory is mounted, for looking up sockets, the machine id and the boot id.
 	HostRoot string `mapstructure:"host_root"`
+	// Evidence says what is read of the processes of containers.
+	Evidence EvidenceConfig `mapstructure:"evidence"`
 	// StorageID names the storage extension that keeps the checkpoint. Without one, a restart begins with an inventory.
 	StorageID *component.ID `mapstructure:"storage"`
 
@@ -129,6 +131,7 @@ func createDefaultConfig() component.Config {
 		InitialInventory: tracker.InventoryRunning,
 		Backoff:          backoff,
 		CrashLoop:        CrashLoopConfig{Threshold: 3, Window: 10 * time.Minute},
+		Evidence:         defaultEvidence(),
 	}
 }
 
@@ -170,6 +173,7 @@ func (c *Config) Validate() error {
 	if c.CrashLoop.Window <= 0 {
 		fault("crash_loop.window: %v is no window; use more than 0, for example 10m", c.CrashLoop.Window)
 	}
+	c.Evidence.validate(fault)
 	if _, err := c.filter(); err != nil {
 		faults = append(faults, err)
 	}

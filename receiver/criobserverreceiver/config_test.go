@@ -106,3 +106,22 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		assert.Len(t, strings.Split(err.Error(), "\n"), 3)
 	})
 }
+
+func TestEvidenceThatIsRefused(t *testing.T) {
+	for field, change := range map[string]func(*EvidenceConfig){
+		"evidence.resample_interval":    func(c *EvidenceConfig) { c.ResampleInterval = time.Second },
+		"evidence.refresh_interval":     func(c *EvidenceConfig) { c.RefreshInterval = time.Minute },
+		"evidence: max_cpu_fraction":    func(c *EvidenceConfig) { c.MaxCPUFraction = 1.5 },
+		"arguments mode":                func(c *EvidenceConfig) { c.Arguments = "some" },
+		"evidence: expression 0":        func(c *EvidenceConfig) { c.Redact = []string{"("} },
+		"evidence: proc_root":           func(c *EvidenceConfig) { c.ProcRoot = "proc" },
+		"max_files must be more than 0": func(c *EvidenceConfig) { c.Budgets.Files = 0 },
+	} {
+		cfg := createDefaultConfig().(*Config)
+		require.NoError(t, cfg.Validate())
+		change(&cfg.Evidence)
+		require.ErrorContains(t, cfg.Validate(), field)
+		cfg.Evidence.Enabled = false
+		require.NoError(t, cfg.Validate(), "what is off cannot be wrong")
+	}
+}

@@ -32,6 +32,7 @@ type delivery struct {
 	obs     *receiverhelper.ObsReport
 	tel     *telemetry
 	log     *zap.Logger
+	samples *sampled // nil: evidence is off
 }
 
 func newDelivery(cfg *Config, set receiver.Settings, next consumer.Logs, tel *telemetry) (*delivery, error) {
@@ -54,6 +55,7 @@ func newDelivery(cfg *Config, set receiver.Settings, next consumer.Logs, tel *te
 
 // Deliver returns once the items are accepted or refused for good, or ctx ends.
 func (d *delivery) Deliver(ctx context.Context, items []observer.Item) error {
+	d.samples.took(items)
 	logs := d.encode(items)
 	wait := d.backoff()
 	for {

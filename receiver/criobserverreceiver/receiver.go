@@ -52,6 +52,9 @@ func newReceiver(cfg *Config, set receiver.Settings, next consumer.Logs) (*criOb
 	if err != nil {
 		return nil, err
 	}
+	if d.samples, err = newSampled(cfg, d, tel, set.Logger); err != nil {
+		return nil, err
+	}
 	filter, err := cfg.filter()
 	if err != nil {
 		return nil, err
@@ -70,6 +73,9 @@ func (r *criObserver) Start(_ context.Context, host component.Host) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.asked.expect(r.cfg.Runtimes)
+	if s := r.delivery.samples; s != nil {
+		r.work.Go(func() { s.run(ctx, r.set.Logger) })
+	}
 	for _, rc := range r.cfg.Runtimes {
 		if rc.Endpoint != "" {
 			r.observe(ctx, rc)
@@ -126,7 +132,7 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 		},
 		Filter: r.filter,
 	}
-	o := observer.New(opts, r.opener(rc, name, log), r.delivery, cp, r.facts, r.tel.of(name), logger{log.Sugar()}, func(err error) { r.status.set(name, err) })
+	o := observer.New(opts, r.delivery.samples.asking(name, r.opener(rc, name, log)), r.delivery, r.delivery.samples.remembering(cp), r.facts, r.tel.of(name), logger{log.Sugar()}, func(err error) { r.status.set(name, err) })
 	r.tel.watch(name, o.Stats)
 	r.work.Go(func() {
 		o.Run(ctx)
