@@ -30,6 +30,7 @@ type described struct {
 type inspected struct {
 	seat  *seat
 	lane  string
+	began time.Time
 	snap  container.Snapshot
 	asked bool // for the pid, too
 	err   error
@@ -134,7 +135,7 @@ func (l *loop) dispatch(ctx context.Context) {
 		l.work.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 			defer cancel()
-			r := inspected{seat: e, lane: c.Identity()}
+			r := inspected{seat: e, lane: c.Identity(), began: time.Now()}
 			r.snap, r.err = l.rt.Inspect(ctx, c)
 			if r.err == nil && r.snap.State == container.StateRunning && r.snap.Run.PID == 0 {
 				if r.asked = ask; ask {
@@ -176,12 +177,21 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 		if r.asked {
 			e.askedPID, e.pid = true, r.snap.Run.PID
 		}
+		was := l.isPaused(e.id)
 		l.apply(e, &r.snap, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e), PauseBlind: !l.info.ShowsPause})
+		if l.isPaused(e.id) != was {
+			e.turned = r.began
+		}
 	}
 	e.summary.Item = nil
 	if e.dirty && !e.busy && e.retryAt.IsZero() && e.behind.IsZero() {
 		l.look(ctx, []*seat{e})
 	}
+}
+
+func (l *loop) isPaused(id string) bool {
+	k := l.tracker.Known(id)
+	return k != nil && k.State == container.StatePaused
 }
 
 func (l *loop) sourceOf(e *seat) container.Source {

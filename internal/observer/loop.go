@@ -95,6 +95,7 @@ type seat struct {
 	unseen     time.Time            // the last list before the first that did not show it although it is kept; zero: the newest did
 	heard      *heard               // what notices told and no look that was taken has shown yet; nil: nothing
 	lastEnd    time.Time            // the newest end that was heard and is not kept any more
+	turned     time.Time            // when the newest look began that told a pause or its end
 	pid        uint32               // of the run that goes on; 0 = nobody told it
 	askedPID   bool                 // the runtime was asked for it in this run
 	failures   int                  // inspects in a row that failed

@@ -149,8 +149,8 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 	case running && n.Kind == runtime.NoticeHealth && !e.busy:
 		l.apply(e, &container.Snapshot{Container: k.Container, State: k.State, Run: k.Run, RestartCount: k.RestartCount, Health: n.Health}, look)
 		return
-	case running && (n.Kind == runtime.NoticePaused || n.Kind == runtime.NoticeResumed) && !(e.busy && l.info.ShowsPause):
-		// Where looks show a pause, one that is under way may have been made before this.
+	case running && (n.Kind == runtime.NoticePaused || n.Kind == runtime.NoticeResumed) && !(l.info.ShowsPause && (e.busy || n.At.Before(e.turned))):
+		// Where looks show a pause, one that is under way may have been made before this, and one that was taken after it.
 		snap := &container.Snapshot{Container: k.Container, State: container.StateRunning, Run: k.Run, RestartCount: k.RestartCount}
 		if n.Kind == runtime.NoticePaused {
 			snap.State = container.StatePaused
