@@ -142,7 +142,6 @@ type host interface {
 type kind struct {
 	name   string
 	start  func(t *testing.T, o testdocker.Options) host
-	long   bool // only where time is no matter
 	podman bool
 }
 
