@@ -244,6 +244,20 @@ func TestHostileContainers(t *testing.T) {
 		})
 	}
 
+	t.Run("a directory that is a link to the host every other moment", func(t *testing.T) {
+		l := h.play(t, "swap", filepath.Dir(host.path), filepath.Base(host.path))
+		s := samplerFor(t, testConfig())
+		for range 100 {
+			sample, err := s.Sample(t.Context(), l.target())
+			require.NoError(t, err)
+			for _, f := range sample.Files {
+				assert.NotEqual(t, host.sum, f.SHA256.Value)
+			}
+		}
+		assert.False(t, host.opened(t), "the planted file was opened")
+		require.NoError(t, h.d.Remove(t.Context(), l.id))
+	})
+
 	t.Run("changing while read", func(t *testing.T) {
 		l := h.play(t, "changing")
 		s := samplerFor(t, testConfig())

@@ -23,6 +23,18 @@ func main() {
 		mapped("/lib/evil/libevil.so", pattern(8192))
 		must(os.Remove("/lib/evil/libevil.so"))
 		must(os.Symlink(os.Args[2], "/lib/evil/libevil.so"))
+		must(os.Symlink(os.Args[2], "/lib/evil/libevil.so (deleted)")) // as maps has it now
+	case "swap": // its directory is a link to the host's every other moment
+		mapped("/lib/evil/"+os.Args[3], pattern(8192))
+		must(os.Symlink(os.Args[2], "/lib/link"))
+		go func() {
+			for {
+				must(os.Rename("/lib/evil", "/lib/good"))
+				must(os.Rename("/lib/link", "/lib/evil"))
+				must(os.Rename("/lib/evil", "/lib/link"))
+				must(os.Rename("/lib/good", "/lib/evil"))
+			}
+		}()
 	case "dirlink": // so is its directory
 		mapped("/lib/evil/"+os.Args[3], pattern(8192))
 		must(os.Rename("/lib/evil", "/lib/good"))
@@ -31,6 +43,7 @@ func main() {
 		mapped("/lib/evil/libevil.so", pattern(8192))
 		must(os.Remove("/lib/evil/libevil.so"))
 		must(os.Symlink("/proc/1/root/../../.."+os.Args[2], "/lib/evil/libevil.so"))
+		must(os.Symlink("/proc/1/root/../../.."+os.Args[2], "/lib/evil/libevil.so (deleted)"))
 	case "fifo":
 		mapped("/lib/evil/libevil.so", pattern(8192))
 		must(os.Remove("/lib/evil/libevil.so"))
