@@ -26,7 +26,7 @@ import (
 
 // TestRealBurst has more events than the engine's memory of 256 holds. A life is of six at least.
 func TestRealBurst(t *testing.T) {
-	lives := 60
+	lives := 48
 	if long() {
 		lives = 300
 	}
