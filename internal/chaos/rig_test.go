@@ -39,7 +39,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	tenant  = "chaos"
-	patient = 3 * time.Minute // how long anything may take on a small busy machine
+	patient = 6 * time.Minute // how long anything may take on a small busy machine
 )
 
 func long() bool { return os.Getenv("ZASTAVA_E2E") == "long" }
