@@ -5,6 +5,7 @@ package zastavabackendexporter
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -121,6 +122,16 @@ func (b *backlog) oldest() time.Duration {
 
 // eventsBehind tells whether there is a backlog of events, before which nothing else may be sent.
 func (b *backlog) eventsBehind() bool { return b.oldest() > behindAfter }
+
+var errEventsFirst = errors.New("events wait to be delivered: facts go after them")
+
+// eventsFirst is an error, to be retried, while there is a backlog of events.
+func (b *backlog) eventsFirst() error {
+	if b.eventsBehind() {
+		return errEventsFirst
+	}
+	return nil
+}
 
 // arrival counts what the queue took, in its units.
 func (b *backlog) arrival(units int64) {

@@ -144,13 +144,13 @@ func TestOldestUndelivered(t *testing.T) {
 	err := e.push(stops(3))
 	require.Error(t, err)
 	assert.InDelta(t, time.Hour.Seconds(), e.backlog.oldest().Seconds(), 1)
-	assert.True(t, e.backlog.eventsBehind())
+	require.ErrorIs(t, e.backlog.eventsFirst(), errEventsFirst)
 
 	var rest consumererror.Logs
 	require.ErrorAs(t, err, &rest)
 	require.NoError(t, e.push(rest.Data()))
 	assert.Zero(t, e.backlog.oldest())
-	assert.False(t, e.backlog.eventsBehind())
+	require.NoError(t, e.backlog.eventsFirst())
 }
 
 func TestOutageCapacity(t *testing.T) {
