@@ -171,6 +171,7 @@ func (d *demo) startCollector(ctx context.Context) error {
 		[]string{"--config", d.config}, []string{
 			"ZASTAVA_ENDPOINT=" + d.url(),
 			"ZASTAVA_RUNTIME_ENDPOINT=" + d.endpoint,
+			"ZASTAVA_CALLGRAPH_ID=demo", // the reference backend takes any: facts are shown
 			"ZASTAVA_TENANT=demo",
 			"ZASTAVA_STORAGE_DIR=" + d.home.path("storage"),
 			"ZASTAVA_HEALTH_ENDPOINT=" + health,

@@ -4,6 +4,7 @@
 package zastavabackendexporter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -60,6 +61,14 @@ type Config struct {
 	TenantHeader string `mapstructure:"tenant_header"`
 	// EventsPath is added to the endpoint.
 	EventsPath string `mapstructure:"events_path"`
+
+	// CallgraphID names the call graph that runtime facts are about: a text, with {imageDigest}, {component}, {version} and
+	// {label:key} in it where it depends on the container. Empty: no facts are sent.
+	CallgraphID string `mapstructure:"callgraph_id"`
+	// FactsEndpoint is the base URL for facts. Empty: Endpoint.
+	FactsEndpoint string `mapstructure:"facts_endpoint"`
+	// FactsPath is added to it.
+	FactsPath string `mapstructure:"facts_path"`
 
 	// MaxBatchEvents is the most events in one request.
 	MaxBatchEvents int `mapstructure:"max_batch_events"`
@@ -148,6 +157,23 @@ func (cfg *Config) Validate() error {
 		fault("events_path %q is not a path: begin it with / and leave out query and fragment, for example %s",
 			cfg.EventsPath, backendapi.EventsPath)
 	}
+	if cfg.CallgraphID != "" {
+		if _, err := parseGraph(cfg.CallgraphID); err != nil {
+			faults = append(faults, err)
+		}
+		if !backendapi.Fits(cfg.CallgraphID, backendapi.MaxName) {
+			fault("callgraph_id has more than %d characters: shorten it", backendapi.MaxName)
+		}
+	}
+	if cfg.FactsEndpoint != "" {
+		if err := validateEndpoint(cfg.FactsEndpoint); err != nil {
+			fault("facts_%w", err)
+		}
+	}
+	if !strings.HasPrefix(cfg.FactsPath, "/") || strings.ContainsAny(cfg.FactsPath, "?#") {
+		fault("facts_path %q is not a path: begin it with / and leave out query and fragment, for example %s",
+			cfg.FactsPath, backendapi.FactsNDJSONPath)
+	}
 	if cfg.MaxBatchEvents < 1 {
 		fault("max_batch_events %d is too small: use at least 1; the API's limit is %d", cfg.MaxBatchEvents, backendapi.MaxEventsPerBatch)
 	}
@@ -183,6 +209,19 @@ func (cfg *Config) eventsURL() (*url.URL, error) {
 		return nil, errors.New("endpoint is not a URL") // the error would quote it
 	}
 	return u.JoinPath(cfg.EventsPath), nil
+}
+
+// factsURL is where facts are posted to, without the query.
+func (cfg *Config) factsURL() (*url.URL, error) {
+	endpoint := cmp.Or(cfg.FactsEndpoint, cfg.ClientConfig.Endpoint)
+	if err := validateEndpoint(endpoint); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, errors.New("facts_endpoint is not a URL") // the error would quote it
+	}
+	return u.JoinPath(cfg.FactsPath), nil
 }
 
 // display is u as logs and errors may show it: no user, no password, no query.

@@ -63,6 +63,7 @@ func createDefaultConfig() component.Config {
 		EventKinds:     eventKindsAll,
 		TenantHeader:   backendapi.HeaderTenant,
 		EventsPath:     backendapi.EventsPath,
+		FactsPath:      backendapi.FactsNDJSONPath,
 		MaxBatchEvents: backendapi.MaxEventsPerBatch,
 		MaxBatchBytes:  backendapi.MaxBatchBytes,
 		Quarantine:     QuarantineConfig{MaxFileBytes: defaultQuarantineFileBytes, MaxTotalBytes: defaultQuarantineTotalBytes},
@@ -99,5 +100,6 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 	if err != nil {
 		return nil, err
 	}
-	return &intake{Logs: queued, backlog: e.backlog, shed: e.shed, dropOldest: config.DropOldest, queued: queue.HasValue()}, nil
+	events := &intake{Logs: queued, backlog: e.backlog, shed: e.shed, dropOldest: config.DropOldest, queued: queue.HasValue()}
+	return newWithFacts(ctx, set, config, e, events)
 }
