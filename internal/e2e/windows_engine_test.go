@@ -39,7 +39,7 @@ type windowsEngine struct {
 
 func newWindowsEngine(t *testing.T) *windowsEngine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "zsw-") // not t.TempDir: a test's name in the path makes it too long for a socket
+	dir, err := os.MkdirTemp("", "zsw-") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	e := &windowsEngine{

@@ -49,21 +49,21 @@ func newWine(tb testing.TB) *wine {
 	require.NoError(tb, err)
 	w := &wine{t: tb, dir: dir}
 	// Services come and go with the first and the last program otherwise, which takes seconds each time.
-	server := w.server("--persistent")
-	require.NoError(tb, server.Run())
+	require.NoError(tb, w.server("--persistent"))
 	tb.Cleanup(func() {
-		_ = w.server("--kill").Run() // an error says that none runs
-		_ = w.server("--wait").Run()
+		_ = w.server("--kill") // an error says that none runs
+		_ = w.server("--wait")
 	})
 	return w
 }
 
-func (w *wine) server(args ...string) *exec.Cmd {
+// server speaks to the server that all programs of the prefix share.
+func (w *wine) server(args ...string) error {
 	ctx, cancel := context.WithTimeout(finally(), patient)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "wineserver", args...)
-	cmd.Cancel = func() error { defer cancel(); return cmd.Process.Kill() }
 	cmd.Env = append(os.Environ(), "WINEPREFIX="+filepath.Join(w.dir, "_prefix"))
-	return cmd
+	return cmd.Run()
 }
 
 // loader is the program that runs a Windows program.
@@ -183,9 +183,11 @@ func (p *pipe) open() {
 	require.NoError(p.w.t, os.WriteFile(p.log, nil, 0o600))
 	p.bridge = run(p.w.t, p.log, nil, p.w.loader(), binary(p.w.t, filepath.Join("wine", "pipebridge.exe")), "-pipe", `\\.\pipe\`+p.name, "-to", p.to.listener.Addr().String())
 	for end := time.Now().Add(patient); ; time.Sleep(20 * time.Millisecond) {
-		if said, _ := os.ReadFile(p.log); strings.Contains(string(said), "ready") {
+		said, _ := os.ReadFile(p.log)
+		if strings.Contains(string(said), "ready") {
 			return
-		} else if time.Now().After(end) {
+		}
+		if time.Now().After(end) {
 			p.w.t.Fatalf("the pipe %s is not served: %s", p.name, said)
 		}
 	}
