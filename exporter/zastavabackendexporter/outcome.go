@@ -119,7 +119,8 @@ func (e *backendExporter) countDropped(ctx context.Context, items []item, cause 
 
 func (e *backendExporter) countLostKind(ctx context.Context, n int64, kind, cause string) {
 	e.telemetry.ExporterZastavabackendDropped.Add(ctx, n, metric.WithAttributeSet(
-		attribute.NewSet(attribute.String("kind", kind), attribute.String("cause", cause))))
+		attribute.NewSet(attribute.String("kind", kind), attribute.String("cause", cause)),
+	))
 }
 
 // observeBacklog registers the metrics of what is not delivered.

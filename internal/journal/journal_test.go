@@ -65,9 +65,7 @@ func TestWhatIsSetIsThereAfterOpeningAgain(t *testing.T) {
 // TestBehavesAsAMap holds the journal to a map, over openings and files that are written anew.
 func TestBehavesAsAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp("", "journal")
-		require.NoError(rt, err)
-		defer os.RemoveAll(dir)
+		dir := t.TempDir()
 		small := func(o *Options) { o.SegmentBytes, o.Sync = int64(rapid.IntRange(1, 400).Draw(rt, "segment")), false }
 		j, want := open(rt, dir, small), map[string]string{}
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {

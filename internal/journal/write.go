@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
 // write puts changes, and those that are pending, into one transaction on disk.
@@ -164,7 +165,7 @@ func (j *Journal) keysIn(seg *segment) []string {
 	}
 	for n, p := range j.numbered {
 		if p.seg == seg {
-			out = append(out, fmt.Sprint(n))
+			out = append(out, strconv.FormatUint(n, 10))
 		}
 	}
 	return out
