@@ -6,6 +6,7 @@ package zastavabackendexporter
 import (
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
@@ -51,7 +52,7 @@ func TestReferenceBackendStoresEachEventOnce(t *testing.T) {
 	require.NoError(t, e.push(batch.Logs()))
 	assert.Equal(t, map[string]int64{"accepted": 2 * n}, e.outcomes(t), "a repeated batch has the first answer")
 	stored := httptest.NewRecorder()
-	req := httptest.NewRequest("GET", backendapi.EventsPath+"?limit=500", nil)
+	req := httptest.NewRequest(http.MethodGet, backendapi.EventsPath+"?limit=500", nil)
 	req.Host = "127.0.0.1"
 	b.Handler().ServeHTTP(stored, req)
 	var page struct {

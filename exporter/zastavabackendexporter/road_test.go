@@ -76,7 +76,7 @@ func TestGoAway(t *testing.T) {
 		w.Header().Set("Connection", "close") // over HTTP/2 that is GOAWAY
 		accept(w, r)
 	}
-	s := unstarted(t, goAway, goAway, func(http.ResponseWriter, *request) { panic(http.ErrAbortHandler) }, accept)
+	s := unstarted(t, append(slices.Repeat([]reply{goAway}, 2), func(http.ResponseWriter, *request) { panic(http.ErrAbortHandler) }, accept)...)
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	e := newRig(t, s.URL, func(cfg *Config) { cfg.ClientConfig.TLS.InsecureSkipVerify, cfg.MaxBatchEvents = true, 4 })

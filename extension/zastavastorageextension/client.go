@@ -6,6 +6,7 @@ package zastavastorageextension
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
@@ -75,8 +76,8 @@ func (c *client) Batch(_ context.Context, ops ...*storage.Operation) error {
 
 // written is what the operations before said about a key.
 func written(before []*storage.Operation, key string) (value []byte, set bool) {
-	for i := len(before) - 1; i >= 0; i-- {
-		if op := before[i]; op.Key == key && op.Type != storage.Get {
+	for _, op := range slices.Backward(before) {
+		if op.Key == key && op.Type != storage.Get {
 			if op.Type == storage.Delete {
 				return nil, true
 			}

@@ -186,7 +186,7 @@ func (s *store) takeOver(into *journal.Journal, name string, n int) error {
 		return err
 	}
 	moved, err := moveItems(into, from)
-	if err = errors.Join(err, from.Close()); err != nil {
+	if err := errors.Join(err, from.Close()); err != nil {
 		return err
 	}
 	s.logger.Info("Took over the items that an earlier process left beside the queue",

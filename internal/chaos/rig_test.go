@@ -21,7 +21,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -96,13 +95,6 @@ func (p *process) kill() {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
 	}
-}
-
-// stop ends the process as an operator would.
-func (p *process) stop(tb testing.TB) {
-	tb.Helper()
-	require.NoError(tb, p.cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(tb, p.cmd.Wait(), "%s did not end well", p.cmd.Path)
 }
 
 // rig is source → collector → proxy → backend.

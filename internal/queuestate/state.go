@@ -78,6 +78,7 @@ func (s *State) set(field protowire.Number, v uint64) {
 		s.ReadIndex = v
 	case FieldWriteIndex:
 		s.WriteIndex = v
+	default: // of a later version
 	}
 }
 
