@@ -51,6 +51,7 @@ type machine struct {
 	post    func(runtime.Notice)
 	broken  chan error
 	down    bool
+	listed  time.Time // when a list first succeeded
 }
 
 func (m *machine) late() {
@@ -76,6 +77,11 @@ func (m *machine) List(_ context.Context, dst []runtime.Summary) ([]runtime.Summ
 	m.late()
 	if down {
 		return nil, errors.New("the runtime is down")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.listed.IsZero() {
+		m.listed = time.Now()
 	}
 	return dst, nil
 }
@@ -568,10 +574,15 @@ func (w *world) account(id string) (out []string) {
 }
 
 // excused tells whether it was said that something may have been missed in a removed container's life, or nobody could know:
-// there was no stream, or it was gone before the first inventory was taken and written down.
+// there was no stream, or it was gone before the first inventory was taken and written down. (What the stream tells is written
+// down before that.)
 func (w *world) excused(l *life) bool {
 	first := w.disk.saved
-	if !w.streamed || first.IsZero() || (!l.c.CreatedAt.After(first) && l.removed.Before(first.Add(time.Second))) {
+	inventory := first
+	if w.listed.After(first) {
+		inventory = w.listed
+	}
+	if !w.streamed || first.IsZero() || (!l.c.CreatedAt.After(first) && l.removed.Before(inventory.Add(time.Second))) {
 		return true
 	}
 	return slices.ContainsFunc(w.gaps, func(g container.Gap) bool {
