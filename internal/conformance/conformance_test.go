@@ -393,7 +393,9 @@ func TestABusyServerConforms(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	})
-	r := run(t, target, func(o *Options) { o.Only = []string{"accepts", "repeated-batch", "parallel", "unknown-kind", "retry-after", "list"} })
+	r := run(t, target, func(o *Options) {
+		o.Only = []string{"accepts", "repeated-batch", "parallel", "unknown-kind", "retry-after", "list"}
+	})
 	assert.True(t, r.Conforms(), "%v", r.findings())
 	assert.Equal(t, map[string]Verdict{}, r.findings(), "even that it says for how long")
 }
