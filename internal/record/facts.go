@@ -206,14 +206,14 @@ func (r *factReader) put(key, value string) {
 
 // format is the first part of a code id.
 func format(kind, buildID string) string {
-	switch evidence.Kind(kind) {
-	case evidence.KindJar, evidence.KindAssembly, evidence.KindScript:
+	switch k := evidence.Kind(kind); {
+	case k == evidence.KindJar, k == evidence.KindAssembly, k == evidence.KindScript:
 		return kind
-	}
-	if strings.HasPrefix(buildID, "pe-guid:") {
+	case strings.HasPrefix(buildID, "pe-guid:"):
 		return "pe"
+	default:
+		return "elf"
 	}
-	return "elf"
 }
 
 // loadedLibs reads the attribute of a start's later revision.

@@ -5,6 +5,7 @@ package record
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -108,10 +109,7 @@ func factsIn(t require.TestingT, logs plog.Logs) (facts []backendapi.Fact, passe
 		for _, lr := range rl.ScopeLogs().At(0).LogRecords().All() {
 			n, err := o.Facts(lr, func(f *backendapi.Fact) {
 				kept := *f
-				kept.Metadata = make(map[string]string, len(f.Metadata))
-				for k, v := range f.Metadata {
-					kept.Metadata[k] = v
-				}
+				kept.Metadata = maps.Clone(f.Metadata)
 				facts = append(facts, kept)
 			})
 			require.NoError(t, err)
@@ -234,7 +232,11 @@ func TestSubjectOfFacts(t *testing.T) {
 			m.Remove(AttrImageRepoDigests)
 			m.Remove(AttrImageTags)
 		}, backendapi.Subject{Component: "ghcr.io/acme/api", Version: sampleContainer().Image.ID}},
-		{"nothing", func(m pcommon.Map) { m.RemoveIf(func(k string, _ pcommon.Value) bool { return strings.Contains(k, "image") || strings.Contains(k, "manifest") }) }, backendapi.Subject{}},
+		{"nothing", func(m pcommon.Map) {
+			m.RemoveIf(func(k string, _ pcommon.Value) bool {
+				return strings.Contains(k, "image") || strings.Contains(k, "manifest")
+			})
+		}, backendapi.Subject{}},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			batch := sampleEncoder().NewBatch()

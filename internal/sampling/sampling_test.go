@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -290,12 +291,12 @@ func TestTellingOfRunsNeverWaits(t *testing.T) {
 	with(t, Options{Runs: 100}, w, func(t *testing.T, s *Scheduler) {
 		w.hang = make(chan struct{}) // of this bubble
 		for i := range 200 {
-			s.Began(run(fmt.Sprint(i), 7))
+			s.Began(run(strconv.Itoa(i), 7))
 		}
 		time.Sleep(time.Minute) // both workers hang
 		before := time.Now()
 		for i := range 200 {
-			s.Ended("main", fmt.Sprint(i))
+			s.Ended("main", strconv.Itoa(i))
 		}
 		assert.Equal(t, before, time.Now())
 		assert.Zero(t, s.Len())
@@ -314,7 +315,7 @@ func TestRunsFoundGoingOnAreSpread(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		for i := range 50 {
-			r := run(fmt.Sprint(i), 7)
+			r := run(strconv.Itoa(i), 7)
 			r.Run.StartedAt = r.Run.StartedAt.Add(-time.Hour)
 			s.Began(r)
 		}

@@ -99,8 +99,7 @@ func ParseFacts(body []byte) (*backendapi.Facts, *problem.Details) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&in); err != nil {
-		var field *json.UnmarshalTypeError
-		if errors.As(err, &field) {
+		if field, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return nil, newInvalidFacts().With(field.Field, "is a "+field.Value+", which it must not be")
 		}
 		return nil, newInvalidFacts().With("body", strings.TrimPrefix(err.Error(), "json: "))
@@ -140,7 +139,7 @@ func tell(p *problem.Details, err error) {
 		return
 	}
 	faults := []error{err}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what errors.Join made, itself
+	if many, ok := err.(interface{ Unwrap() []error }); ok { // what errors.Join made, itself
 		faults = many.Unwrap()
 	}
 	for _, fault := range faults {
