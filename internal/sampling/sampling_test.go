@@ -147,6 +147,7 @@ func TestNeverAgain(t *testing.T) {
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
 		time.Sleep(24 * time.Hour)
+		synctest.Wait()
 		assert.Len(t, w.looks, 2)
 	})
 }
@@ -168,6 +169,7 @@ func TestOnlyChangesAreToldAndTheRestIsCounted(t *testing.T) {
 	with(t, Options{Resample: time.Minute, Jitter: 1e-9}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
 		time.Sleep(6 * time.Minute)
+		synctest.Wait()
 		s.Ended("main", "1")
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -218,9 +220,11 @@ func TestARunThatEndsBeforeItsFirstLookIsMissed(t *testing.T) {
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
 		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
 		s.Ended("main", "1")
 		s.Ended("main", "2")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		assert.Empty(t, w.looks)
 		assert.Equal(t, []string{"missed ended"}, w.counted)
 	})
@@ -231,6 +235,7 @@ func TestARestartIsAnotherRun(t *testing.T) {
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		s.Began(run("1", 77)) // its stop was never told
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -294,6 +299,7 @@ func TestTellingOfRunsNeverWaits(t *testing.T) {
 			s.Began(run(strconv.Itoa(i), 7))
 		}
 		time.Sleep(time.Minute) // both workers hang
+		synctest.Wait()
 		before := time.Now()
 		for i := range 200 {
 			s.Ended("main", strconv.Itoa(i))
