@@ -131,8 +131,8 @@ help: ## This list
 
 # --- How things are made -----------------------------------------------------------------------------------------------
 
-# go test's own output for packages, and at the end the names of skipped tests with their reasons.
-gotestsum = $(TOOLS)/gotestsum --format standard-quiet --hide-summary=output -- $(1)
+# A line for each package, and at the end what failed with its output, and the names of skipped tests with their reasons.
+gotestsum = $(TOOLS)/gotestsum --format standard-quiet -- $(1)
 
 # ocb writes the main package of a distribution from its manifest; go compiles it. ocb reads `dist.version` from the
 # environment. It is run again at every change of a source, because a new import may change the generated go.mod; that takes
