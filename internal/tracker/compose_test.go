@@ -89,6 +89,7 @@ func TestCrashLoopOverContainersOfOnePlace(t *testing.T) {
 	}, told)
 	long := Look{At: at(400 + 2*3600), Since: at(400)}
 	tr.Tick(long)
+	long.At = long.At.Add(idleLimit)
 	tr.Tick(long)
 	assert.Empty(t, tr.lineages, "a place without containers is forgotten")
 }

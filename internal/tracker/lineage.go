@@ -37,7 +37,7 @@ type lineage struct {
 	lastID     string              // that container
 	previous   *container.Previous // how the latest run that is known to have ended did; nil while none has
 	loop       *Loop
-	idle       bool // it had no container at the last Tick
+	idle       time.Time // the first Tick at which it had no container; zero: it has one
 }
 
 // order is the place of a container among those of its identity.
@@ -143,7 +143,7 @@ func (ln *lineage) latest() *container.Previous {
 }
 
 func (ln *lineage) apply(id string, k *Known) {
-	ln.containers[id], ln.idle = struct{}{}, false
+	ln.containers[id], ln.idle = struct{}{}, time.Time{}
 	place := orderOf(k.Container)
 	if k.State != container.StateCreated && k.State != container.StateUnknown {
 		if !ln.ran || ln.lastID == id || !place.before(ln.lastRun) {
@@ -184,16 +184,21 @@ func (st *step) crashLoop() {
 	st.next.Loop = next
 }
 
+// idleLimit is how long an identity without a container is remembered: its next one may be there already and be looked at later.
+const idleLimit = time.Minute
+
 // Tick reports the crash loops that ended: their latest run has outlived the window. It also forgets the identities that
-// have had no container since the Tick before and did not fail lately.
+// have had no container for a while and did not fail lately.
 func (t *Tracker) Tick(l Look) []Change {
 	var changes []Change
 	for identity, ln := range t.lineages {
 		if len(ln.containers) == 0 {
-			if (ln.loop == nil && ln.idle) || (ln.loop != nil && l.At.Sub(ln.loop.latest()) > t.opts.CrashLoopWindow) {
+			if ln.idle.IsZero() {
+				ln.idle = l.At
+			}
+			if l.At.Sub(ln.idle) >= idleLimit && (ln.loop == nil || l.At.Sub(ln.loop.latest()) > t.opts.CrashLoopWindow) {
 				delete(t.lineages, identity)
 			}
-			ln.idle = true
 			continue
 		}
 		if ln.loop == nil || !ln.loop.Active {
