@@ -48,6 +48,7 @@ func quick(endpoint string) *Config {
 	cfg.PollInterval = 100 * time.Millisecond
 	cfg.Timeout = 5 * time.Second
 	cfg.Backoff.InitialInterval, cfg.Backoff.MaxInterval = 10*time.Millisecond, 100*time.Millisecond
+	cfg.Evidence.Enabled = false // the processes of a synthetic server are none of its own
 	return cfg
 }
 
