@@ -574,15 +574,14 @@ func (w *world) account(id string) (out []string) {
 }
 
 // excused tells whether it was said that something may have been missed in a removed container's life, or nobody could know:
-// there was no stream, or it was gone before the first inventory was taken and written down. (What the stream tells is written
-// down before that.)
+// there was no stream, or it was gone before the first inventory was taken and written down. (What the stream tells
+// may be written down before that.)
 func (w *world) excused(l *life) bool {
 	first := w.disk.saved
-	inventory := first
-	if w.listed.After(first) {
-		inventory = w.listed
+	if !w.streamed || first.IsZero() || (!l.c.CreatedAt.After(first) && l.removed.Before(first.Add(time.Second))) {
+		return true
 	}
-	if !w.streamed || first.IsZero() || (!l.c.CreatedAt.After(first) && l.removed.Before(inventory.Add(time.Second))) {
+	if w.listed.IsZero() || l.removed.Before(w.listed.Add(time.Second)) {
 		return true
 	}
 	return slices.ContainsFunc(w.gaps, func(g container.Gap) bool {

@@ -121,6 +121,12 @@ func (l *lab) endsOnRequest() {
 
 func (l *lab) oom() {
 	id := l.run("oom", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "oom")
+	if !l.kind.podman {
+		l.until("the verdict is told, which may come after the end", func() bool {
+			stops := l.stops(id)
+			return len(stops) > 0 && stops[len(stops)-1].Run.OOMKilled
+		})
+	}
 	last := l.ended(id)
 	assert.EqualValues(l.t, 137, last.Run.ExitCode)
 	if !l.kind.podman { // 4.3 does not tell
