@@ -249,8 +249,7 @@ func (l *loop) takeList(ctx context.Context, r listed) {
 	l.regainedSight(ctx, r)
 	l.generation++
 	changed := l.compare(r)
-	l.absent(r)
-	l.look(ctx, changed)
+	l.look(ctx, append(changed, l.absent(r)...))
 	for _, c := range l.tracker.Tick(tracker.Look{At: time.Now(), Since: r.began, Source: container.SourceList}) {
 		l.take(&c)
 	}
@@ -389,9 +388,12 @@ func (l *loop) sameState(known, listed container.State) bool {
 }
 
 // absent concludes from a list what it does not show.
-func (l *loop) absent(r listed) {
+//
+// It gives those to be asked for by id: Docker's list can leave a container out while its state changes. Where one id has one
+// run, a list is complete.
+func (l *loop) absent(r listed) (doubtful []*seat) {
 	if len(l.entries) == l.shown() {
-		return
+		return nil
 	}
 	for _, e := range l.entries {
 		if e.generation == l.generation {
@@ -406,8 +408,14 @@ func (l *loop) absent(r listed) {
 		if e.container == nil && e.awaiting > 0 {
 			continue // a sandbox, or a container that the runtime's own bookkeeping does not know yet
 		}
+		if l.info.Reruns && e.container != nil {
+			e.dirty, e.source = true, l.source
+			doubtful = append(doubtful, e)
+			continue
+		}
 		l.gone(e, tracker.Look{At: time.Now(), Since: l.since(e), Source: l.source})
 	}
+	return doubtful
 }
 
 // shown counts the entries that the newest list showed.

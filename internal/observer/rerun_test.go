@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -386,5 +387,38 @@ func TestOOMKillToldLongAfterTheEnd(t *testing.T) {
 		require.Equal(t, []string{"a created", "a started", "a stopped", "a stopped", "a removed"}, b.sink.told())
 		assert.True(t, b.sink.trs[3].Run.OOMKilled)
 		assert.EqualValues(t, 1, b.sink.trs[3].Revision)
+	})
+}
+
+// forgetful is an engine whose list leaves containers out for a moment.
+type forgetful struct {
+	listing
+	omits *atomic.Bool
+}
+
+func (f forgetful) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
+	if f.omits.Load() {
+		return dst, nil
+	}
+	return f.listing.List(ctx, dst)
+}
+
+func TestContainerThatAListLeavesOutIsNotRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRerunning()
+		var omits atomic.Bool
+		b := observe(t, forgetful{listing{r}, &omits}, r.scripted, nil)
+		pass(3 * time.Second)
+		r.create("a")
+		r.start("a")
+		pass(3 * time.Second)
+		omits.Store(true)
+		pass(5 * time.Second)
+		omits.Store(false)
+		pass(3 * time.Second)
+		r.remove("a")
+		pass(3 * time.Second)
+		b.stop()
+		assert.Equal(t, []string{"a created", "a started", "a stopped", "a removed"}, b.sink.told())
 	})
 }

@@ -147,6 +147,16 @@ func (l *lab) oomOfAChild() {
 		assert.Equal(l.t, told, l.kinds(id))
 		_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: signal})
 		require.NoError(l.t, err)
+		if signal == "TERM" { // which the main process of a container ignores until it handles it
+			l.until("it ends", func() bool {
+				if !l.truth(id).State.Running {
+					return true
+				}
+				time.Sleep(300 * time.Millisecond)
+				_, _ = l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: signal})
+				return false
+			})
+		}
 		if l.stream || signal == "TERM" { // else nobody tells a SIGKILL on request from the kernel's
 			l.endedBy(id, false)
 			time.Sleep(1500 * time.Millisecond) // it is looked at once more a second after its end
