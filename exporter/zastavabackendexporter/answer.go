@@ -92,15 +92,20 @@ func (e *backendExporter) read(resp *http.Response, n int) answer {
 	case a.verdict == stored:
 		return e.readStored(resp, body, readErr, n)
 	}
-	a.err = fmt.Errorf("POST %s: answered %s%s", e.shownURL, statusLine(resp), quote(resp.Header.Get("Content-Type"), body))
+	a.explain(e.shownURL, resp, body, e.now())
+	return a
+}
+
+// explain takes from an answer that is not stored why it is none, and when to come back.
+func (a *answer) explain(shownURL string, resp *http.Response, body []byte, now time.Time) {
+	a.err = fmt.Errorf("POST %s: answered %s%s", shownURL, statusLine(resp), quote(resp.Header.Get("Content-Type"), body))
 	a.reason = statusLine(resp)
 	if p, ok := backendapi.ParseProblem(resp.Header.Get("Content-Type"), body); ok {
 		a.reason += ": " + clip(p.String())
 	}
 	if a.verdict == later {
-		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"), e.now())
+		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"), now)
 	}
-	return a
 }
 
 // readStored reads a 202. What it does not call a duplicate or rejected was accepted. A body that is no such JSON object

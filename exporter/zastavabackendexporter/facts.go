@@ -315,14 +315,7 @@ func (f *factsRoad) post(ctx context.Context, g *factGroup, lines [][]byte) answ
 	if a.verdict == stored {
 		return a
 	}
-	a.err = fmt.Errorf("POST %s: answered %s%s", shown, statusLine(resp), quote(resp.Header.Get("Content-Type"), text))
-	a.reason = statusLine(resp)
-	if p, ok := backendapi.ParseProblem(resp.Header.Get("Content-Type"), text); ok {
-		a.reason += ": " + clip(p.String())
-	}
-	if a.verdict == later {
-		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"), f.now())
-	}
+	a.explain(shown, resp, text, f.now())
 	return a
 }
 
@@ -360,8 +353,7 @@ func (f *factsRoad) refuse(g *factGroup, lines [][]byte, a answer) {
 
 // envelope is a fact with its subject and call graph, as the quarantine keeps it.
 func (f *factsRoad) envelope(g *factGroup, line []byte) []byte {
-	head := backendapi.Facts{CallgraphID: g.graph, Subject: g.subject}
-	out := fmt.Appendf(nil, `{"event":{"callgraphId":%s,"eventId":%s,"fact":`, quoted(head.CallgraphID), quoted(backendapi.FactsID(g.graph, g.subject.Key(), line)))
+	out := fmt.Appendf(nil, `{"event":{"callgraphId":%s,"eventId":%s,"fact":`, quoted(g.graph), quoted(backendapi.FactsID(g.graph, g.subject.Key(), line)))
 	out = append(out, bytes.TrimSpace(line)...)
-	return fmt.Appendf(out, `,"subjectKey":%s},"schemaVersion":%s}`, quoted(head.Subject.Key()), quoted(factsSchema))
+	return fmt.Appendf(out, `,"subjectKey":%s},"schemaVersion":%s}`, quoted(g.subject.Key()), quoted(factsSchema))
 }

@@ -59,21 +59,11 @@ func (d *delivery) Deliver(ctx context.Context, items []observer.Item) error {
 	logs := d.encode(items)
 	wait := d.backoff()
 	for {
-		n := logs.LogRecordCount()
-		opCtx := d.obs.StartLogsOp(ctx)
-		err := d.next.ConsumeLogs(opCtx, logs)
-		d.obs.EndLogsOp(opCtx, metadata.Type.String(), n, err)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case consumererror.IsPermanent(err):
-			d.tel.dropped(n)
-			d.log.Error("the pipeline refused records for good; they are lost", zap.Int("records", n), zap.Error(err))
-			return nil
+		n := logs.LogRecordCount() // the pipeline may change what it is given
+		done, err := d.offer(ctx, logs, "the pipeline refused records for good; they are lost")
+		if done {
+			return err
 		}
-		d.tel.refused(n)
 		delay := wait.NextBackOff()
 		d.log.Warn("the pipeline refused records for now; offering them again", zap.Int("records", n), zap.Duration("retry_in", delay), zap.Error(err))
 		if !sleep(ctx, delay) {
@@ -85,6 +75,27 @@ func (d *delivery) Deliver(ctx context.Context, items []observer.Item) error {
 			logs = d.encode(items) // the pipeline may have changed what it was given
 		}
 	}
+}
+
+// offer hands logs to the next consumer once. done: they were accepted (nil), or refused for good, which it counts and says as
+// lost (nil), or ctx ended (its error). Else they were refused for now, which it counts, and err says why.
+func (d *delivery) offer(ctx context.Context, logs plog.Logs, lost string) (done bool, err error) {
+	n := logs.LogRecordCount()
+	opCtx := d.obs.StartLogsOp(ctx)
+	err = d.next.ConsumeLogs(opCtx, logs)
+	d.obs.EndLogsOp(opCtx, metadata.Type.String(), n, err)
+	switch {
+	case err == nil:
+		return true, nil
+	case ctx.Err() != nil:
+		return true, ctx.Err()
+	case consumererror.IsPermanent(err):
+		d.tel.dropped(n)
+		d.log.Error(lost, zap.Int("records", n), zap.Error(err))
+		return true, nil
+	}
+	d.tel.refused(n)
+	return false, err
 }
 
 func (d *delivery) encode(items []observer.Item) plog.Logs {

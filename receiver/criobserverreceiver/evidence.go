@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 
-	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -122,21 +121,9 @@ func (d *reports) Deliver(ctx context.Context, r *sampling.Report) error {
 	wait := d.backoff()
 	for {
 		logs := d.encodeReport(r) // anew: the pipeline may have changed what it was given
-		n := logs.LogRecordCount()
-		opCtx := d.obs.StartLogsOp(ctx)
-		err := d.next.ConsumeLogs(opCtx, logs)
-		d.obs.EndLogsOp(opCtx, metadata.Type.String(), n, err)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case consumererror.IsPermanent(err):
-			d.tel.dropped(n)
-			d.log.Error("the pipeline refused a sample for good; it is lost", zap.Int("records", n), zap.Error(err))
-			return nil
+		if done, err := d.offer(ctx, logs, "the pipeline refused a sample for good; it is lost"); done {
+			return err
 		}
-		d.tel.refused(n)
 		if !sleep(ctx, wait.NextBackOff()) {
 			return ctx.Err()
 		}
