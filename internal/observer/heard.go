@@ -18,12 +18,12 @@ const maxHeard = 16
 // little after its events; where one id has many runs, a look may come too late for some of them; and a container that
 // removes itself when it ends is gone before it can be looked at.
 type heard struct {
-	ends        []ending    // oldest first
-	starts      []time.Time // oldest first
-	from        time.Time   // starts is complete from here on; zero: for as long as the stream was followed
-	created     time.Time
-	deleted     time.Time
-	name, image string
+	ends    []ending    // oldest first
+	starts  []time.Time // oldest first
+	from    time.Time   // starts is complete from here on; zero: for as long as the stream was followed
+	created time.Time
+	deleted time.Time
+	told    *container.Container
 }
 
 // ending is the end of a run as a notice told it.
@@ -31,11 +31,15 @@ type ending struct {
 	at     time.Time
 	code   uint32
 	signal string
+	oom    bool
 }
 
 // of completes a run by its end.
 func (n *ending) of(run container.Run) container.Run {
 	run.FinishedAt, run.ExitCode, run.ExitKnown, run.Reason, run.StopSignal = n.at, n.code, true, exitReason(n.code), n.signal
+	if n.oom {
+		run.OOMKilled, run.Reason = true, reasonOOMKilled
+	}
 	return run
 }
 
@@ -50,8 +54,8 @@ func (e *seat) hear(n *runtime.Notice) {
 		e.heard = &heard{}
 	}
 	h := e.heard
-	if n.Name != "" {
-		h.name, h.image = n.Name, n.Image
+	if n.Told != nil {
+		h.told = n.Told
 	}
 	switch n.Kind {
 	case runtime.NoticeCreated:
@@ -68,7 +72,7 @@ func (e *seat) hear(n *runtime.Notice) {
 		if len(h.ends) == maxHeard {
 			h.ends = append(h.ends[:0], h.ends[1:]...)
 		}
-		h.ends = append(h.ends, ending{at: n.At, code: n.ExitCode, signal: n.StopSignal})
+		h.ends = append(h.ends, ending{at: n.At, code: n.ExitCode, signal: n.StopSignal, oom: n.OOMKilled})
 	}
 }
 
@@ -86,8 +90,8 @@ func (h *heard) end(started, next time.Time) *ending {
 	return nil
 }
 
-// told tells how many runs began after ended and before started, if the stream told of every run since from.
-func (h *heard) told(from, ended, started time.Time) (missed uint32, all bool) {
+// between tells how many runs began after ended and before started, if the stream told of every run since from.
+func (h *heard) between(from, ended, started time.Time) (missed uint32, all bool) {
 	if h == nil || from.IsZero() || ended.IsZero() || ended.Before(from) || ended.Before(h.from) {
 		return 0, false
 	}
@@ -132,7 +136,7 @@ func (e *seat) forget(started time.Time, all bool) {
 	case all && h.deleted.IsZero():
 		e.heard = nil
 	case all:
-		e.heard = &heard{deleted: h.deleted, name: h.name, image: h.image}
+		e.heard = &heard{deleted: h.deleted, told: h.told}
 	}
 }
 
@@ -231,19 +235,18 @@ func (l *loop) endKnown(k *tracker.Known, n *ending, look tracker.Look) bool {
 	return l.take(&c)
 }
 
-// heardOf makes a container of what notices told of it, or nil when they told no name: it may have been a sandbox.
+// heardOf makes a container of what notices told of it, or nil when they described none: it may have been a sandbox.
 func (l *loop) heardOf(e *seat) *container.Container {
-	if e.heard == nil || e.heard.name == "" {
+	if e.heard == nil || e.heard.told == nil {
 		return nil
 	}
-	c := &container.Container{
-		Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, OS: l.info.OS, Arch: l.info.Arch,
-		ID: e.id, Name: e.heard.name, CreatedAt: e.heard.created, Image: container.Image{Reference: e.heard.image},
-	}
-	if !l.opts.Filter.Allows(c) {
+	c := *e.heard.told
+	c.Engine, c.Runtime, c.Version, c.OS, c.Arch = l.info.Engine, l.opts.Name, l.info.Version, l.info.OS, l.info.Arch
+	c.ID, c.CreatedAt = e.id, e.heard.created
+	if !l.opts.Filter.Allows(&c) {
 		e.excluded = true
 	}
-	return c
+	return &c
 }
 
 // goesOn tells that the known run is not known to have ended.

@@ -215,7 +215,7 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 		look.Source = container.SourceStream
 	}
 	if k := l.tracker.Known(e.id); l.info.Reruns && l.streaming && k != nil && k.State == container.StateExited && snap.Run.StartedAt.After(k.Run.StartedAt) {
-		look.MissedRuns, look.RunsTold = e.heard.told(l.heardFrom, e.endHeard(k.Run.StartedAt), snap.Run.StartedAt)
+		look.MissedRuns, look.RunsTold = e.heard.between(l.heardFrom, e.endHeard(k.Run.StartedAt), snap.Run.StartedAt)
 		if !look.RunsTold && !k.Run.FinishedAt.Before(l.heardFrom) && l.await(e) {
 			return // the notice of its start is on its way, and those of the runs before
 		}

@@ -41,7 +41,7 @@ func (r *rerunning) Inspect(ctx context.Context, c *container.Container) (contai
 
 func (r *rerunning) tell(id string, kind runtime.NoticeKind, code uint32) {
 	time.Sleep(time.Millisecond)
-	r.notice(runtime.Notice{ID: id, Kind: kind, At: time.Now(), ExitCode: code, Name: id, Image: "img"})
+	r.notice(runtime.Notice{ID: id, Kind: kind, At: time.Now(), ExitCode: code, Told: &container.Container{Name: id, Image: container.Image{Reference: "img"}}})
 }
 
 func (r *rerunning) born(id string) {
@@ -227,12 +227,46 @@ func TestContainerThatRemovesItselfWhenItEnds(t *testing.T) {
 			r.create("a")
 			at := time.Now()
 			for i, kind := range []runtime.NoticeKind{runtime.NoticeCreated, runtime.NoticeStarted, runtime.NoticeExited, runtime.NoticeDeleted} {
-				r.notice(runtime.Notice{ID: "a", Kind: kind, At: at.Add(time.Duration(i)), ExitCode: 7, Name: "a"})
+				r.notice(runtime.Notice{ID: "a", Kind: kind, At: at.Add(time.Duration(i)), ExitCode: 7, Told: &container.Container{Name: "a"}})
 			}
 			synctest.Wait()
 			r.remove("a")
 		}, "created", "started", "stopped 7 known=true", "removed")
 	})
+}
+
+func TestOOMKillOfWhatIsGoneIsToldByNoticesAlone(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprint("the kill is told after the end: ", late), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRerunning()
+				b := observe(t, r, r.scripted, nil)
+				pass(3 * time.Second)
+				r.born("a")
+				r.run("a", false)
+				pass(time.Second)
+				r.do(func() { r.forgets["a"] = true }) // no look succeeds any more
+				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: time.Now(), ExitCode: 137, OOMKilled: !late})
+				if late {
+					pass(time.Millisecond)
+					r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeOOM, At: time.Now(), OOMKilled: true})
+				}
+				r.remove("a")
+				r.tell("a", runtime.NoticeDeleted, 0)
+				pass(3 * time.Second)
+				b.stop()
+				expect := []string{"created", "started", "stopped 137 known=true", "removed"}
+				if late {
+					expect = []string{"created", "started", "stopped 137 known=true", "stopped 137 known=true", "removed"}
+				}
+				require.Equal(t, expect, b.life())
+				last := b.sink.trs[len(expect)-2]
+				assert.True(t, last.Run.OOMKilled)
+				assert.Equal(t, "OOMKilled", last.Run.Reason)
+				assert.Equal(t, late, last.Revision > 0, "what was told before is revised")
+			})
+		})
+	}
 }
 
 func TestPauseIsNotUndoneByALookFromBefore(t *testing.T) {
@@ -323,7 +357,7 @@ func TestProcessThatEndsBeforeItsStartIsTold(t *testing.T) {
 		})
 		time.Sleep(140 * time.Millisecond)
 		at := time.Now()
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: at, Name: "a"})
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: at, Told: &container.Container{Name: "a"}})
 		r.remove("a")
 		time.Sleep(400 * time.Millisecond)
 		r.tell("a", runtime.NoticeExited, 2)

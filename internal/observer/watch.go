@@ -161,6 +161,13 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		// Told after the end that it brought: the runtime's verdict comes with it or a moment later, and the container may be
 		// removed as soon as it is there.
 		e.verdictDue = !k.Run.OOMKilled
+		if n.OOMKilled && e.verdictDue && !e.busy {
+			run := k.Run
+			run.OOMKilled, run.Reason = true, reasonOOMKilled
+			look.Happened = time.Time{}
+			l.apply(e, &container.Snapshot{Container: k.Container, State: k.State, Run: run, RestartCount: k.RestartCount}, look)
+			return
+		}
 		l.recheckAfter(n.ID, l.opts.RecheckAfterStop)
 		if !e.verdictDue {
 			return
@@ -175,6 +182,9 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		l.look(ctx, []*seat{e})
 	}
 }
+
+// reasonOOMKilled is the word of all runtimes for an end by the kernel's OOM killer.
+const reasonOOMKilled = "OOMKilled"
 
 // exitReason is the word that CRI runtimes use for an end of which nothing but the code is known.
 func exitReason(code uint32) string {

@@ -103,9 +103,11 @@ type Notice struct {
 	// StopSignal names the signal that somebody had sent on request before this end; "" = none, or not told. NoticeExited.
 	StopSignal string
 	Health     string // NoticeHealth: starting, healthy or unhealthy
-	// Name and Image (as asked for) are told where the stream carries them (Docker): all that remains to be known of a
-	// container that is gone before it can be looked at. "" = not told, as in a stream in which ids may be a sandbox's.
-	Name, Image string
+	// OOMKilled: an out-of-memory kill ended the run. NoticeExited, and NoticeOOM where it is told after the end.
+	OOMKilled bool
+	// Told is the container as far as the stream describes it (Docker: names, image, labels): all that remains to be known of
+	// one that is gone before it can be looked at. Nil = not told, as in a stream in which ids may be a sandbox's.
+	Told *container.Container
 	// Replayed: it happened before the subscription, and the runtime told it now because it was asked to reach back.
 	Replayed bool
 	// Snapshot is the container as the stream showed it, where the stream carries it (CRI). Nil: not carried.

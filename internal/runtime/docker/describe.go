@@ -51,13 +51,6 @@ func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Con
 	}
 	c := &container.Container{
 		Engine: "docker", Runtime: r.name, ID: item.ID, Name: intern(nameIn(item.Names)), CreatedAt: sane(time.Unix(item.Created, 0)),
-		Labels: r.allowed(item.Labels),
-		Compose: container.Compose{
-			Project: intern(item.Labels[labelProject]), Service: intern(item.Labels[labelService]), Number: intern(item.Labels[labelNumber]),
-		},
-		Swarm: container.Swarm{
-			ServiceID: intern(item.Labels[labelServiceID]), ServiceName: intern(item.Labels[labelServiceName]), TaskID: intern(item.Labels[labelTaskID]),
-		},
 		Image: container.Image{ID: digest(item.ImageID)},
 	}
 	if digest(item.Image) == "" {
@@ -66,18 +59,26 @@ func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Con
 	if d := item.ImageManifestDescriptor; d != nil {
 		c.Image.ManifestDigest = digest(string(d.Digest))
 	}
-	if oneOff, err := strconv.ParseBool(item.Labels[labelOneOff]); err == nil && oneOff {
+	r.readLabels(c, item.Labels)
+	return c, nil
+}
+
+// readLabels completes a container by what its labels tell: those that are allowed, and whose it is. Its name is the engine's.
+func (r *Runtime) readLabels(c *container.Container, labels map[string]string) {
+	c.Labels = r.allowed(labels)
+	c.Compose = container.Compose{Project: intern(labels[labelProject]), Service: intern(labels[labelService]), Number: intern(labels[labelNumber])}
+	c.Swarm = container.Swarm{ServiceID: intern(labels[labelServiceID]), ServiceName: intern(labels[labelServiceName]), TaskID: intern(labels[labelTaskID])}
+	if oneOff, err := strconv.ParseBool(labels[labelOneOff]); err == nil && oneOff {
 		c.Compose.Number = "" // docker compose run: numbered like the service's own containers, and none of them
 	}
-	if isKubernetes(item.Labels) {
+	if isKubernetes(labels) {
 		c.Attempt = attempt(c.Name)
-		c.Name = intern(item.Labels[labelContainerName])
+		c.Name = intern(labels[labelContainerName])
 		c.Pod = container.Pod{
-			SandboxID: intern(item.Labels[labelSandbox]), Namespace: intern(item.Labels[labelPodNamespace]),
-			Name: intern(item.Labels[labelPodName]), UID: intern(item.Labels[labelPodUID]),
+			SandboxID: intern(labels[labelSandbox]), Namespace: intern(labels[labelPodNamespace]),
+			Name: intern(labels[labelPodName]), UID: intern(labels[labelPodUID]),
 		}
 	}
-	return c, nil
 }
 
 // attempt reads the number of the attempt from the name that cri-dockerd gives: k8s_<container>_<pod>_<namespace>_<uid>_<n>.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
 
+	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/signal"
 )
@@ -23,9 +25,18 @@ import (
 // subscribed, and events of that instant would be lost; it keeps its last 256 and replays those.
 const overlap = time.Second
 
+// oomAfterEnd is how much later than the end that it brought the engine may tell an OOM kill: the two come to it on different
+// ways, some milliseconds apart. A busy machine is given a hundred times that.
+const oomAfterEnd = time.Second
+
 // actions are those that are asked for. The engine compares by prefix once health_status is among them.
 var actions = []string{
 	"create", "start", "die", "oom", "pause", "unpause", "kill", "destroy", "rename", "health_status",
+}
+
+// attributeNames are the attributes that engines add to the labels, and what is called so is not told as a label.
+var attributeNames = []string{
+	"name", "image", "exitCode", "containerExitCode", "execDuration", "execID", "signal", "oldName", "podId", "health_status",
 }
 
 // Watch follows the engine's events of containers. What it posts:
@@ -35,7 +46,7 @@ var actions = []string{
 //   - NoticeHealth: the verdict; NoticeOOM: a process in the container was killed, which need not be the main one;
 //   - NoticePaused, NoticeResumed, NoticeCreated, NoticeDeleted; NoticeChanged for a rename.
 //
-// All carry the container's name and image, for a container that is gone before it can be looked at. After a reconnect the
+// All carry what the event tells of the container, for one that is gone before it can be looked at. After a reconnect the
 // subscription reaches back to what was heard last, and what was heard already is left out. The engine replays 256 events at
 // most and says nothing of what it skipped: a list must follow. A reader that does not keep up costs the engine 100 ms an
 // event, so post must not block.
@@ -98,20 +109,25 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 			k.signal, k.signaled = signal.Number(who.host.os, who.host.arch, m.Actor.Attributes["signal"]), n.At
 		case n.Kind == runtime.NoticeOOM:
 			k.oom = n.At
+			n.OOMKilled = k.killed.Add(oomAfterEnd).After(n.At)
 		case n.Kind == runtime.NoticeExited:
 			n.StopSignal = k.stopSignal(who.host, n.At, n.ExitCode, time.Time{})
+			if n.ExitCode == killedByKernel && n.StopSignal != "SIGKILL" {
+				k.killed, n.OOMKilled = n.At, !k.oom.IsZero() // as the engine's own verdict
+			}
 		case n.Kind == runtime.NoticeStarted:
-			k.signal, k.signaled, k.oom = 0, time.Time{}, time.Time{}
+			k.signal, k.signaled, k.oom, k.killed = 0, time.Time{}, time.Time{}, time.Time{}
 		}
 	})
 	if action != "kill" {
 		n.Replayed = n.At.Before(subscribed)
+		n.Told = r.told(m.Actor.Attributes)
 		post(n)
 	}
 }
 
-// notice reads a message. Its attributes hold the container's labels too: only those named here are read, and the engine sets
-// them after the labels, so that no label passes for one. False: it is nothing that an observer needs to know.
+// notice reads a message. False: it is nothing that an observer needs to know. Its attributes hold the container's labels too;
+// the engine sets its own after the labels, so that no label passes for one.
 func notice(action, rest string, m *events.Message) (runtime.Notice, bool) {
 	if (m.Type != "" && m.Type != events.ContainerEventType) || !validID(m.Actor.ID) || isSandbox(m.Actor.Attributes) {
 		return runtime.Notice{}, false
@@ -146,10 +162,30 @@ func notice(action, rest string, m *events.Message) (runtime.Notice, bool) {
 	default:
 		return runtime.Notice{}, false
 	}
-	if !isKubernetes(m.Actor.Attributes) { // where the name is cri-dockerd's
-		n.Name, n.Image = intern(m.Actor.Attributes["name"]), intern(m.Actor.Attributes["image"])
-	}
 	return n, true
+}
+
+// told reads what an event's attributes tell of its container: the name, the image as asked for, and of the labels what the
+// allow-list lets through, as from a list. Nil: not even a name.
+func (r *Runtime) told(attributes map[string]string) *container.Container {
+	name := attributes["name"]
+	if name == "" {
+		return nil
+	}
+	c := &container.Container{Name: intern(name)}
+	if image := attributes["image"]; digest(image) == "" {
+		c.Image.Reference = intern(image)
+	}
+	r.readLabels(c, attributes)
+	for k := range c.Labels {
+		if slices.Contains(attributeNames, k) {
+			delete(c.Labels, k)
+		}
+	}
+	if len(c.Labels) == 0 {
+		c.Labels = nil
+	}
+	return c
 }
 
 func exitCode(attributes map[string]string) (uint32, bool) {

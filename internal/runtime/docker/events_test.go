@@ -78,7 +78,8 @@ func TestNotices(t *testing.T) {
 		t.Run(c.action+" "+c.attributes, func(t *testing.T) {
 			e := newEngine(t)
 			e.events = []string{event(c.action, at.UnixNano(), c.attributes)}
-			c.want.ID, c.want.At, c.want.Name, c.want.Image = id1, at.Round(0), "web", "example.test/web:1"
+			c.want.ID, c.want.At = id1, at.Round(0)
+			c.want.Told = &container.Container{Name: "web", Image: container.Image{Reference: "example.test/web:1"}}
 			assert.Equal(t, []runtime.Notice{c.want}, watched(t, e.runtime(), 1))
 		})
 	}
@@ -200,6 +201,57 @@ func TestOOMKillOfAChildIsRemembered(t *testing.T) {
 	assert.True(t, got.OOM, "20.10 tells it by an event only")
 }
 
+func TestWhatAnEventTellsOfItsContainer(t *testing.T) {
+	e := newEngine(t)
+	e.events = []string{event("create", time.Now().UnixNano(),
+		`"app":"shop","tier.signal":"x","signal":"`+canary+`","com.docker.compose.project":"p","com.docker.compose.service":"s","com.docker.compose.container-number":"2",`+
+			`"com.docker.swarm.task.id":"t"`)}
+	got := watched(t, e.runtime(), 1)
+	require.Len(t, got, 1)
+	assert.Equal(t, &container.Container{
+		Name: "web", Image: container.Image{Reference: "example.test/web:1"}, Labels: map[string]string{"app": "shop", "tier.signal": "x"},
+		Compose: container.Compose{Project: "p", Service: "s", Number: "2"}, Swarm: container.Swarm{TaskID: "t"},
+	}, got[0].Told)
+
+	e = newEngine(t)
+	e.events = []string{event("die", time.Now().UnixNano(), `"exitCode":"1","tier.x":"x"`)}
+	o := Options{Name: "all", Endpoint: e.endpoint, Timeout: 5 * time.Second, Labels: []string{"app", "exitCode", "name", "image", "signal"}}
+	r, err := New(o)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, r.Close()) })
+	assert.Nil(t, watched(t, r, 1)[0].Told.Labels, "what is the engine's own is no label")
+}
+
+func TestOOMKillIsToldWithTheEndOrAfterIt(t *testing.T) {
+	at := time.Now().Add(time.Hour)
+	play := func(events ...string) []runtime.Notice {
+		e := newEngine(t)
+		e.events = events
+		notices := 0
+		for _, raw := range events {
+			if !strings.Contains(raw, `"kill"`) {
+				notices++
+			}
+		}
+		return watched(t, e.runtime(), notices)
+	}
+	nano := func(after time.Duration) int64 { return at.Add(after).UnixNano() }
+	oom := func(after time.Duration) string { return event("oom", nano(after), "") }
+	die := func(after time.Duration, code string) string { return event("die", nano(after), `"exitCode":"`+code+`"`) }
+
+	got := play(oom(0), die(time.Millisecond, "137"))
+	assert.False(t, got[0].OOMKilled, "whose kill it was is not known yet")
+	assert.True(t, got[1].OOMKilled)
+	got = play(die(0, "137"), oom(time.Millisecond))
+	assert.False(t, got[0].OOMKilled)
+	assert.True(t, got[1].OOMKilled)
+	assert.False(t, play(oom(0), die(time.Millisecond, "1"))[1].OOMKilled, "that was a process inside")
+	assert.False(t, play(oom(0), event("kill", nano(1), `"signal":"9"`), die(time.Millisecond, "137"))[1].OOMKilled, "that was asked for")
+	assert.False(t, play(oom(0), event("start", nano(1), ""), die(time.Millisecond, "137"))[2].OOMKilled, "that was in the run before")
+	assert.False(t, play(die(0, "137"), event("start", nano(1), ""), oom(2))[2].OOMKilled, "that is in the next run")
+	assert.False(t, play(die(0, "137"), oom(oomAfterEnd+1))[1].OOMKilled)
+}
+
 func FuzzEvents(f *testing.F) {
 	f.Add([]byte(event("die", 1700000000e9, `"exitCode":"1"`)))
 	f.Add([]byte(event("exec_start: "+canary, 1700000000e9, "")))
@@ -212,7 +264,7 @@ func FuzzEvents(f *testing.F) {
 		var r Runtime
 		r.memory.init()
 		r.take(&m, time.Now(), func(n runtime.Notice) {
-			if !validID(n.ID) || len(n.Name) > 3*maxText || len(n.Image) > 3*maxText || (n.Health != "" && verdict(n.Health) == "") {
+			if !validID(n.ID) || (n.Told != nil && (len(n.Told.Name) > 3*maxText || len(n.Told.Image.Reference) > 3*maxText || n.Told.Labels != nil)) || (n.Health != "" && verdict(n.Health) == "") {
 				t.Fatalf("%+v", n)
 			}
 			if !n.At.IsZero() && (n.At.Before(earliest) || n.At.After(latest)) {

@@ -41,6 +41,7 @@ type remembered struct {
 	signal   uint32 // the newest that was sent on request
 	signaled time.Time
 	oom      time.Time // the newest OOM kill that an event told
+	killed   time.Time // the end of the newest run, if it was by a SIGKILL that nobody was seen to ask for
 }
 
 func (m *memory) init() { m.containers = map[string]*remembered{} }

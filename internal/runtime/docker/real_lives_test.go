@@ -32,6 +32,7 @@ func TestRealEngines(t *testing.T) {
 		{"exits", (*lab).exits},
 		{"ends on request", (*lab).endsOnRequest},
 		{"OOM", (*lab).oom},
+		{"OOM, and removed at once", (*lab).oomAndGone},
 		{"OOM of a child", (*lab).oomOfAChild},
 		{"a start that fails", (*lab).startFails},
 		{"restart on failure", (*lab).restartOnFailure},
@@ -133,6 +134,21 @@ func (l *lab) oom() {
 		assert.True(l.t, last.Run.OOMKilled)
 		assert.Equal(l.t, "OOMKilled", last.Run.Reason)
 	}
+}
+
+// oomAndGone is removed by the engine as soon as it ends, so that nothing but events can tell why.
+func (l *lab) oomAndGone() {
+	if l.kind.podman || !l.stream {
+		l.t.Skip("Podman's events do not tell an OOM kill, and a list comes too late")
+	}
+	id := l.run("oom-rm", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap, h.AutoRemove = 32<<20, 32<<20, true }, "oom")
+	l.until("removed", func() bool { kinds := l.kinds(id); return len(kinds) > 0 && kinds[len(kinds)-1] == "removed" })
+	stops := l.stops(id)
+	require.NotEmpty(l.t, stops)
+	last := stops[len(stops)-1].Run
+	assert.EqualValues(l.t, 137, last.ExitCode)
+	assert.True(l.t, last.OOMKilled)
+	assert.Equal(l.t, "OOMKilled", last.Reason)
 }
 
 // oomOfAChild is no end of the container, and no reason of the end that it comes to later.
