@@ -4,6 +4,7 @@
 package backend
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,6 +29,7 @@ func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	filter := p.eventFilter(tenant)
 	from := p.lastEventID(r)
+	facts := p.oneOf("facts", "true", "false") == "true"
 	if fault := p.problem(); fault != nil {
 		fault.Write(w)
 		return
@@ -61,14 +63,18 @@ func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 			at = max(pruned, min(at, last))
 		}
 	}
-	if err := b.follow(r, out, at, filter); err != nil {
+	about := (*factFollower)(nil)
+	if facts {
+		about = &factFollower{store: b.store, tenant: tenant, at: b.store.FactsStored()}
+	}
+	if err := b.follow(r, out, at, filter, about); err != nil {
 		b.metrics.dropped.Inc()
 		b.log.Info("A stream was ended; its client can resume", "error", err)
 	}
 }
 
 // follow writes events until the client is gone, the backend stops (both nil), the client does not read or the store fails.
-func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.EventFilter) error {
+func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.EventFilter, facts *factFollower) error {
 	heartbeat := time.NewTicker(b.opts.Heartbeat)
 	defer heartbeat.Stop()
 	var message []byte
@@ -89,6 +95,7 @@ func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.Ev
 			_, _ = out.Write(append(message, '\n', '\n'))
 		}
 		at = next
+		facts.tell(out)
 		if err := out.flush(); err != nil {
 			// A failed write ends the request's context too, so that tells nothing here.
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -112,6 +119,33 @@ func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.Ev
 			return nil
 		case <-b.stop:
 			return nil
+		}
+	}
+}
+
+// factFollower tells a stream about whom facts were stored. They have no place among the events, so that its messages have no
+// id: who comes back looks anew. Nil: nobody asked.
+type factFollower struct {
+	store  *store.Store
+	tenant string
+	at     int64
+}
+
+func (f *factFollower) tell(out *stream) {
+	if f == nil {
+		return
+	}
+	subjects, all, now := f.store.FactsSince(f.at, f.tenant)
+	f.at = now
+	if all {
+		fmt.Fprint(out, "event: facts\ndata: {}\n\n")
+	}
+	for _, s := range subjects {
+		data, err := json.Marshal(struct {
+			SubjectKey string `json:"subjectKey"`
+		}{s})
+		if err == nil { // a text always can
+			fmt.Fprintf(out, "event: facts\ndata: %s\n\n", data)
 		}
 	}
 }

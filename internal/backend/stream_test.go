@@ -5,6 +5,7 @@ package backend_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -181,4 +182,27 @@ func TestStreamOfAClientThatDoesNotReadIsDropped(t *testing.T) {
 		a.put(events...) // never held up by the stream
 		return strings.Contains(string(a.get("/metrics").body), "zastava_backend_streams_dropped_total 1")
 	}, 30*time.Second, 10*time.Millisecond)
+}
+
+func TestStreamTellsOfFactsToThoseWhoAsk(t *testing.T) {
+	a := serve(t, nil)
+	next, _ := a.follow("?facts=true&kind=CONTAINER_STOP")
+	deaf, _ := a.follow("")
+	other, _ := a.follow("?facts=true", backendapi.HeaderTenant, "globex")
+	require.Equal(t, http.StatusAccepted, a.postFacts("callgraphId=cg&imageDigest="+imageDigest, lines(2, "containerd://1"), backendapi.HeaderIdempotencyKey, "k").StatusCode)
+	assert.Equal(t, message{event: "facts", data: `{"subjectKey":"image:` + imageDigest + `"}`}, next())
+
+	// A repeat stores nothing and is not told.
+	require.Equal(t, http.StatusAccepted, a.postFacts("callgraphId=cg&imageDigest="+imageDigest, lines(2, "containerd://1"), backendapi.HeaderIdempotencyKey, "k").StatusCode)
+	require.Equal(t, http.StatusAccepted, a.postFacts("callgraphId=cg&component=%0A%22&version=1", lines(1, "containerd://1")).StatusCode)
+	assert.Equal(t, message{event: "facts", data: `{"subjectKey":"component:\n\"@1"}`}, next())
+
+	l := backendtest.NewLife(0)
+	a.put(l.Started(1))
+	assert.Equal(t, backendapi.KindStart, eventOf(t, deaf()).Kind)
+	a.put(l.Stopped(2, 1, 0, "Completed"))
+	eventOf(t, next())
+	require.Equal(t, http.StatusAccepted, a.do(http.MethodPost, backendapi.FactsNDJSONPath+"?callgraphId=cg&imageDigest=sha256:1", bytes.NewReader(lines(1, "c")),
+		"Content-Type", backendapi.NDJSONContentType, backendapi.HeaderTenant, "globex").StatusCode)
+	assert.JSONEq(t, `{"subjectKey":"image:sha256:1"}`, other().data, "a tenant hears of its own only")
 }

@@ -48,6 +48,7 @@ func (p *Page) image(ctx context.Context, r *http.Request, digest string) (*imag
 		return nil, err
 	}
 	subject := backendapi.Subject{ImageDigest: digest}
+	v.showsFacts(subject.Key())
 	facts, next, err := p.store.Facts(ctx, store.FactQuery{Tenant: tenantOf(r), Subject: subject.Key(), Limit: store.MaxLoads})
 	if err != nil {
 		return nil, err

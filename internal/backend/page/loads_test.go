@@ -18,7 +18,12 @@ import (
 
 func (s *site) putFacts(facts ...backendapi.Fact) {
 	s.t.Helper()
-	body := mustJSON(s.t, backendapi.Facts{CallgraphID: "cg", Subject: backendapi.Subject{ImageDigest: "sha256:abab"}, Events: facts})
+	s.putFactsOf("sha256:abab", facts...)
+}
+
+func (s *site) putFactsOf(image string, facts ...backendapi.Fact) {
+	s.t.Helper()
+	body := mustJSON(s.t, backendapi.Facts{CallgraphID: "cg", Subject: backendapi.Subject{ImageDigest: image}, Events: facts})
 	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, backendapi.FactsPath, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set(backendapi.HeaderTenant, backendtest.Tenant)

@@ -31,6 +31,7 @@ const (
 type frame struct {
 	Title  string
 	Stream string // the event stream to follow, from just after what the page shows
+	Facts  string // the subject whose facts the page shows, anySubject for any; empty: it shows none
 	Now    time.Time
 }
 
@@ -84,6 +85,15 @@ func (p *Page) frame(ctx context.Context, title string) (frame, error) {
 		return frame{}, err
 	}
 	return frame{Title: title, Stream: fmt.Sprintf("%s/stream?lastEventId=%d", backendapi.EventsPath, last), Now: p.now().UTC()}, nil
+}
+
+// anySubject stands for the subject of a page whose facts may be about any.
+const anySubject = "*"
+
+// showsFacts has the page follow the facts of a subject as well.
+func (f *frame) showsFacts(subject string) {
+	f.Facts = subject
+	f.Stream += "&facts=true"
 }
 
 func (p *Page) overview(ctx context.Context, r *http.Request) (*overviewView, error) {
@@ -146,8 +156,10 @@ func (p *Page) container(ctx context.Context, r *http.Request, id string) (*cont
 		})
 	}
 	v.Files = loadsOf(d.Loads)
+	v.showsFacts(anySubject) // where the digest is not known, they are about a name and version that only their sender knows
 	if d.ImageDigest != "" {
 		v.Image = url.PathEscape(d.ImageDigest)
+		v.Facts = (&backendapi.Subject{ImageDigest: d.ImageDigest}).Key()
 	}
 	v.Feed, err = p.feed(ctx, store.EventQuery{
 		EventFilter: store.EventFilter{Tenant: d.Tenant, Container: d.ContainerID}, Limit: maxEvents,

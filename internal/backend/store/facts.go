@@ -108,7 +108,7 @@ func (s *Store) AddFacts(ctx context.Context, tenant string, r *FactsRequest) (r
 		return false, fmt.Errorf("store %d facts of %s: %w", len(r.Facts), r.SubjectKey, err)
 	}
 	if !repeated {
-		s.announce()
+		s.announceFacts(tenant, r.SubjectKey)
 	}
 	return repeated, nil
 }

@@ -6,6 +6,7 @@ package store_test
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -139,4 +140,36 @@ func BenchmarkAddFacts(b *testing.B) {
 		addFacts(b, s, factsOf("", facts...))
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "µs/fact")
+}
+
+func TestWhoFollowsFactsHearsWhomTheyAreAbout(t *testing.T) {
+	s := fresh(t)
+	changed := s.Changed()
+	for i := range 3 {
+		r := factsOf(strconv.Itoa(i), fact("a", "containerd://1", 1, i))
+		r.SubjectKey = fmt.Sprintf("image:%d", i%2)
+		addFacts(t, s, r)
+	}
+	select {
+	case <-changed:
+	default:
+		t.Fatal("a change is announced before AddFacts returns")
+	}
+	subjects, all, now := s.FactsSince(0, "")
+	assert.Equal(t, []string{"image:0", "image:1"}, subjects)
+	assert.False(t, all)
+	assert.Equal(t, s.FactsStored(), now)
+	subjects, _, _ = s.FactsSince(2, backendtest.Tenant)
+	assert.Equal(t, []string{"image:0"}, subjects)
+	subjects, _, _ = s.FactsSince(0, "globex")
+	assert.Empty(t, subjects)
+
+	for i := range 256 {
+		addFacts(t, s, factsOf(fmt.Sprint("more", i), fact("a", "containerd://1", 1, i)))
+	}
+	_, all, _ = s.FactsSince(now-1, "")
+	assert.True(t, all, "who is too far behind is told that he is")
+	subjects, all, _ = s.FactsSince(now+1, "")
+	assert.Equal(t, []string{"image:sha256:ab"}, subjects)
+	assert.False(t, all)
 }

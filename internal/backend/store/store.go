@@ -46,7 +46,8 @@ type Store struct {
 	stmts   *statements
 
 	change  sync.Mutex
-	changed chan struct{} // closed and replaced after each commit that added events
+	changed chan struct{} // closed and replaced after each commit that added events or facts
+	news    factNews
 }
 
 // Open opens or creates the database at path. now is the clock that received events are stamped with.
@@ -166,7 +167,7 @@ func (s *Store) transact(ctx context.Context, do func(context.Context, *statemen
 	return nil
 }
 
-// Changed gives a channel that is closed once events were added after the call. Who waits for it takes the channel first
+// Changed gives a channel that is closed once events or facts were added after the call. Who waits for it takes the channel first
 // and then looks, or it may miss a change.
 func (s *Store) Changed() <-chan struct{} {
 	s.change.Lock()

@@ -12,6 +12,7 @@
   const live = document.getElementById("live");
   const pause = document.getElementById("pause");
   const filter = document.getElementById("filter");
+  const shown = document.body.dataset.facts; // the subject whose facts are on the page; absent: none are
   const source = new WeakMap(); // an element of a list -> the markup that the server gave for it
 
   let paused = false;
@@ -121,6 +122,10 @@
     stream.addEventListener("open", () => { sayState(stream); soon(); });
     stream.addEventListener("runtime", soon);
     stream.addEventListener("truncated", soon);
+    stream.addEventListener("facts", (ev) => {
+      const { subjectKey } = JSON.parse(ev.data); // absent: about more subjects than could be told
+      if (!subjectKey || shown === "*" || shown === subjectKey) soon();
+    });
     stream.addEventListener("error", () => {
       sayState(stream);
       if (stream.readyState === EventSource.CLOSED) {
