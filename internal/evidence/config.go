@@ -6,7 +6,7 @@ package evidence
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
+	"path"
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/redact"
@@ -79,7 +79,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	refuse(!filepath.IsAbs(c.ProcRoot), "proc_root %q must be an absolute path", c.ProcRoot)
+	refuse(!path.IsAbs(c.ProcRoot), "proc_root %q must be an absolute path", c.ProcRoot)
 	if err := c.Arguments.Validate(); err != nil {
 		errs = append(errs, err)
 	}
