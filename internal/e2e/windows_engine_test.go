@@ -25,8 +25,11 @@ import (
 // controlC is STATUS_CONTROL_C_EXIT, how a process of Windows ends that is interrupted: more than 31 bits.
 const controlC = 3221225786
 
+// windowsLabels are one of the allow-list and a secret, as JSON.
+var windowsLabels = fmt.Sprintf(`"app":%q,"token":%q`, allowed, canaries["a label"])
+
 // windowsEngine answers as a Docker Engine on Windows Server does, by the public documentation of the Engine API; no such
-// engine can run here. It has one container, of process isolation.
+// engine can run here. It has one container, of process isolation and full of secrets.
 type windowsEngine struct {
 	socket  string
 	id      string
@@ -44,7 +47,7 @@ func newWindowsEngine(t *testing.T) *windowsEngine {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	e := &windowsEngine{
 		socket: filepath.Join(dir, "d.sock"), id: strings.Repeat("c0de", 16), started: time.Now().Add(-time.Minute).UTC().Truncate(100 * time.Nanosecond),
-		stream: make(chan string, 1),
+		stream: make(chan string, 2),
 	}
 	l, err := net.Listen("unix", e.socket)
 	require.NoError(t, err)
@@ -66,8 +69,12 @@ func (e *windowsEngine) end() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ended = time.Now().UTC().Truncate(100 * time.Nanosecond)
-	e.stream <- fmt.Sprintf(`{"Type":"container","Action":"die","Actor":{"ID":%q,"Attributes":{"execDuration":"60","exitCode":"%d","image":"example.test/iis:ltsc2022","name":"iis"}},
-		"scope":"local","time":%d,"timeNano":%d}`, e.id, controlC, e.ended.Unix(), e.ended.UnixNano())
+	event := func(action, attributes string) {
+		e.stream <- fmt.Sprintf(`{"Type":"container","Action":%q,"Actor":{"ID":%q,"Attributes":{%s,%s,"image":"example.test/iis:ltsc2022","name":"iis"}},
+			"scope":"local","time":%d,"timeNano":%d}`, action, e.id, windowsLabels, attributes, e.ended.Unix(), e.ended.UnixNano())
+	}
+	event("exec_create: cmd /c "+canaries["an exec's command line"], `"execID":"4f"`)
+	event("die", fmt.Sprintf(`"execDuration":"60","exitCode":"%d"`, controlC))
 }
 
 func (e *windowsEngine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
@@ -99,13 +106,13 @@ func (e *windowsEngine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		_, _ = fmt.Fprint(w, `{"OSType":"windows","Architecture":"x86_64","Isolation":"process","Driver":"windowsfilter","ServerVersion":"27.3.1"}`)
 	case "/containers/json":
 		_, _ = fmt.Fprintf(w, `[{"Id":%q,"Names":["/iis"],"Image":"example.test/iis:ltsc2022","ImageID":%q,"Command":"C:\\ServiceMonitor.exe w3svc","Created":%d,
-			"Ports":[],"Labels":{},"State":%q,"Status":%q,"HostConfig":{"NetworkMode":"nat"},
-			"Mounts":[{"Type":"bind","Source":"c:\\inetpub\\logs","Destination":"c:\\logs","RW":true}]}]`, e.id, image, e.started.Unix()-1, word, status)
+			"Ports":[],"Labels":{%s},"State":%q,"Status":%q,"HostConfig":{"NetworkMode":"nat"},
+			"Mounts":[{"Type":"bind","Source":"c:\\inetpub\\logs","Destination":"c:\\logs","RW":true}]}]`, e.id, image, e.started.Unix()-1, windowsLabels, word, status)
 	case "/containers/" + e.id + "/json":
-		_, _ = fmt.Fprintf(w, `{"Id":%q,"Created":%q,"Path":"C:\\ServiceMonitor.exe","Args":["w3svc"],"State":%s,"Image":%q,"Name":"/iis","RestartCount":0,
-			"LogPath":"C:\\ProgramData\\docker\\containers\\iis-json.log","Driver":"windowsfilter","Platform":"windows","HostConfig":{"Isolation":"process","NetworkMode":"nat"},
-			"Config":{"Image":"example.test/iis:ltsc2022","Entrypoint":["C:\\ServiceMonitor.exe","w3svc"],"WorkingDir":"C:\\inetpub"}}`,
-			e.id, e.started.Add(-time.Second).Format(time.RFC3339Nano), state, image)
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"Created":%q,"Path":"C:\\ServiceMonitor.exe","Args":["w3svc","--password=%s"],"State":%s,"Image":%q,"Name":"/iis","RestartCount":0,
+			"LogPath":"C:\\ProgramData\\docker\\containers\\iis-json.log","Driver":"windowsfilter","Platform":"windows","HostConfig":{"Isolation":"default","NetworkMode":"nat"},
+			"Config":{"Image":"example.test/iis:ltsc2022","Entrypoint":["C:\\ServiceMonitor.exe","w3svc"],"WorkingDir":"C:\\inetpub","Env":["DB_PASSWORD=%s"],"Labels":{%s}}}`,
+			e.id, e.started.Add(-time.Second).Format(time.RFC3339Nano), canaries["an argument"], state, image, canaries["an environment value"], windowsLabels)
 	case "/images/" + image + "/json":
 		_, _ = fmt.Fprintf(w, `{"Id":%q,"RepoTags":["example.test/iis:ltsc2022"],"Os":"windows","OsVersion":"10.0.20348.2700"}`, image)
 	case "/events":
@@ -142,14 +149,29 @@ func (e *windowsEngine) survives(t *testing.T, s *stack) {
 		assert.Equal(t, "Error", ev.Run.Reason)
 		assert.False(t, ev.Run.OOMKilled)
 		assert.Empty(t, ev.Run.Signal, "the code tells of no signal")
+		assert.Equal(t, "windows", ev.Annotations["os.type"])
+		assert.Equal(t, "process", ev.Annotations["zastava.container.isolation"], "what the engine does for whoever asks for nothing")
 	}
 	assert.Contains(t, s.get(s.base+backendapi.EventsPath+"?limit=10"), `"exitCode":3221225786`, "as it is written to whoever asks")
+
+	places := &places{found: map[string][]string{}}
+	for _, file := range []string{"backend.db", "backend.db-wal"} {
+		places.search(t, "the backend's database", filepath.Join(s.dir, file))
+	}
+	places.search(t, "", s.dir) // queue and checkpoint, log
+	assert.Contains(t, places.found["the backend's database"], allowed, "nothing was searched")
+	for file, found := range places.found {
+		for where, secret := range canaries {
+			assert.NotContains(t, found, secret, "%s holds %s", file, where)
+		}
+	}
 }
 
-func TestWindowsExitCode(t *testing.T) {
+func TestWindowsEngine(t *testing.T) {
+	labelled := append([]string{"receivers::criobserver::labels: [app]"}, quick...)
 	t.Run("from a collector on Linux", func(t *testing.T) {
 		e := newWindowsEngine(t)
-		s := newStack(t, "unix://"+e.socket, "auto", append([]string{"receivers::criobserver::runtimes: [{engine: docker, endpoint: 'unix://" + e.socket + "'}]"}, quick...)...)
+		s := newStack(t, "unix://"+e.socket, "auto", append([]string{"receivers::criobserver::runtimes: [{engine: docker, endpoint: 'unix://" + e.socket + "'}]"}, labelled...)...)
 		s.observe()
 		e.survives(t, s)
 	})
@@ -157,7 +179,7 @@ func TestWindowsExitCode(t *testing.T) {
 		w := newWine(t)
 		e := newWindowsEngine(t)
 		w.serve("docker_engine", e.socket)
-		s := w.windowsSite(newStack(t, "", ""), nil, "npipe:////./pipe/docker_engine", quick...)
+		s := w.windowsSite(newStack(t, "", ""), nil, "npipe:////./pipe/docker_engine", labelled...)
 		s.start()
 		e.survives(t, s.stack)
 	})
