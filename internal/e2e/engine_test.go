@@ -7,7 +7,9 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -138,14 +140,37 @@ func (c *engineContainer) signal(name string) *engineContainer {
 	return c
 }
 
-// restart has the engine restart it; code is how its program ends when it is asked to.
-func (c *engineContainer) restart(code uint32) *engineContainer {
+// restart has the engine restart it. A program that is asked to end before it listens for that ends otherwise than it would, so
+// how it ended is the engine's word, too.
+func (c *engineContainer) restart() *engineContainer {
 	c.t.Helper()
+	before := time.Now()
 	_, err := c.docker.Client().ContainerRestart(c.t.Context(), c.id, moby.ContainerRestartOptions{})
 	require.NoError(c.t, err)
-	c.over(code, false, c.state().FinishedAt)
+	c.over(c.exitCode(before), false, c.state().FinishedAt)
 	c.began()
 	return c
+}
+
+// exitCode is that of the newest end since a moment, by the engine's events.
+func (c *engineContainer) exitCode(since time.Time) uint32 {
+	c.t.Helper()
+	told := c.docker.Client().Events(c.t.Context(), moby.EventsListOptions{
+		Since: since.Format(time.RFC3339Nano), Until: time.Now().Format(time.RFC3339Nano),
+		Filters: make(moby.Filters).Add("container", c.id).Add("event", "die"),
+	})
+	code := ""
+	for {
+		select {
+		case m := <-told.Messages:
+			code = m.Actor.Attributes["exitCode"]
+		case err := <-told.Err:
+			require.ErrorIs(c.t, err, io.EOF)
+			n, err := strconv.ParseUint(code, 10, 32)
+			require.NoError(c.t, err, "the end of %s", c.name)
+			return uint32(n)
+		}
+	}
 }
 
 func (c *engineContainer) pause() *engineContainer {
@@ -298,5 +323,5 @@ func (e *engine) lives(s *stack) (left *engineContainer) {
 	_, err := e.docker.Client().ContainerStart(e.t.Context(), nowhere.id, moby.ContainerStartOptions{})
 	require.Error(e.t, err)
 	nowhere.happened(backendapi.KindStop)
-	return e.run("restarted", nil, "sleep", "3600").restart(143)
+	return e.run("restarted", nil, "sleep", "3600").restart()
 }
