@@ -145,7 +145,7 @@ func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
 	}
 	p := peer{podman: info.Engine == "podman", host: host{info.OS, info.Arch}}
 	if info.OS == "windows" {
-		if p.isolation, err = r.defaultIsolation(ctx); err != nil {
+		if p.isolation, err = r.defaultIsolation(ctx); err != nil && !isRefused(err) {
 			return runtime.Info{}, err
 		}
 	}

@@ -6,6 +6,7 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -24,7 +25,14 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
+// atOnce bounds the tests that go on side by side. Those with a real engine mostly wait for it, so they are not bound to the
+// number of processors.
+const atOnce = "8"
+
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", atOnce); err != nil { // an argument on the command line goes before it
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // one for ever
 }
 

@@ -16,6 +16,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
+// isRefused tells that a request got through and was turned down for what it asks, as by a proxy before the socket.
+func isRefused(err error) bool {
+	return errdefs.IsPermissionDenied(err) || errdefs.IsUnauthorized(err) || errdefs.IsNotImplemented(err)
+}
+
 // explain says what was being done, where, and what can be done about it. It keeps err in the chain and adds
 // runtime.ErrNotFound or runtime.ErrNotSupported where the answer means that.
 func (r *Runtime) explain(err error, doing string) error {
@@ -26,6 +31,8 @@ func (r *Runtime) explain(err error, doing string) error {
 		return fmt.Errorf("%s at %s: %w", doing, r.endpoint, err)
 	case errdefs.IsNotFound(err) && strings.Contains(doing, "container "):
 		return fmt.Errorf("%s at %s: %w: %w", doing, r.endpoint, runtime.ErrNotFound, err)
+	case isRefused(err):
+		return wrap("something before the engine refuses this request: let it through (docs/linux.md lists all that are made)")
 	case errors.Is(err, context.DeadlineExceeded):
 		return wrap("it did not answer within " + r.timeout.String() + ": it hangs, or the host is overloaded")
 	case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(r.endpoint, "npipe:"):

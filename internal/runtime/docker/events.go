@@ -84,6 +84,8 @@ func (r *Runtime) ended(ctx context.Context, err error) error {
 		return nil //nolint:nilerr // the end that was asked for
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("follow the events of %s: the engine ended the stream; it is restarting, perhaps", r.endpoint)
+	case isRefused(err):
+		return fmt.Errorf("%w: %w", runtime.ErrNoStream, r.explain(err, "follow the events"))
 	default:
 		return r.explain(err, "follow the events")
 	}

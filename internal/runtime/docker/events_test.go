@@ -237,7 +237,9 @@ func TestOOMKillIsToldWithTheEndOrAfterIt(t *testing.T) {
 	}
 	nano := func(after time.Duration) int64 { return at.Add(after).UnixNano() }
 	oom := func(after time.Duration) string { return event("oom", nano(after), "") }
-	die := func(after time.Duration, code string) string { return event("die", nano(after), `"exitCode":"`+code+`"`) }
+	die := func(after time.Duration, code string) string {
+		return event("die", nano(after), `"exitCode":"`+code+`"`)
+	}
 
 	got := play(oom(0), die(time.Millisecond, "137"))
 	assert.False(t, got[0].OOMKilled, "whose kill it was is not known yet")

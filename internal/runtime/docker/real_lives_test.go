@@ -25,6 +25,7 @@ import (
 // TestRealEngines plays every way in which a container lives and ends on every engine, with and without its events, and compares
 // what was told with what the engine itself says.
 func TestRealEngines(t *testing.T) {
+	sideBySide(t)
 	lives := []struct {
 		name string
 		play func(*lab)
@@ -115,7 +116,7 @@ func (l *lab) endsOnRequest() {
 			assert.Equal(l.t, c.signal, last.Run.StopSignal, c.name)
 		}
 	}
-	id := l.run("", nil, "sleepms", "500", "9")
+	id := l.run("", nil, "sleepms", "3000", "9") // longer than it takes to send the signal
 	require.NoError(l.t, kill("CONT")(id))
 	assert.Empty(l.t, l.ended(id).Run.StopSignal, "it ended by itself")
 }
@@ -161,6 +162,9 @@ func (l *lab) oomOfAChild() {
 		}
 		l.until("told", func() bool { return len(l.kinds(id)) == len(told) })
 		assert.Equal(l.t, told, l.kinds(id))
+		if !l.kind.podman {
+			l.until("it was so", func() bool { _, ooms := l.witness.of(id); return ooms > 0 })
+		}
 		_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: signal})
 		require.NoError(l.t, err)
 		if signal == "TERM" { // which the main process of a container ignores until it handles it
@@ -211,7 +215,8 @@ func (l *lab) restartOnFailure() {
 		return stops[len(stops)-1].Run.StartedAt.Format(time.RFC3339Nano) == truth.State.StartedAt
 	})
 	l.accounted(id)
-	assert.Equal(l.t, 5, l.witness.of(id))
+	starts, _ := l.witness.of(id)
+	assert.Equal(l.t, 5, starts)
 	if l.stream {
 		assert.Contains(l.t, l.kinds(id), "crash_loop")
 	}
@@ -276,6 +281,9 @@ func (l *lab) pauseAndRename() {
 	assert.Equal(l.t, "after", l.of(id)[len(l.of(id))-1].Container.Name)
 }
 
+// checks is the time between two health checks, each of which costs the machine as much as a container's start.
+const checks = 300 * time.Millisecond
+
 // flappingHealth switches a health check and compares with the engine's own verdict at each turn.
 func (l *lab) flappingHealth() {
 	if l.kind.podman {
@@ -283,7 +291,7 @@ func (l *lab) flappingHealth() {
 	}
 	dir := l.t.TempDir()
 	id := l.run("flapping", func(c *api.Config, h *api.HostConfig) {
-		c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/health/ok"}, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second, Retries: 1}
+		c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/health/ok"}, Interval: checks, Timeout: 5 * time.Second, Retries: 1}
 		h.Binds = []string{dir + ":/health:ro"}
 	}, "pause")
 	want := []string{}
@@ -308,11 +316,16 @@ func (l *lab) flappingHealth() {
 		}
 	}
 	assert.Equal(l.t, []uint32{0, 1, 2, 3, 4}, ordinals, "each has an id of its own")
+	_, err := l.docker.Client().ContainerRemove(l.t.Context(), id, client.ContainerRemoveOptions{Force: true}) // and its checks with it
+	require.NoError(l.t, err)
 }
 
 func (l *lab) removesItself() {
 	if !l.stream { // it must live longer than from one list to the next
-		id := l.run("rm", func(_ *api.Config, h *api.HostConfig) { h.AutoRemove = true }, "sleepms", "2000", "7")
+		id := l.run("rm", func(_ *api.Config, h *api.HostConfig) { h.AutoRemove = true }, "pause")
+		l.until("started", func() bool { return len(l.kinds(id)) == 2 })
+		_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: "TERM"})
+		require.NoError(l.t, err)
 		l.until("removed", func() bool { kinds := l.kinds(id); return len(kinds) > 0 && kinds[len(kinds)-1] == "removed" })
 		assert.Equal(l.t, []string{"created", "started", "stopped", "removed"}, l.kinds(id))
 		stop := l.stops(id)[0]
@@ -362,9 +375,12 @@ func (l *lab) secrets() {
 		c.Env = []string{"PASSWORD=" + canary}
 		c.Labels = map[string]string{"app": "web", "token": canary, "signal": canary, "exitCode": canary}
 		if !l.kind.podman {
-			c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/" + canary}, Interval: 100 * time.Millisecond, Timeout: 5 * time.Second, Retries: 1}
+			c.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/" + canary}, Interval: checks, Timeout: 5 * time.Second, Retries: 1}
 		}
 	}, "log", "100000", "10", "100", canary)
+	if !l.stream {
+		l.until("started", func() bool { return len(l.kinds(id)) == 2 }) // else no list may have shown it
+	}
 	exec, err := l.docker.Client().ExecCreate(l.t.Context(), id, client.ExecCreateOptions{Cmd: []string{"/probe", "exit", "0", canary}})
 	require.NoError(l.t, err)
 	_, err = l.docker.Client().ExecStart(l.t.Context(), exec.ID, client.ExecStartOptions{Detach: true})

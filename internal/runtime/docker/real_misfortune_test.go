@@ -26,6 +26,7 @@ import (
 
 // TestRealBurst has more events than the engine's memory of 256 holds. A life is of six at least.
 func TestRealBurst(t *testing.T) {
+	sideBySide(t)
 	lives := 48
 	if long() {
 		lives = 300
@@ -88,6 +89,7 @@ func burst(t *testing.T, k kind, lives int) {
 // TestRealDaemonThatIsKilled ends the daemon with SIGKILL. dockerd does not find its containers' processes again; Podman has no
 // daemon that they could lose.
 func TestRealDaemonThatIsKilled(t *testing.T) {
+	sideBySide(t)
 	for _, k := range kinds() {
 		if k.name != "installed" && !long() {
 			continue
@@ -124,6 +126,7 @@ func killed(t *testing.T, k kind) {
 // TestRealDaemonThatIsAway has the daemon gone, in its good grace and with its containers alive (live-restore), for longer than
 // the observer's longest wait. One of them ends meanwhile.
 func TestRealDaemonThatIsAway(t *testing.T) {
+	sideBySide(t)
 	away := 3 * time.Second
 	if long() {
 		away = 2 * time.Minute

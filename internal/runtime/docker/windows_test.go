@@ -5,6 +5,7 @@ package docker
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -124,4 +125,13 @@ func TestOneOffOfComposeHasNoPlaceInItsService(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, container.Compose{Project: "shop", Service: "web"}, c.Compose)
 	assert.Equal(t, id1, c.Identity())
+}
+
+func TestEngineThatMayNotBeAskedHowItIsolates(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/version", `{"Version":"29.0.0","ApiVersion":"1.52","Os":"windows","Arch":"amd64"}`)
+	e.answer("/info", `{"message":"refused by the proxy"}`)
+	e.status["/info"] = http.StatusForbidden
+	_, err := e.runtime().Info(t.Context())
+	require.NoError(t, err)
 }
