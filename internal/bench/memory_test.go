@@ -6,21 +6,15 @@
 package bench
 
 import (
-	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zastava-otel/zastava/internal/bench/crihost"
+	"github.com/zastava-otel/zastava/internal/testprocess"
 )
 
 const (
@@ -45,16 +40,11 @@ const (
 // receiver. A collector cannot have a pipeline without a receiver, so that the exporter and the processor go too, and what
 // they take counts as the receiver's. empty is the same with a server without containers.
 func BenchmarkResidentMemory(b *testing.B) {
-	binary, err := filepath.Abs("../../build/otelcol-zastava-slim")
-	require.NoError(b, err)
-	if _, err := os.Stat(binary); err != nil {
-		b.Skip("build/otelcol-zastava-slim is not built: run `make slim`")
-	}
 	backend := accepting(b)
 	for range b.N {
-		without := collect(b, binary, "", backend.url)
-		empty := collect(b, binary, crihost.Start(b, crihost.Options{}).Endpoint(), backend.url)
-		with := collect(b, binary, crihost.Start(b, crihost.Options{Containers: observed, PerPod: 3}).Endpoint(), backend.url)
+		without := collect(b, "", backend.url)
+		empty := collect(b, crihost.Start(b, crihost.Options{}).Endpoint(), backend.url)
+		with := collect(b, crihost.Start(b, crihost.Options{Containers: observed, PerPod: 3}).Endpoint(), backend.url)
 		backend.wait(b, observed)
 		time.Sleep(soon)
 		b.ReportMetric(with.resident()-without.resident(), "MiB-added-soon")
@@ -104,58 +94,49 @@ func (s *sink) wait(b *testing.B, events int64) {
 
 // collector is a running collector.
 type collector struct {
-	b   *testing.B
-	pid int
+	*testprocess.Process
+	b *testing.B
 }
 
 // collect starts a collector that answers before this returns, and ends it with the benchmark.
-func collect(b *testing.B, binary, endpoint, backend string) *collector {
+func collect(b *testing.B, endpoint, backend string) collector {
 	b.Helper()
 	dir := b.TempDir()
 	config := filepath.Join(dir, "config.yaml")
 	writeConfig(b, config, endpoint != "")
-	metrics := freePort(b)
-	var out bytes.Buffer
-	command := exec.Command(binary, "--config", config, "--feature-gates=service.AllowNoPipelines")
-	command.Stdout, command.Stderr = &out, &out
-	command.Env = append(os.Environ(), "ZASTAVA_TENANT=bench", "ZASTAVA_ENDPOINT="+backend, "ZASTAVA_RUNTIME_ENGINE=auto",
-		"ZASTAVA_RUNTIME_ENDPOINT="+endpoint, "ZASTAVA_STORAGE_DIR="+filepath.Join(dir, "storage"),
-		"ZASTAVA_HEALTH_ENDPOINT=127.0.0.1:"+freePort(b), "ZASTAVA_METRICS_PORT="+metrics)
-	require.NoError(b, command.Start())
-	b.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		_ = command.Wait()
-		if b.Failed() {
-			b.Logf("the collector's log begins with:\n%.4000s", out.String())
-		}
+	metrics := testprocess.Metrics(testprocess.FreeAddress(b))
+	p := testprocess.Start(b, testprocess.Program{
+		Path: testprocess.Built(b, testprocess.CollectorName),
+		Args: []string{"--config", config, "--feature-gates=service.AllowNoPipelines"},
+		Env: []string{
+			"ZASTAVA_TENANT=bench", "ZASTAVA_ENDPOINT=" + backend, "ZASTAVA_RUNTIME_ENGINE=auto",
+			"ZASTAVA_RUNTIME_ENDPOINT=" + endpoint, "ZASTAVA_STORAGE_DIR=" + filepath.Join(dir, "storage"),
+			"ZASTAVA_HEALTH_ENDPOINT=" + testprocess.FreeAddress(b), "ZASTAVA_METRICS_PORT=" + metrics.Port(),
+		},
+		Log: filepath.Join(dir, "collector.log"),
 	})
-	require.Eventually(b, func() bool { return answers("http://127.0.0.1:" + metrics + "/metrics") }, patience, 100*time.Millisecond)
-	return &collector{b, command.Process.Pid}
+	p.Await(patience, "the collector", func() bool { return metrics.Text() != "" })
+	return collector{p, b}
 }
 
-// resident is the collector's resident memory in MiB: VmRSS of proc_pid_status(5), the median of some samples.
-func (c *collector) resident() float64 {
+// resident is the collector's resident memory in MiB, the median of some samples.
+func (c collector) resident() float64 {
 	c.b.Helper()
-	var seen []int
+	var seen []float64
 	for range samples {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))
-		require.NoError(c.b, err)
-		_, rest, _ := strings.Cut(string(raw), "\nVmRSS:")
-		fields := strings.Fields(rest)
-		require.NotEmpty(c.b, fields)
-		kib, err := strconv.Atoi(fields[0])
-		require.NoError(c.b, err)
-		seen = append(seen, kib)
+		mib := c.Resident()
+		require.NotZero(c.b, mib, "the collector has ended")
+		seen = append(seen, mib)
 		time.Sleep(time.Second)
 	}
 	slices.Sort(seen)
-	return float64(seen[len(seen)/2]) / 1024
+	return seen[len(seen)/2]
 }
 
 // writeConfig writes the repository's default configuration, or what is left of it without the receiver.
 func writeConfig(b *testing.B, path string, observes bool) {
 	b.Helper()
-	raw, err := os.ReadFile("../../collector-config.yaml")
+	raw, err := os.ReadFile(filepath.Join(testprocess.Root(b), "collector-config.yaml"))
 	require.NoError(b, err)
 	var config map[string]any
 	require.NoError(b, yaml.Unmarshal(raw, &config))
@@ -166,21 +147,4 @@ func writeConfig(b *testing.B, path string, observes bool) {
 	raw, err = yaml.Marshal(config)
 	require.NoError(b, err)
 	require.NoError(b, os.WriteFile(path, raw, 0o600))
-}
-
-func answers(url string) bool {
-	r, err := http.Get(url)
-	if err != nil {
-		return false
-	}
-	r.Body.Close()
-	return r.StatusCode == http.StatusOK
-}
-
-func freePort(b *testing.B) string {
-	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(b, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }

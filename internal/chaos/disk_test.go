@@ -10,20 +10,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/testproxy"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
-
-func atof(s string) float64 {
-	f, _ := strconv.ParseFloat(s, 64)
-	return f
-}
 
 // queue is the directory of the exporter's queue.
 func (r *rig) queue() string { return filepath.Join(r.storage, "exporter_zastavabackend__logs") }
@@ -37,7 +31,7 @@ func (r *rig) files() []string {
 }
 
 func (r *rig) faults(fault string) int {
-	return int(r.metric("otelcol_extension_zastavastorage_faults", `fault="`+fault+`"`))
+	return int(r.metrics.Sum("otelcol_extension_zastavastorage_faults", `fault="`+fault+`"`))
 }
 
 // TestBrokenQueueFiles breaks the queue of a collector that was killed with a backlog, one event to a request. It starts, and
@@ -97,14 +91,14 @@ func TestBrokenQueueFiles(t *testing.T) {
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			r := newRig(t)
-			r.proxy.set(refuse)
+			r.proxy.Set(testproxy.Refuse)
 			r.start()
 			r.feed(n, 1, nil)
-			r.collector.kill()
+			r.collector.Kill()
 			tt.damage(t, r)
 			r.start()
 			r.feed(10, 2, nil)
-			r.proxy.set(pass)
+			r.proxy.Set(testproxy.Pass)
 			r.drained()
 			said := tt.lost(r)
 			missing := r.check(said)
@@ -123,10 +117,10 @@ func edit(tb testing.TB, name string, how func([]byte) []byte) {
 // TestLockedQueue starts a collector whose queue another process has. What is in that queue arrives when it is let go.
 func TestLockedQueue(t *testing.T) {
 	r := newRig(t)
-	r.proxy.set(refuse)
+	r.proxy.Set(testproxy.Refuse)
 	r.start()
 	r.feed(50, 5, nil)
-	r.collector.kill()
+	r.collector.Kill()
 	lock, err := os.OpenFile(filepath.Join(r.queue(), "lock"), os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer lock.Close()
@@ -135,9 +129,9 @@ func TestLockedQueue(t *testing.T) {
 	r.start()
 	assert.Equal(t, 1, r.faults("locked"))
 	r.feed(50, 5, nil)
-	r.collector.kill()
+	r.collector.Kill()
 	require.NoError(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
-	r.proxy.set(pass)
+	r.proxy.Set(testproxy.Pass)
 	r.start()
 	r.drained()
 	r.check(0)
@@ -163,7 +157,7 @@ func onSmallDisk(size string) option {
 // was killed so; what is not accepted the source sends again.
 func TestDiskFull(t *testing.T) {
 	r := newRig(t, onSmallDisk("8m"))
-	r.proxy.set(refuse)
+	r.proxy.Set(testproxy.Refuse)
 	r.start()
 	r.feed(either(200, 2000), 3, nil)
 	fill := filepath.Join(filepath.Dir(r.storage), "fill")
@@ -186,10 +180,10 @@ func TestDiskFull(t *testing.T) {
 	assert.GreaterOrEqual(t, tries, 5)
 
 	fillUp()
-	r.proxy.set(pass)
+	r.proxy.Set(testproxy.Pass)
 	r.drained() // with the disk full
 	r.check(0)
-	r.collector.kill()
+	r.collector.Kill()
 	r.start()
 	r.drained()
 	require.NoError(t, os.Remove(fill))
@@ -202,20 +196,20 @@ func TestDiskFull(t *testing.T) {
 // refused, and all goes on when the disk can be written again.
 func TestDiskReadOnly(t *testing.T) {
 	r := newRig(t, onSmallDisk("8m"))
-	r.proxy.set(refuse)
+	r.proxy.Set(testproxy.Refuse)
 	r.start()
 	r.feed(100, 5, nil)
-	r.collector.kill()
+	r.collector.Kill()
 	mount := filepath.Dir(r.storage)
 	require.NoError(t, syscall.Mount("", mount, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
 	r.start()
-	r.proxy.set(pass)
+	r.proxy.Set(testproxy.Pass)
 	r.drained()
 	r.check(0)
 	_, body := r.records(1)
 	assert.False(t, r.try(body), "what cannot be kept is refused")
 	r.next--
-	r.collector.kill() // it knew in memory only what it delivered: that goes once more, and is known by its ids
+	r.collector.Kill() // it knew in memory only what it delivered: that goes once more, and is known by its ids
 	require.NoError(t, syscall.Mount("", mount, "", syscall.MS_REMOUNT|syscall.MS_BIND, ""))
 	r.start()
 	r.feed(20, 5, nil)

@@ -9,16 +9,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,9 +24,10 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.uber.org/goleak"
 
-	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/testprocess"
+	"github.com/zastava-otel/zastava/internal/testproxy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,62 +47,17 @@ func either(short, whole int) int {
 	return short
 }
 
-// binary is the path of a built program; the test is skipped when it was not built.
-func binary(tb testing.TB, name string) string {
-	tb.Helper()
-	path, err := filepath.Abs(filepath.Join("..", "..", "build", name))
-	require.NoError(tb, err)
-	if _, err := os.Stat(path); err != nil {
-		const remedy = "%s is not built: run `make slim build/zastava-backend`, or the tests by `make test`"
-		if os.Getenv("ZASTAVA_TEST_REQUIRE_RUNTIME") == "1" {
-			tb.Fatalf(remedy, name)
-		}
-		tb.Skipf(remedy, name)
-	}
-	return path
-}
-
-// process is a program under test with its output in a file.
-type process struct {
-	cmd *exec.Cmd
-}
-
-func run(tb testing.TB, log, path string, args ...string) *process {
-	tb.Helper()
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	require.NoError(tb, err)
-	cmd := exec.Command(path, args...)
-	cmd.Stdout, cmd.Stderr = out, out
-	require.NoError(tb, cmd.Start())
-	require.NoError(tb, out.Close())
-	p := &process{cmd: cmd}
-	tb.Cleanup(func() {
-		p.kill()
-		if tb.Failed() {
-			raw, _ := os.ReadFile(log)
-			tb.Logf("the end of %s:\n%s", filepath.Base(log), raw[max(0, len(raw)-3000):])
-		}
-	})
-	return p
-}
-
-func (p *process) kill() {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	}
-}
-
 // rig is source → collector → proxy → backend.
 type rig struct {
 	testing.TB
 	dir       string
 	storage   string
-	backend   string // its address
-	proxy     *proxy
-	collector *process
+	backend   *testprocess.Backend
+	proxy     *testproxy.Proxy
+	collector *testprocess.Process
 	otlp      string
-	metrics   string
+	health    string
+	metrics   testprocess.Metrics
 	config    string
 
 	next     int // number of the next event
@@ -117,14 +68,14 @@ type option func(r *rig, config string) string
 
 func newRig(tb testing.TB, options ...option) *rig {
 	tb.Helper()
-	binary(tb, "otelcol-zastava-slim") // skips the test before anything is started
-	r := &rig{TB: tb, dir: tb.TempDir(), backend: freeAddress(tb), otlp: freeAddress(tb), metrics: freeAddress(tb), accepted: map[string]bool{}}
+	testprocess.Built(tb, testprocess.CollectorName) // skips the test before anything is started
+	r := &rig{
+		TB: tb, dir: tb.TempDir(), otlp: testprocess.FreeAddress(tb), health: testprocess.FreeAddress(tb),
+		metrics: testprocess.Metrics(testprocess.FreeAddress(tb)), accepted: map[string]bool{},
+	}
 	r.storage = filepath.Join(r.dir, "storage")
-	run(tb, filepath.Join(r.dir, "backend.log"), binary(tb, "zastava-backend"), "--listen", r.backend, "--db", filepath.Join(r.dir, "backend.db"))
-	r.await("the backend", func() bool { return r.get("http://"+r.backend+"/readyz") != "" })
-	r.proxy = newProxy(tb, r.backend)
-	host, port, err := net.SplitHostPort(r.metrics)
-	require.NoError(tb, err)
+	r.backend = testprocess.StartBackend(tb, r.dir)
+	r.proxy = testproxy.Start(tb, testproxy.Loopback, r.backend.Address)
 	config := `
 receivers:
   otlp:
@@ -133,7 +84,7 @@ receivers:
         endpoint: ` + r.otlp + `
 exporters:
   zastavabackend:
-    endpoint: http://` + r.proxy.address() + `
+    endpoint: http://` + r.proxy.Address() + `
     tenant: ` + tenant + `
     timeout: 2s
     retry_on_failure: {initial_interval: 20ms, max_interval: 200ms, max_elapsed_time: 0}
@@ -147,13 +98,16 @@ exporters:
       batch: {flush_timeout: 20ms, min_size: 128, max_size: 256}
 extensions:
   zastavastorage: {directory: STORAGE, lock_timeout: 200ms}
+  health_check:
+    endpoint: ` + r.health + `
+    component_health: {include_permanent_errors: true, include_recoverable_errors: true, recovery_duration: 100ms}
 service:
-  extensions: [zastavastorage]
+  extensions: [zastavastorage, health_check]
   pipelines:
     logs: {receivers: [otlp], exporters: [zastavabackend]}
   telemetry:
     metrics:
-      readers: [{pull: {exporter: {prometheus: {host: ` + host + `, port: ` + port + `, without_scope_info: true, without_type_suffix: true, without_units: true}}}}]
+      readers: [{pull: {exporter: {prometheus: {host: ` + r.metrics.Host() + `, port: ` + r.metrics.Port() + `, without_scope_info: true, without_type_suffix: true, without_units: true}}}}]
 `
 	for _, o := range options {
 		config = o(r, config)
@@ -166,52 +120,23 @@ service:
 // start starts the collector and waits until it takes records.
 func (r *rig) start() {
 	r.Helper()
-	r.collector = run(r, filepath.Join(r.dir, "collector.log"), binary(r, "otelcol-zastava-slim"), "--config", r.config)
-	r.await("the collector", func() bool {
-		c, err := net.Dial("tcp", r.otlp)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
+	r.collector = testprocess.Start(r, testprocess.Program{
+		Path: testprocess.Built(r, testprocess.CollectorName), Log: filepath.Join(r.dir, "collector.log"),
+		Args: []string{"--config", r.config, "--feature-gates=extension.healthcheck.useComponentStatus"},
 	})
+	r.collector.Await(patient, "the collector", func() bool { return testprocess.Listens(r.otlp) })
 }
 
+// await waits for something that the collector does.
 func (r *rig) await(what string, ok func() bool) {
 	r.Helper()
-	for end := time.Now().Add(patient); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			r.Fatalf("waited %v for %s", patient, what)
-		}
-	}
+	r.collector.Await(patient, what, ok)
 }
 
-var client = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-
-func (r *rig) get(address string) string {
-	resp, err := client.Get(address)
-	if err != nil {
-		return ""
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return ""
-	}
-	return string(raw) + " "
-}
-
-// metric sums a metric of the collector over the points whose labels have all of the texts.
-func (r *rig) metric(name string, labels ...string) (sum float64) {
-	for _, m := range regexp.MustCompile(`(?m)^`+name+`(\{[^}]*\})? ([0-9.e+-]+)`).FindAllStringSubmatch(r.get("http://"+r.metrics+"/metrics"), -1) {
-		all := true
-		for _, l := range labels {
-			all = all && strings.Contains(m[1], l)
-		}
-		if v, err := strconv.ParseFloat(m[2], 64); err == nil && all {
-			sum += v
-		}
-	}
-	return sum
+// healthStatus is what the collector says of its health; zero when it says nothing.
+func (r *rig) healthStatus() int {
+	status, _ := testprocess.Get("http://" + r.health)
+	return status
 }
 
 // records makes the next n events: ends of containers.
@@ -263,13 +188,13 @@ func (r *rig) feed(events, each int, again func()) {
 	r.Helper()
 	for n := 0; n < events; n += each {
 		ids, body := r.records(min(each, events-n))
-		for end := time.Now().Add(patient); !r.try(body); {
-			require.True(r, time.Now().Before(end), "the collector takes nothing")
-			if again != nil {
+		r.await("the collector to take events", func() bool {
+			took := r.try(body)
+			if !took && again != nil {
 				again()
 			}
-			time.Sleep(5 * time.Millisecond)
-		}
+			return took
+		})
 		for _, id := range ids {
 			r.accepted[id] = true
 		}
@@ -280,25 +205,10 @@ func (r *rig) feed(events, each int, again func()) {
 func (r *rig) stored() map[string]int {
 	r.Helper()
 	out := map[string]int{}
-	for cursor := ""; ; {
-		q := url.Values{"limit": {"500"}, "revisions": {"all"}}
-		if cursor != "" {
-			q.Set("cursor", cursor)
-		}
-		var page struct {
-			Events []struct {
-				EventID string `json:"eventId"`
-			} `json:"events"`
-			NextCursor string `json:"nextCursor"`
-		}
-		require.NoError(r, json.Unmarshal([]byte(r.get("http://"+r.backend+backendapi.EventsPath+"?"+q.Encode())), &page))
-		for _, ev := range page.Events {
-			out[ev.EventID]++
-		}
-		if cursor = page.NextCursor; cursor == "" {
-			return out
-		}
+	for _, ev := range r.backend.Events() {
+		out[ev.EventID]++
 	}
+	return out
 }
 
 // drained waits until nothing is on its way.
@@ -306,8 +216,8 @@ func (r *rig) drained() {
 	r.Helper()
 	quiet := 0
 	r.await("the queue to be empty", func() bool {
-		if r.metric("otelcol_exporter_queue_size") == 0 && r.metric("otelcol_exporter_in_flight_requests") == 0 &&
-			r.metric("otelcol_exporter_zastavabackend_oldest_undelivered") == 0 && r.get("http://"+r.metrics+"/metrics") != "" {
+		if r.metrics.Sum("otelcol_exporter_queue_size") == 0 && r.metrics.Sum("otelcol_exporter_in_flight_requests") == 0 &&
+			r.metrics.Sum("otelcol_exporter_zastavabackend_oldest_undelivered") == 0 && r.metrics.Text() != "" {
 			quiet++
 		} else {
 			quiet = 0
@@ -339,12 +249,4 @@ func (r *rig) check(lost int) (missing int) {
 	assert.Zero(r, foreign, "stored and never accepted")
 	assert.NoDirExists(r, filepath.Join(r.dir, "quarantine"), "nothing was invalid")
 	return missing
-}
-
-func freeAddress(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	defer l.Close()
-	return l.Addr().String()
 }

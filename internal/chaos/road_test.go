@@ -7,38 +7,34 @@ package chaos
 
 import (
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/testproxy"
 )
 
 // TestTheRoad closes the way to the backend in every manner, one after the other, while events arrive.
 func TestTheRoad(t *testing.T) {
 	r := newRig(t)
 	r.start()
-	names := map[mode]string{
-		refuse: "refused", hang: "no answer", slow: "slow", cutAnswer: "cut within the answer", cutAsk: "cut within the request",
-		halfClose: "half closed", storm: "429", garbage: "no HTTP",
-	}
-	for m := refuse; m <= garbage; m++ {
-		before := r.proxy.handled.Load()
-		r.proxy.set(m)
+	for _, fault := range testproxy.Faults() {
+		before := r.proxy.Met()
+		r.proxy.Set(fault)
 		r.feed(either(60, 2000), 7, nil)
-		r.await(names[m], func() bool { return r.proxy.handled.Load() > before })
-		r.proxy.set(pass)
+		r.await(fault.String(), func() bool { return r.proxy.Met() > before })
+		r.proxy.Set(testproxy.Pass)
 		r.feed(either(20, 500), 5, nil)
 	}
+	modes := append(testproxy.Faults(), testproxy.Pass)
 	for range either(10, 200) { // flapping
-		r.proxy.set(mode(rand.IntN(int(garbage) + 1)))
+		r.proxy.Set(modes[rand.IntN(len(modes))])
 		r.feed(either(10, 50), 3, nil)
 	}
-	r.proxy.set(pass)
+	r.proxy.Set(testproxy.Pass)
 	r.drained()
 	r.check(0)
 }
@@ -55,50 +51,37 @@ func TestBacklog(t *testing.T) {
 	r.feed(before, 256, nil)
 	r.drained()
 	steady := time.Since(began)
-	r.proxy.set(refuse)
+	r.proxy.Set(testproxy.Refuse)
 	r.feed(n, 256, nil)
 	r.await("the metrics of the outage", func() bool {
-		return r.metric("otelcol_exporter_zastavabackend_oldest_undelivered") > 0 && r.metric("otelcol_exporter_zastavabackend_queue_bytes") > 0 &&
-			r.metric("otelcol_exporter_zastavabackend_outage_capacity") > 0
+		return r.metrics.Sum("otelcol_exporter_zastavabackend_oldest_undelivered") > 0 && r.metrics.Sum("otelcol_exporter_zastavabackend_queue_bytes") > 0 &&
+			r.metrics.Sum("otelcol_exporter_zastavabackend_outage_capacity") > 0
 	})
-	assert.InDelta(t, n, r.metric("otelcol_exporter_queue_size"), 5)
+	assert.InDelta(t, n, r.metrics.Sum("otelcol_exporter_queue_size"), 5)
 	var most, least float64
 	done := make(chan struct{})
 	go func() { // memory while it drains
 		defer close(done)
 		for range 100000 {
-			rss := resident(r.collector)
+			rss := r.collector.Resident()
 			most, least = max(most, rss), min(least, rss)
 			if least == 0 {
 				least = rss
 			}
-			if r.metric("otelcol_exporter_queue_size") == 0 {
+			if r.metrics.Sum("otelcol_exporter_queue_size") == 0 {
 				return
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
 	}()
 	began = time.Now()
-	r.proxy.set(pass)
+	r.proxy.Set(testproxy.Pass)
 	r.drained()
 	took := time.Since(began)
 	<-done
 	r.check(0)
 	t.Logf("%d events arrived and left at %.0f events/s; a backlog of %d drained at %.0f events/s; resident memory meanwhile %.1f to %.1f MiB",
 		before, float64(before)/steady.Seconds(), n, float64(n)/took.Seconds(), least, most)
-}
-
-// resident is a process's memory in MiB.
-func resident(p *process) float64 {
-	raw, err := os.ReadFile(filepath.Join("/proc", itoa(p.cmd.Process.Pid), "status"))
-	if err != nil {
-		return 0
-	}
-	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(raw)
-	if m == nil {
-		return 0
-	}
-	return atof(string(m[1])) / 1024
 }
 
 // TestKilled kills the collector at random moments while events arrive and leave.
@@ -112,29 +95,27 @@ func TestKilled(t *testing.T) {
 		go func() {
 			defer close(done)
 			time.Sleep(time.Until(deadline))
-			r.collector.kill()
+			r.collector.Kill()
 		}()
 		for time.Now().Before(deadline) {
 			ids, body := r.records(1 + rand.IntN(20))
 			if !r.try(body) {
-				r.await("the kill", func() bool { <-done; return true })
+				<-done
 				r.start() // it may have been accepted: it is sent until that is known
-				for !r.try(body) {
-					time.Sleep(5 * time.Millisecond)
-				}
-				r.collector.kill()
+				r.await("the collector to take it again", func() bool { return r.try(body) })
+				r.collector.Kill()
 			}
 			for _, id := range ids {
 				r.accepted[id] = true
 			}
 		}
 		<-done
-		r.collector.kill()
+		r.collector.Kill()
 	}
 	r.start()
 	r.drained()
 	r.check(0)
-	assert.Zero(t, r.metric("otelcol_extension_zastavastorage_faults", `fault="damaged"`))
+	assert.Zero(t, r.metrics.Sum("otelcol_extension_zastavastorage_faults", `fault="damaged"`))
 	t.Logf("killed %d times; %d events", kills, len(r.accepted))
 }
 
@@ -145,12 +126,12 @@ func TestDropOldest(t *testing.T) {
 		return strings.Replace(config, "    timeout: 2s", "    timeout: 2s\n    drop_oldest: true", 1)
 	})
 	r.start()
-	r.proxy.set(refuse)
+	r.proxy.Set(testproxy.Refuse)
 	r.feed(1500, 50, nil)
 	dropped := func() int {
-		return int(r.metric("otelcol_exporter_zastavabackend_dropped", `kind="CONTAINER_STOP"`, `cause="overflow"`))
+		return int(r.metrics.Sum("otelcol_exporter_zastavabackend_dropped", `kind="CONTAINER_STOP"`, `cause="overflow"`))
 	}
-	r.proxy.set(pass)
+	r.proxy.Set(testproxy.Pass)
 	r.drained()
 	require.GreaterOrEqual(t, dropped(), 500)
 	assert.Equal(t, dropped(), r.check(dropped()), "exactly what is counted is missing")

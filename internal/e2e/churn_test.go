@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/zastava-otel/zastava/internal/testproxy"
 	"github.com/zastava-otel/zastava/internal/testruntime"
 )
 
@@ -249,8 +250,8 @@ func TestTruthUnderChurn(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		c := testruntime.ForTest(t, release.BinDirs...)
 		d := c.Driver()
-		between := newCutter(t, filepath.Join(c.Dir(), "cut.sock"), c.Endpoint())
-		s := newStack(t, between.endpoint(), "auto", "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s")
+		between := testproxy.Start(t, "unix://"+filepath.Join(c.Dir(), "cut.sock"), c.Endpoint())
+		s := newStack(t, between.Address(), "auto", "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s")
 		s.observe()
 		s.observing()
 
@@ -275,11 +276,11 @@ func TestTruthUnderChurn(t *testing.T) {
 		for ctx.Err() == nil {
 			select {
 			case <-collector.C:
-				down("the collector", s.collector.kill, func() { s.observe(); s.observing() })
+				down("the collector", s.collector.Kill, func() { s.observe(); s.observing() })
 			case <-runtime.C:
 				down("containerd", func() { require.NoError(t, c.Kill()) }, func() { require.NoError(t, c.Restart(t.Context())) })
 			case <-cut.C:
-				between.cut()
+				between.Cut()
 				told.outages = append(told.outages, span{time.Now().Add(-2 * time.Second), time.Now().Add(5 * time.Second)})
 			case <-ctx.Done():
 			}

@@ -8,7 +8,6 @@ package e2e
 import (
 	"bytes"
 	"compress/gzip"
-	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -95,9 +94,9 @@ func TestDockerSecretsStayWhereTheyAre(t *testing.T) {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(shown, name), []byte(s.get(s.base+path)), 0o600))
 	}
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "metrics.txt"), []byte(s.get(fmt.Sprintf("http://127.0.0.1:%d/metrics", s.metrics))), 0o600))
-	s.collector.stop()
-	s.backend.stop()
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "metrics.txt"), []byte(s.metrics.Text()), 0o600))
+	s.collector.Stop()
+	s.backend.Stop()
 	places.search(t, "what the backend shows", shown)
 	places.search(t, "the backend's database", filepath.Join(s.dir, "backend.db"))
 	places.search(t, "storage at the end", storage)

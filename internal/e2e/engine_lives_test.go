@@ -96,8 +96,8 @@ func TestDockerLives(t *testing.T) {
 	d := testdocker.ForTest(t)
 	s := &site{stack: newStack(t, d.Endpoint(), "auto", quick...), engine: &engine{t: t, docker: d}}
 	s.start = s.observe
-	s.stop = func() { s.collector.stop() }
-	s.kill = func() { s.collector.kill() }
+	s.stop = func() { s.collector.Stop() }
+	s.kill = func() { s.collector.Kill() }
 	if long() {
 		s.liveAndRestart(t)
 		s.killedAndRestarted()

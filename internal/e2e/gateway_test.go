@@ -6,17 +6,8 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	mrand "math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +22,8 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/testca"
+	"github.com/zastava-otel/zastava/internal/testprocess"
 )
 
 // relay is an agent and a gateway before a stack's backend, in the configurations of docs/examples.
@@ -38,7 +31,7 @@ type relay struct {
 	*stack
 	runtime        *crifake.Server
 	address        string // of the gateway
-	agent, gateway *process
+	agent, gateway *testprocess.Process
 }
 
 func newRelay(t *testing.T) *relay {
@@ -46,8 +39,10 @@ func newRelay(t *testing.T) *relay {
 	rt, err := crifake.Start(filepath.Join(t.TempDir(), "c.sock"), crifake.Options{Name: "cri-o", Version: "1.36.0", Events: crifake.EventsEnd, Seed: 7})
 	require.NoError(t, err)
 	t.Cleanup(rt.Stop)
-	r := &relay{stack: newStack(t, "", ""), runtime: rt, address: freeAddress(t)}
-	certificate(t, r.dir)
+	r := &relay{stack: newStack(t, "", ""), runtime: rt, address: testprocess.FreeAddress(t)}
+	ca := testca.New(t)
+	ca.WriteTo(filepath.Join(r.dir, "ca.pem"))
+	ca.Issue(r.dir, "tls", testca.None)
 	r.startGateway()
 	r.startAgent()
 	return r
@@ -66,17 +61,18 @@ func (r *relay) startAgent() {
 // retry makes both ask again soon: what is tested is that they do, not how patient they are.
 const retry = "exporters::%s::retry_on_failure: {initial_interval: 50ms, max_interval: 500ms, max_elapsed_time: 0}"
 
-func (r *relay) collect(which string, env ...string) *process {
+func (r *relay) collect(which string, env ...string) *testprocess.Process {
 	r.t.Helper()
 	exporter, more := "zastavabackend", "yaml:processors::memory_limiter::limit_mib: 512"
 	if which == "agent" {
 		exporter, more = "otlp_grpc", "yaml:receivers::criobserver::poll_interval: 100ms"
 	}
 	env = append(env, "ZASTAVA_TLS_DIR="+r.dir, "ZASTAVA_STORAGE_DIR="+filepath.Join(r.dir, which))
-	return run(r.t, filepath.Join(r.dir, which+".log"), env, binary(r.t, "otelcol-zastava-slim"),
-		"--config", filepath.Join(root(r.t), "docs", "examples", which+".yaml"),
+	return r.run(which, []string{
+		"--config", filepath.Join(testprocess.Root(r.t), "docs", "examples", which+".yaml"),
 		"--config", "yaml:service::telemetry::metrics::level: none", // two collectors, one port
-		"--config", "yaml:"+fmt.Sprintf(retry, exporter), "--config", more)
+		"--config", "yaml:" + fmt.Sprintf(retry, exporter), "--config", more,
+	}, env...)
 }
 
 // live lets containers live until the channel is closed: some die between two looks of the agent, some do not, every third
@@ -163,18 +159,16 @@ func TestAKilledGatewayLosesNothing(t *testing.T) {
 	for k := range kills {
 		more(fmt.Sprintf("events before kill %d", k))
 		time.Sleep(mrand.N(200 * time.Millisecond))
-		r.gateway.kill()
+		r.gateway.Kill()
 		time.Sleep(mrand.N(300 * time.Millisecond))
 		r.startGateway()
 	}
 	more("events through the last gateway")
-	r.backend.kill()
+	r.backend.Kill()
 	time.Sleep(500 * time.Millisecond) // the gateway takes what the backend cannot
-	r.gateway.kill()
+	r.gateway.Kill()
 	r.startGateway()
-	r.backend = run(t, filepath.Join(r.dir, "backend.log"), nil, binary(t, "zastava-backend"),
-		"--listen", strings.TrimPrefix(r.base, "http://"), "--db", filepath.Join(r.dir, "backend.db"))
-	r.await("the backend", func() bool { return r.status("/readyz") == http.StatusOK })
+	r.backend.Restart()
 	more("events after the backend was away")
 	ended()
 
@@ -238,7 +232,7 @@ func TestAKilledGatewayLosesNothing(t *testing.T) {
 		require.NoError(t, r.runtime.Start(last))
 		require.NoError(t, r.runtime.Exit(last, 137, "Error"))
 		r.await("the stop", func() bool { return find(r.events(), last, backendapi.KindStop) != nil })
-		r.agent.stop()
+		r.agent.Stop()
 		require.NoError(t, r.runtime.Edit(last, func(_ *runtimeapi.Container, status *runtimeapi.ContainerStatus) string {
 			status.Reason = "Evicted"
 			return ""
@@ -252,26 +246,4 @@ func TestAKilledGatewayLosesNothing(t *testing.T) {
 		assert.Equal(t, r.expected(last)[2].EventID, e.EventID)
 		assert.Equal(t, "Evicted", e.Run.Reason)
 	})
-}
-
-// certificate writes a certificate of 127.0.0.1 that serves as its own CA, for both ends.
-func certificate(t *testing.T, dir string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	for name, block := range map[string]*pem.Block{
-		"ca.pem": {Type: "CERTIFICATE", Bytes: der}, "tls.pem": {Type: "CERTIFICATE", Bytes: der}, "tls.key": {Type: "PRIVATE KEY", Bytes: raw},
-	} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
-	}
 }

@@ -105,8 +105,8 @@ func TestLives(t *testing.T) {
 			_, err = d.Status(t.Context(), id)
 			require.NoError(t, err)
 			s.agree(truthsOf(d, before))
-			s.collector.stop()
-			s.backend.stop()
+			s.collector.Stop()
+			s.backend.Stop()
 			require.NoError(t, filepath.WalkDir(s.dir, func(path string, entry os.DirEntry, err error) error {
 				if err != nil || entry.IsDir() {
 					return err
@@ -162,15 +162,6 @@ func TestRuntimeMisfortune(t *testing.T) {
 	})
 }
 
-func (s *stack) healthStatus() int {
-	resp, err := client.Get("http://" + s.health)
-	if err != nil {
-		return 0
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode
-}
-
 // TestRuntimeAbsentAtStart starts the collector ten seconds before its runtime.
 func TestRuntimeAbsentAtStart(t *testing.T) {
 	c, d, pod := driverOf(t)
@@ -195,7 +186,7 @@ func TestCollectorRestart(t *testing.T) {
 	s := newStack(t, c.Endpoint(), "auto")
 	s.observe()
 	s.observing()
-	for i, end := range []func(){func() { s.collector.stop() }, func() { s.collector.kill() }} {
+	for i, end := range []func(){func() { s.collector.Stop() }, func() { s.collector.Kill() }} {
 		ends, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{Name: fmt.Sprintf("ends-%d", i), Args: []string{"pause"}})
 		require.NoError(t, err)
 		_, err = d.Status(t.Context(), ends)

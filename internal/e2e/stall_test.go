@@ -102,23 +102,22 @@ type misery struct {
 }
 
 func miseries() []misery {
-	signals := func(p *process, by syscall.Signal) { _ = p.cmd.Process.Signal(by) }
 	all := []misery{
 		{
 			name: "the pipeline is blocked",
 			// The least that can work: the receiver hands on 256 records at once. It waits once twice as many are on their way.
 			extra: []string{"exporters::zastavabackend::sending_queue::num_consumers: 1", "exporters::zastavabackend::sending_queue::queue_size: 256"},
 			begin: func(s *stack) func() {
-				signals(s.backend, syscall.SIGSTOP)
-				return func() { signals(s.backend, syscall.SIGCONT) }
+				s.backend.Signal(syscall.SIGSTOP)
+				return func() { s.backend.Signal(syscall.SIGCONT) }
 			},
 			alone: time.Minute, under: 2 * time.Minute, rounds: 1,
 		},
 		{
 			name: "the collector is stopped",
 			begin: func(s *stack) func() {
-				signals(s.collector, syscall.SIGSTOP)
-				return func() { signals(s.collector, syscall.SIGCONT) }
+				s.collector.Signal(syscall.SIGSTOP)
+				return func() { s.collector.Signal(syscall.SIGCONT) }
 			},
 			alone: 30 * time.Second, under: time.Minute, rounds: 3,
 		},
@@ -131,14 +130,14 @@ func miseries() []misery {
 					tick := time.NewTicker(100 * time.Millisecond)
 					defer tick.Stop()
 					for {
-						signals(s.collector, syscall.SIGSTOP)
+						s.collector.Signal(syscall.SIGSTOP)
 						select {
 						case <-stop:
-							signals(s.collector, syscall.SIGCONT)
+							s.collector.Signal(syscall.SIGCONT)
 							return
 						case <-tick.C:
 						}
-						signals(s.collector, syscall.SIGCONT)
+						s.collector.Signal(syscall.SIGCONT)
 						time.Sleep(2 * time.Millisecond)
 					}
 				}()
@@ -186,7 +185,7 @@ func TestNoStall(t *testing.T) {
 			var during uint64
 			for range m.rounds { // in turns
 				from := time.Now()
-				s.collector.kill()
+				s.collector.Kill()
 				alone.add(lifts(t, d, pods, m.alone, &count))
 				s.observe()
 				s.observing()
@@ -202,7 +201,7 @@ func TestNoStall(t *testing.T) {
 			// containerd 2 keeps what happened for five minutes, for CRI subscribers to come, so that its memory grows with what it
 			// did. What it holds for the observer is the difference to the same moment without one.
 			after := heap()
-			s.collector.kill()
+			s.collector.Kill()
 			without := heap()
 			alone.add(lifts(t, d, pods, m.alone, &count))
 			notices := noticesOfALife * len(under.starts)

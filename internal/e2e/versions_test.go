@@ -9,6 +9,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/zastava-otel/zastava/internal/testprocess"
 	"github.com/zastava-otel/zastava/internal/testruntime"
 )
 
@@ -50,7 +51,7 @@ func eachContainerd(t *testing.T, releases []testruntime.Release, test func(t *t
 // there gives the release with its place, or skips the test.
 func there(t *testing.T, r testruntime.Release) testruntime.Release {
 	t.Helper()
-	r, err := r.In(root(t))
+	r, err := r.In(testprocess.Root(t))
 	if err != nil {
 		t.Skip(err)
 	}

@@ -6,7 +6,6 @@
 package e2e
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +40,7 @@ func TestWindowsFindsPipes(t *testing.T) {
 	s := w.windowsSite(newStack(t, "", ""), e, "", quick...)
 	s.start()
 	s.await("both runtimes", func() bool {
-		metrics := s.get(fmt.Sprintf("http://127.0.0.1:%d/metrics", s.metrics))
+		metrics := s.metrics.Text()
 		return strings.Contains(metrics, `otelcol_criobserver_list_age{`) && strings.Count(metrics, "\notelcol_criobserver_list_age{") == 2
 	})
 	e.run("of-docker", nil, "sleepms", "200", "3").ended().remove()

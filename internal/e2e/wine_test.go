@@ -9,19 +9,19 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/testprocess"
+	"github.com/zastava-otel/zastava/internal/testproxy"
 )
 
 // wineVariable names the directory that internal/testwine/prepare made. Without it the tests of the Windows build are skipped.
@@ -67,7 +67,9 @@ func (w *wine) server(args ...string) error {
 }
 
 // loader is the program that runs a Windows program.
-func (w *wine) loader() string { return filepath.Join(root(w.t), "internal", "testwine", "run") }
+func (w *wine) loader() string {
+	return filepath.Join(testprocess.Root(w.t), "internal", "testwine", "run")
+}
 
 // try runs a Windows program to its end and gives what it says.
 func (w *wine) try(args ...string) (string, error) {
@@ -101,78 +103,19 @@ func (w *wine) drive(path string) string {
 // seen is a path of this machine as programs of Windows see it: everything is on drive Z.
 func seen(path string) string { return `Z:` + strings.ReplaceAll(path, "/", `\`) }
 
-// forwarder carries TCP connections on loopback to a Unix socket.
-type forwarder struct {
-	listener net.Listener
-	socket   string
-	work     sync.WaitGroup
-	mu       sync.Mutex
-	conns    map[net.Conn]bool
-}
-
-// forward begins to forward to a Unix socket, until the test ends.
-func forward(tb testing.TB, socket string) *forwarder {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	f := &forwarder{listener: l, socket: strings.TrimPrefix(socket, "unix://"), conns: map[net.Conn]bool{}}
-	f.work.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f.work.Go(func() { f.serve(conn) })
-		}
-	})
-	tb.Cleanup(func() {
-		_ = l.Close()
-		f.mu.Lock()
-		for c := range f.conns {
-			_ = c.Close()
-		}
-		f.mu.Unlock()
-		f.work.Wait()
-	})
-	return f
-}
-
-func (f *forwarder) serve(near net.Conn) {
-	far, err := net.Dial("unix", f.socket)
-	if err != nil {
-		_ = near.Close()
-		return
-	}
-	f.mu.Lock()
-	f.conns[near], f.conns[far] = true, true
-	f.mu.Unlock()
-	var both sync.WaitGroup
-	both.Go(func() {
-		_, _ = io.Copy(far, near)
-		_ = far.Close()
-	})
-	_, _ = io.Copy(near, far)
-	_ = near.Close()
-	both.Wait()
-	f.mu.Lock()
-	delete(f.conns, near)
-	delete(f.conns, far)
-	f.mu.Unlock()
-}
-
 // pipe is a named pipe in Wine with a Unix socket behind it.
 type pipe struct {
 	w      *wine
 	name   string
-	to     *forwarder
+	to     *testproxy.Proxy
 	log    string
-	bridge *process
+	bridge *testprocess.Process
 }
 
 // serve puts a Unix socket behind the named pipe \\.\pipe\<name>.
 func (w *wine) serve(name, socket string) *pipe {
 	w.t.Helper()
-	p := &pipe{w: w, name: name, to: forward(w.t, socket), log: filepath.Join(w.t.TempDir(), "bridge.log")}
+	p := &pipe{w: w, name: name, to: testproxy.Start(w.t, testproxy.Loopback, "unix://"+strings.TrimPrefix(socket, "unix://")), log: filepath.Join(w.t.TempDir(), "bridge.log")}
 	p.open()
 	return p
 }
@@ -181,20 +124,18 @@ func (w *wine) serve(name, socket string) *pipe {
 func (p *pipe) open() {
 	p.w.t.Helper()
 	require.NoError(p.w.t, os.WriteFile(p.log, nil, 0o600))
-	p.bridge = run(p.w.t, p.log, nil, p.w.loader(), binary(p.w.t, filepath.Join("wine", "pipebridge.exe")), "-pipe", `\\.\pipe\`+p.name, "-to", p.to.listener.Addr().String())
-	for end := time.Now().Add(patient); ; time.Sleep(20 * time.Millisecond) {
+	p.bridge = testprocess.Start(p.w.t, testprocess.Program{
+		Path: p.w.loader(), Log: p.log,
+		Args: []string{testprocess.Built(p.w.t, filepath.Join("wine", "pipebridge.exe")), "-pipe", `\\.\pipe\` + p.name, "-to", p.to.Address()},
+	})
+	p.bridge.Await(patient, "the pipe "+p.name+" to be served", func() bool {
 		said, _ := os.ReadFile(p.log)
-		if strings.Contains(string(said), "ready") {
-			return
-		}
-		if time.Now().After(end) {
-			p.w.t.Fatalf("the pipe %s is not served: %s", p.name, said)
-		}
-	}
+		return strings.Contains(string(said), "ready")
+	})
 }
 
 // close takes the pipe away.
-func (p *pipe) close() { p.bridge.kill() }
+func (p *pipe) close() { p.bridge.Kill() }
 
 // references are the environment variables in a configuration.
 var references = regexp.MustCompile(`\$\{env:([A-Z_]+)(?::-([^}]*))?\}`)
@@ -203,11 +144,11 @@ var references = regexp.MustCompile(`\$\{env:([A-Z_]+)(?::-([^}]*))?\}`)
 // the references to the environment are replaced by values.
 func (w *wine) windowsSite(s *stack, e *engine, endpoint string, extra ...string) *site {
 	w.t.Helper()
-	shipped, err := os.ReadFile(filepath.Join(root(w.t), "deploy", "windows", "config.yaml"))
+	shipped, err := os.ReadFile(filepath.Join(testprocess.Root(w.t), "deploy", "windows", "config.yaml"))
 	require.NoError(w.t, err)
 	values := map[string]string{
 		"ZASTAVA_ENDPOINT": s.base, "ZASTAVA_TENANT": tenant, "ZASTAVA_STORAGE_DIR": seen(filepath.Join(s.dir, "storage")),
-		"ZASTAVA_HEALTH_ENDPOINT": s.health, "ZASTAVA_METRICS_PORT": strconv.Itoa(s.metrics), "ZASTAVA_RUNTIME_ENDPOINT": endpoint,
+		"ZASTAVA_HEALTH_ENDPOINT": s.health, "ZASTAVA_METRICS_PORT": s.metrics.Port(), "ZASTAVA_RUNTIME_ENDPOINT": endpoint,
 		"ZASTAVA_LOG_FILE": strings.ReplaceAll(seen(filepath.Join(s.dir, "collector.log")), `\`, `/`),
 	}
 	config := references.ReplaceAllStringFunc(string(shipped), func(reference string) string {
@@ -219,23 +160,22 @@ func (w *wine) windowsSite(s *stack, e *engine, endpoint string, extra ...string
 	})
 	file := filepath.Join(s.dir, "config.yaml")
 	require.NoError(w.t, os.WriteFile(file, []byte(config), 0o600))
-	args := []string{"cmd", "/c", seen(filepath.Join(root(w.t), "deploy", "windows", "install.cmd")), programFiles + windowsCollector, seen(file)}
+	args := []string{"cmd", "/c", seen(filepath.Join(testprocess.Root(w.t), "deploy", "windows", "install.cmd")), programFiles + windowsCollector, seen(file)}
 	if len(extra) > 0 {
 		more := filepath.Join(s.dir, "extra.yaml")
 		require.NoError(w.t, os.WriteFile(more, []byte(strings.Join(extra, "\n")+"\n"), 0o600))
 		args = append(args, "--config "+seen(more))
 	}
 	require.NoError(w.t, os.MkdirAll(w.drive(programFiles), 0o755))
-	copyFile(w.t, binary(w.t, windowsCollector), w.drive(programFiles+windowsCollector))
+	copyFile(w.t, testprocess.Built(w.t, windowsCollector), w.drive(programFiles+windowsCollector))
 	_, _ = w.try("sc", "delete", "zastava") // what a run left that was cut off
 	w.do(args...)
 	w.t.Cleanup(func() {
-		if said, err := w.try("cmd", "/c", seen(filepath.Join(root(w.t), "deploy", "windows", "uninstall.cmd"))); err != nil {
+		if said, err := w.try("cmd", "/c", seen(filepath.Join(testprocess.Root(w.t), "deploy", "windows", "uninstall.cmd"))); err != nil {
 			w.t.Errorf("uninstall the service: %v: %s", err, said)
 		}
 		if w.t.Failed() {
-			raw, _ := os.ReadFile(filepath.Join(s.dir, "collector.log"))
-			w.t.Logf("the end of the collector's log:\n%s", tail(raw, 4000))
+			w.t.Logf("the end of the collector's log:\n%s", testprocess.Tail(filepath.Join(s.dir, "collector.log")))
 		}
 	})
 	at := &site{stack: s, engine: e}
