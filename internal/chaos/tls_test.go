@@ -1,0 +1,102 @@
+//go:build linux
+
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package chaos
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/testca"
+	"github.com/zastava-otel/zastava/internal/testproxy"
+)
+
+// overTLS has the backend serve HTTPS with a certificate of an authority that the collector trusts.
+func overTLS(ca *testca.CA) option {
+	return func(r *rig, config string) string {
+		r.Helper()
+		trusted := filepath.Join(r.dir, "ca.pem")
+		ca.WriteTo(trusted)
+		r.serveTLS(ca, testca.None)
+		config = strings.Replace(config, "endpoint: http://"+r.proxy.Address(), "endpoint: https://"+r.proxy.Address()+"\n    tls: {ca_file: "+trusted+"}", 1)
+		return strings.Replace(config, "  telemetry:\n", "  telemetry:\n    logs: {sampling: {enabled: false}}\n", 1) // each refusal is told
+	}
+}
+
+// serveTLS has the backend come back with another certificate.
+func (r *rig) serveTLS(ca *testca.CA, fault testca.Fault, flags ...string) {
+	r.Helper()
+	r.backend.Stop()
+	cert, key := ca.Issue(r.dir, "backend", fault)
+	r.backend.Restart(append([]string{"--tls-cert", cert, "--tls-key", key}, flags...)...)
+}
+
+// told gives what the collector has logged since it was asked last.
+func (r *rig) told() func() string {
+	r.Helper()
+	log := filepath.Join(r.dir, "collector.log")
+	was, err := os.ReadFile(log)
+	require.NoError(r, err)
+	return func() string {
+		now, err := os.ReadFile(log)
+		require.NoError(r, err)
+		return string(now[len(was):])
+	}
+}
+
+// TestTLS takes away, in every manner, what the collector needs to trust the backend, and gives it back. What came meanwhile is
+// delivered once, by the same process; none of it was told to whoever held the wrong certificate.
+func TestTLS(t *testing.T) {
+	ca, stranger := testca.New(t), testca.New(t)
+	r := newRig(t, overTLS(ca))
+	r.start()
+	r.feed(either(20, 500), 5, nil)
+	r.drained()
+	clients := filepath.Join(r.dir, "clients.pem")
+	ca.WriteTo(clients)
+	pid := r.collector.PID()
+	good := func() { r.serveTLS(ca, testca.None) }
+	through := func(m testproxy.Mode) func() { return func() { r.proxy.Set(m) } }
+	for _, tt := range []struct {
+		desc       string
+		away, back func()
+		says       string // what the collector says of it; empty: what is cut where it is has words of its own
+		untrusted  bool   // whoever answers is not the backend that the collector trusts
+	}{
+		{"the certificate has expired", func() { r.serveTLS(ca, testca.Expired) }, good, "certificate has expired", true},
+		{"another authority's", func() { r.serveTLS(stranger, testca.None) }, good, "certificate signed by unknown authority", true},
+		{"another host's", func() { r.serveTLS(ca, testca.OtherName) }, good, "cannot validate certificate for 127.0.0.1", true},
+		{"one of the client's is asked for", func() { r.serveTLS(ca, testca.None, "--client-ca", clients) }, good, "tls: certificate required", false},
+		{"no TLS any more", func() { r.backend.Stop(); r.backend.Restart() }, good, "server gave HTTP response to HTTPS client", true},
+		{"the handshake is cut in the server's part", through(testproxy.CutAnswer), through(testproxy.Pass), "", false},
+		{"the handshake is cut in the client's part", through(testproxy.CutAsk), through(testproxy.Pass), "", false},
+		{"the handshake has no answer", through(testproxy.Hang), through(testproxy.Pass), "", false},
+		{"the handshake is half closed", through(testproxy.HalfClose), through(testproxy.Pass), "", false},
+		{"the handshake is answered with garbage", through(testproxy.Garbage), through(testproxy.Pass), "tls: ", false},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			before := r.stored()
+			told := r.told()
+			tt.away()
+			r.feed(either(30, 1000), 7, nil)
+			r.await("the fault to be told", func() bool { return strings.Contains(told(), "Exporting failed") && strings.Contains(told(), tt.says) })
+			if tt.untrusted {
+				assert.Equal(t, before, r.stored(), "delivered to whom it does not trust")
+			}
+			assert.Positive(t, r.metrics.Sum("otelcol_exporter_zastavabackend_oldest_undelivered"))
+			tt.back()
+			r.drained()
+			r.check(0)
+		})
+	}
+	assert.Equal(t, pid, r.collector.PID())
+	assert.Equal(t, http.StatusOK, r.healthStatus())
+}
