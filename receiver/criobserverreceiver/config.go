@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/glob"
+
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configretry"
 	"go.opentelemetry.io/collector/config/configtls"
@@ -173,6 +175,8 @@ func (c *Config) Validate() error {
 	if c.CrashLoop.Window <= 0 {
 		fault("crash_loop.window: %v is no window; use more than 0, for example 10m", c.CrashLoop.Window)
 	}
+	checkGlobs(fault, "labels", c.Labels)
+	checkGlobs(fault, "annotations", c.Annotations)
 	c.Evidence.validate(fault)
 	if _, err := c.filter(); err != nil {
 		faults = append(faults, err)
@@ -224,11 +228,15 @@ func (c *Config) validateRuntimes(fault func(string, ...any)) {
 			}
 		}
 	}
-	for field, globs := range map[string][]string{"labels": c.Labels, "annotations": c.Annotations} {
-		for i, g := range globs {
-			if g == "" {
-				fault("%s[%d]: is empty and matches no key; name a key, a glob such as app.kubernetes.io/*, or remove it", field, i)
-			}
+}
+
+func checkGlobs(fault func(string, ...any), field string, globs []string) {
+	for i, g := range globs {
+		if g == "" {
+			fault("%s[%d]: is empty and matches no key; name a key, a glob such as app.kubernetes.io/*, or remove it", field, i)
+		}
+		if _, err := glob.Compile(g); err != nil {
+			fault("%s[%d]: %q is not a glob: %w; write a backslash before a character that stands for itself", field, i, g, err)
 		}
 	}
 }

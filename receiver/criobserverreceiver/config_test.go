@@ -88,6 +88,8 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		{"threshold", func(c *Config) { c.CrashLoop.Threshold = 1 }, "crash_loop.threshold: 1 is no number"},
 		{"window", func(c *Config) { c.CrashLoop.Window = 0 }, "crash_loop.window: 0s is no window"},
 		{"label", func(c *Config) { c.Labels = []string{""} }, "labels[0]: is empty"},
+		{"label that is no glob", func(c *Config) { c.Labels = []string{"app", "[a"} }, `labels[1]: "[a" is not a glob`},
+		{"annotation that is no glob", func(c *Config) { c.Annotations = []string{"[a"} }, `annotations[0]: "[a" is not a glob`},
 		{"include", func(c *Config) { c.Include = []MatchConfig{{Pods: []string{"[x"}}} }, `include[0].pods[0]: "[x" is not a glob`},
 		{"exclude everything", func(c *Config) { c.Exclude = []MatchConfig{{}} }, "exclude[0]: is empty and would match everything"},
 	}

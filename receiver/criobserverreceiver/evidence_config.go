@@ -22,7 +22,7 @@ type EvidenceConfig struct {
 	// MaxCPUFraction is the share of one core that looking may take, on average. 0 < f ≤ 1.
 	MaxCPUFraction float64 `mapstructure:"max_cpu_fraction"`
 	// Arguments is redacted, full or none. Redact has regular expressions (RE2) of more to mask.
-	Arguments redact.Mode `mapstructure:"arguments"`
+	Arguments string `mapstructure:"arguments"`
 	Redact    []string    `mapstructure:"redact"`
 	// ProcRoot is where the host's proc file system is.
 	ProcRoot string `mapstructure:"proc_root"`
@@ -59,7 +59,7 @@ func defaultEvidence() EvidenceConfig {
 	d := evidence.DefaultConfig()
 	return EvidenceConfig{
 		Enabled: true, ResampleInterval: 10 * time.Minute, RefreshInterval: 24 * time.Hour, MaxCPUFraction: d.MaxCPUFraction,
-		Arguments: d.Arguments, ProcRoot: d.ProcRoot, CacheEntries: d.CacheEntries,
+		Arguments: string(d.Arguments), ProcRoot: d.ProcRoot, CacheEntries: d.CacheEntries,
 		Budgets: BudgetsConfig{
 			Processes: d.Limits.Processes, Mappings: d.Limits.Mappings, OpenFiles: d.Limits.OpenFiles, Files: d.Limits.Files,
 			FileBytes: d.Limits.FileBytes, Bytes: d.Limits.Bytes, BytesPerMinute: d.Limits.BytesPerMinute, Time: d.Limits.Time,
@@ -72,7 +72,7 @@ func defaultEvidence() EvidenceConfig {
 func (c *EvidenceConfig) config() evidence.Config {
 	b := &c.Budgets
 	return evidence.Config{
-		ProcRoot: c.ProcRoot, Arguments: c.Arguments, Redact: c.Redact, PackageOwners: c.PackageOwners, MaxCPUFraction: c.MaxCPUFraction,
+		ProcRoot: c.ProcRoot, Arguments: redact.Mode(c.Arguments), Redact: c.Redact, PackageOwners: c.PackageOwners, MaxCPUFraction: c.MaxCPUFraction,
 		CacheEntries: c.CacheEntries,
 		Limits: evidence.Limits{
 			Processes: b.Processes, Mappings: b.Mappings, OpenFiles: b.OpenFiles, Files: b.Files, FileBytes: b.FileBytes, Bytes: b.Bytes,
