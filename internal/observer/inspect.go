@@ -168,6 +168,8 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 	switch {
 	case errors.Is(r.err, runtime.ErrNotFound) && l.info.Reruns && l.streaming && (e.heard == nil || e.heard.deleted.IsZero()) && l.await(e):
 		// The notices of its end and of its removal are on their way.
+	case errors.Is(r.err, runtime.ErrNotFound) && l.info.Reruns && l.unregistered(e):
+		l.owe(e)
 	case errors.Is(r.err, runtime.ErrNotFound):
 		l.gone(e, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e)})
 	case r.err != nil:
@@ -187,6 +189,13 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 	if e.dirty && !e.busy && e.retryAt.IsZero() && e.behind.IsZero() {
 		l.look(ctx, []*seat{e})
 	}
+}
+
+// unregistered tells that a container may be listed already and not be known to the runtime by its id yet: Docker does so with one
+// that it is creating, which takes as long as the image's files are copied to its volumes. The next list tells whether it is there.
+func (l *loop) unregistered(e *seat) bool {
+	return l.tracker.Known(e.id) == nil && e.generation == l.generation && e.summary.State == container.StateCreated &&
+		(e.heard == nil || e.heard.deleted.IsZero())
 }
 
 func (l *loop) isPaused(id string) bool {

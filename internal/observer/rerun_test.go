@@ -456,3 +456,35 @@ func TestContainerThatAListLeavesOutIsNotRemoved(t *testing.T) {
 		assert.Equal(t, []string{"a created", "a started", "a stopped", "a removed"}, b.sink.told())
 	})
 }
+
+func TestContainerThatIsListedBeforeItCanBeAskedFor(t *testing.T) {
+	for _, streamed := range []bool{true, false} {
+		for name, c := range map[string]struct {
+			then   func(*rerunning)
+			expect []string
+		}{
+			"it is made":        {func(r *rerunning) { r.do(func() { delete(r.forgets, "a") }) }, []string{"a created"}},
+			"its making failed": {func(r *rerunning) { r.remove("a") }, []string{"a created", "a removed"}},
+		} {
+			t.Run(fmt.Sprintf("%s, with events %v", name, streamed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRerunning()
+					var rt runtime.Runtime = listing{r}
+					if streamed {
+						rt = r
+					}
+					b := observe(t, rt, r.scripted, func(_ *bench, o *Options) { o.ResyncInterval = 2 * time.Second })
+					pass(3 * time.Second)
+					r.do(func() { r.forgets["a"] = true })
+					r.create("a")
+					pass(7 * time.Second)
+					assert.Empty(t, b.sink.told())
+					c.then(r)
+					pass(5 * time.Second)
+					b.stop()
+					assert.Equal(t, c.expect, b.sink.told())
+				})
+			})
+		}
+	}
+}
