@@ -29,15 +29,15 @@ type executable struct {
 }
 
 // filesOf goes after the files of a process. Each is drafted before any is touched, so that one that hangs hides none.
-func (l *look) filesOf(p *process, running executable, mappings []mapping, open []openFile, roots []rootDir) {
+func (l *look) filesOf(p *process, running executable, open []openFile, roots []rootDir) {
 	exe := running.file
 	type todo struct {
 		draft *fileDraft
 		m     mapping
 	}
-	var files []todo
+	files := make([]todo, 0, len(p.mappings))
 	var own *fileDraft
-	for _, m := range mappings {
+	for _, m := range p.mappings {
 		name := inside(roots, m.path)
 		kind, deleted := mappedKind(name), m.deleted
 		isExe := exe != nil && own == nil && (name == running.name || inside(roots, m.raw) == running.name) && exe.is(m)
@@ -86,7 +86,20 @@ func (l *look) mapped(p *process, d *fileDraft, m mapping, roots []rootDir) {
 		err     error
 	)
 	l.do(func() { found, name, deleted, err = l.sampler.locateMapping(p, m, roots) })
-	l.publish(func(*Sample) { d.Path, d.Deleted = name, deleted })
+	if err != nil || deleted {
+		if now, ok := l.renamed(p, m); ok {
+			if err == nil {
+				found.close()
+			}
+			if d = l.rename(d, fileKey{now.device, now.inode, inside(roots, now.path)}); d != nil {
+				l.mapped(p, d, now, roots) // not again, as its name has been read by now
+			}
+			return
+		}
+	}
+	if d.Path != name || d.Deleted != deleted {
+		l.publish(func(*Sample) { d.Path, d.Deleted = name, deleted })
+	}
 	if err != nil {
 		reason := fileReason(err)
 		l.settle(d, Unknown[int64](reason), unreadable(reason))
@@ -199,9 +212,8 @@ func (l *look) hash(fd int, before unix.Stat_t) Datum[string] {
 	if size > l.left || (size > 0 && !l.sampler.bytes.AllowN(time.Now(), int(size))) {
 		return Unknown[string](ReasonBudget)
 	}
-	if l.buffer == nil {
-		l.buffer = make([]byte, chunk)
-	}
+	l.buffer = l.sampler.buffers.Get().(*[chunk]byte)
+	defer l.sampler.buffers.Put(l.buffer)
 	sum := sha256.New()
 	var at int64
 	for at <= size {
@@ -238,7 +250,7 @@ func (l *look) hash(fd int, before unix.Stat_t) Datum[string] {
 // chunk hashes what comes next.
 func (l *look) chunk(fd int, sum hash.Hash) (n int, err error) {
 	for {
-		n, err = unix.Read(fd, l.buffer)
+		n, err = unix.Read(fd, l.buffer[:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

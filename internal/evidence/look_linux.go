@@ -4,8 +4,8 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// look is the taking of one sample. All of it happens on one thread, which is thrown away after: whatever may hang, open, read, even
-// close, hangs there. What was found is published as it is found, so that the sample has it when the thread is given up.
+// look is the taking of one sample. All of it happens on one worker's thread: whatever may hang, open, read, even close, hangs there.
+// What was found is published as it is found, so that the sample has it when the thread is given up.
 type look struct {
 	ctx      context.Context
 	sampler  *Sampler
@@ -24,13 +24,16 @@ type look struct {
 	deadline time.Time
 
 	// Of the thread alone.
-	member  membership
-	mainAt  time.Time     // when the main process started
-	cpu     time.Duration // of the thread, as of the last step
-	left    int64         // bytes that may be read
-	buffer  []byte
+	member    membership
+	mainAt    time.Time     // when the main process started
+	cpu       time.Duration // of the thread, when it was accounted for last
+	accounted time.Duration // when that was, since the look began
+	left      int64         // bytes that may be read
+	buffer    *[chunk]byte
+	*scratch
 	tooLate bool // the limit of time has passed or is about to
 
+	done chan struct{} // closed when the worker is done with it
 	tid  atomic.Int64
 	step atomic.Int64 // when the present step began, ns since the look did; 0 = between steps
 	from time.Time    // when the look began, with a monotonic clock
@@ -62,31 +65,23 @@ func newLook(ctx context.Context, s *Sampler, target Target) *look {
 	return &look{
 		ctx: ctx, sampler: s, target: target, from: now, deadline: now.Add(s.config.Limits.Time), left: s.config.Limits.Bytes,
 		sample: Sample{ContainerID: target.ContainerID, TakenAt: now.UTC()},
-		index:  map[fileKey]*fileDraft{},
+		index:  make(map[fileKey]*fileDraft, 16), files: make([]*fileDraft, 0, 16), done: make(chan struct{}),
 	}
 }
 
-// ioprioIdle is IOPRIO_CLASS_IDLE of ioprio_set(2).
-const (
-	ioprioWhoProcess = 1
-	ioprioIdle       = 3 << 13
-)
-
-// run takes the sample. The thread's priorities are lowered for good, so it is not given back to the runtime: a goroutine that ends
-// locked to its thread ends the thread.
-func (l *look) run() {
-	runtime.LockOSThread()
+// run takes the sample, on the thread of a worker.
+func (l *look) run(tid int, s *scratch) {
 	defer l.threadEnds()
-	l.tid.Store(int64(unix.Gettid()))
-	// Failing to be humble is no reason to stop: the share of CPU time is kept all the same.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
-	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, ioprioIdle)
+	l.scratch = s
+	l.tid.Store(int64(tid))
 	l.cpu = threadCPU()
+	l.wait(l.sampler.pace.spend(0)) // what samples before it used
 
 	l.processesOfTheContainer()
 	if l.sampler.config.PackageOwners && !l.over() {
 		l.packages()
 	}
+	l.account()
 }
 
 func (l *look) threadEnds() {
@@ -107,14 +102,30 @@ func threadCPU() time.Duration {
 	return time.Duration(t.Nano())
 }
 
+// unaccounted is for how long at most the thread runs before its CPU time is asked for, which costs as much as a small step.
+const unaccounted = 500 * time.Microsecond
+
 // do is one step: what may hang, and what costs CPU time. After it the thread waits until there is CPU time for another.
 func (l *look) do(step func()) {
 	l.step.Store(max(int64(time.Since(l.from)), 1))
 	step()
 	l.step.Store(0)
+	if time.Since(l.from)-l.accounted > unaccounted {
+		l.wait(l.account())
+	}
+}
+
+// account takes the thread's CPU time off what all samples may use, and gives how long to wait before using more.
+func (l *look) account() (wait time.Duration) {
 	cpu := threadCPU()
-	wait := l.sampler.pace.spend(cpu - l.cpu)
+	wait = l.sampler.pace.spend(cpu - l.cpu)
 	l.cpu = cpu
+	l.accounted = time.Since(l.from)
+	return wait
+}
+
+// wait waits for CPU time.
+func (l *look) wait(wait time.Duration) {
 	if wait <= 0 {
 		return
 	}
@@ -195,12 +206,48 @@ func (l *look) draft(key fileKey, kind Kind, deleted bool, use Use) *fileDraft {
 		l.index[key] = d
 		l.files = append(l.files, d)
 	}
+	d.use(use)
+	return d
+}
+
+// rename gives the draft of a file that has another name than was remembered; nil = that one has been gone after.
+func (l *look) rename(d *fileDraft, key fileKey) *fileDraft {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed {
+		return nil
+	}
+	if known := l.index[key]; known != nil && known != d { // another process's, or the executable
+		for _, use := range d.Uses {
+			known.use(use)
+		}
+		l.files = slices.DeleteFunc(l.files, func(f *fileDraft) bool { return f == d })
+		for k, f := range l.index {
+			if f == d {
+				l.index[k] = known
+			}
+		}
+		if known.started {
+			return nil
+		}
+		known.started = true
+		return known
+	}
+	l.index[key] = d
+	d.Path = key.path
+	if d.Kind != KindExecutable {
+		d.Kind = mappedKind(key.path)
+	}
+	return d
+}
+
+// use adds a process's use of a file.
+func (d *fileDraft) use(use Use) {
 	if n := len(d.Uses); n == 0 || d.Uses[n-1].PID != use.PID {
 		d.Uses = append(d.Uses, use)
 	} else if d.Uses[n-1].LoadBase == 0 {
 		d.Uses[n-1].LoadBase = use.LoadBase
 	}
-	return d
 }
 
 // settle fills in what a file holds.
@@ -228,8 +275,13 @@ func (l *look) finish() Sample {
 	}
 	count := Count{Seen: len(l.files) + l.dropped}
 	skip(&count, ReasonBudget, l.dropped)
-	for _, d := range l.files {
-		f := d.File
+	slices.SortFunc(l.files, func(a, b *fileDraft) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Device, b.Device), cmp.Compare(a.Inode, b.Inode))
+	})
+	sample.Files = make([]File, len(l.files))
+	for i, d := range l.files {
+		f := &sample.Files[i]
+		*f = d.File
 		if f.SHA256.Status == StatusNone {
 			c := unreadable(rest)
 			f.Size, f.SHA256, f.BuildID, f.GoBuildID, f.Go = Unknown[int64](rest), c.sha256, c.buildID, c.goBuildID, c.goBuild
@@ -242,22 +294,12 @@ func (l *look) finish() Sample {
 		} else {
 			skip(&count, f.SHA256.Reason, 1)
 		}
-		sample.Files = append(sample.Files, f)
 	}
 	sample.Coverage.Files = count
 	if len(sample.Processes) == 0 {
 		sample.Processes = []Process{unknownProcess(l.target.PID, true, rest)}
 		sample.Coverage.Processes = Count{Seen: 1, Skipped: map[Reason]int{rest: 1}}
 	}
-	slices.SortFunc(sample.Files, func(a, b File) int {
-		if c := strings.Compare(a.Path, b.Path); c != 0 {
-			return c
-		}
-		if c := strings.Compare(a.Device, b.Device); c != 0 {
-			return c
-		}
-		return pick(a.Inode < b.Inode, -1, 1)
-	})
 	return sample
 }
 

@@ -159,7 +159,7 @@ func TestAReusedPID(t *testing.T) {
 	}
 	first := child(t, "sleep", "1000")
 	pid := first.Process.Pid
-	held, err := openProcess("/proc", pid)
+	held, err := openProcess("/proc", pid, newScratch())
 	require.NoError(t, err)
 	defer held.close()
 	require.True(t, held.unchanged(membership{}))

@@ -26,6 +26,12 @@ type mapping struct {
 	start, end uint64 // one line of it, for map_files
 }
 
+// mappingsOf is what a maps file says: the files of code, and the sum of all mappings of files.
+type mappingsOf struct {
+	code  []mapping
+	spans spanSum
+}
+
 // device is a device number as maps spells it.
 type device struct{ major, minor uint32 }
 
@@ -51,11 +57,10 @@ type mappingKey struct {
 // readMaps gives the files of code in a maps file (proc_pid_maps(5)): those mapped executable, and by their names the jars and
 // assemblies that are mapped in any way. A line that is not as the kernel writes it is passed over. Beyond the given number
 // of lines it gives what it has, and errMapsTruncated.
-func readMaps(r io.Reader, lines int) ([]mapping, error) {
+func readMaps(r io.Reader, lines int) (found mappingsOf, err error) {
 	b := bufio.NewReaderSize(r, maxMapsLine)
 	var (
-		found []mapping
-		index = map[mappingKey]int{}
+		index = map[mappingKey]struct{}{}
 		run   mapsLine // where the present run of lines of one file began
 	)
 	for n := 0; ; n++ {
@@ -65,6 +70,9 @@ func readMaps(r io.Reader, lines int) ([]mapping, error) {
 				return found, errMapsTruncated
 			}
 			line, ok := parseMapsLine(bytes.TrimSuffix(text, []byte("\n")))
+			if ok && line.inode != 0 {
+				found.spans.add(line.span())
+			}
 			if ok && line.inode != 0 && len(line.path) > 0 && line.path[0] == '/' {
 				if line.inode != run.inode || line.device != run.device || line.offset == 0 || line.start < run.start {
 					run = line // but its path, which is the reader's buffer
@@ -72,8 +80,8 @@ func readMaps(r io.Reader, lines int) ([]mapping, error) {
 				if line.executable || mappedByName(line.path) {
 					key := mappingKey{device: line.device, inode: line.inode, raw: string(line.path)}
 					if _, known := index[key]; !known {
-						index[key] = len(found)
-						found = append(found, line.mapping(key.raw, run.start-run.offset))
+						index[key] = struct{}{}
+						found.code = append(found.code, line.mapping(key.raw, run.start-run.offset))
 					}
 				}
 			}
@@ -101,9 +109,14 @@ func readMaps(r io.Reader, lines int) ([]mapping, error) {
 type mapsLine struct {
 	start, end, offset uint64
 	executable         bool
+	access             uint64 // of a span
 	device             device
 	inode              uint64
 	path               []byte
+}
+
+func (l mapsLine) span() span {
+	return span{start: l.start, end: l.end, offset: l.offset, inode: l.inode, device: l.device, flags: l.access}
 }
 
 func (l mapsLine) mapping(raw string, base uint64) mapping {
@@ -141,6 +154,11 @@ func parseMapsLine(text []byte) (l mapsLine, ok bool) {
 	ok = number(from, 16, &l.start) && number(to, 16, &l.end) && number(offset, 16, &l.offset) &&
 		number(major, 16, &major64) && number(minor, 16, &minor64) && number(inode, 10, &l.inode) &&
 		l.start < l.end && major64 <= math.MaxUint32 && minor64 <= math.MaxUint32
+	for i, set := range [...]byte{'r', 'w', 'x', 's'} { // in the order of the flags' bits
+		if perms[i] == set {
+			l.access |= 1 << i
+		}
+	}
 	l.executable = perms[2] == 'x'
 	l.device = device{major: uint32(major64), minor: uint32(minor64)}
 	l.path = bytes.TrimLeft(text, " ")
@@ -175,8 +193,11 @@ func number(digits []byte, base uint64, into *uint64) bool {
 // mappedByName: a runtime of managed code maps its files for reading and compiles them elsewhere, so that the name has to tell.
 func mappedByName(name []byte) bool {
 	name = bytes.TrimSuffix(name, []byte(deletedMark))
-	return len(name) > 4 && managedKind(string(name[len(name)-4:])) != ""
+	return len(name) > 4 && managedKind(lastFour(name)) != ""
 }
+
+// lastFour are the bytes that managedKind looks at.
+func lastFour(name []byte) string { return string(name[max(0, len(name)-4):]) }
 
 // managedKind gives the kind of a file of managed code by its name, or "".
 func managedKind(name string) Kind {

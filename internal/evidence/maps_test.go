@@ -38,8 +38,8 @@ func TestMappingsOfAProgram(t *testing.T) {
 			path: "/opt/a b/lib\nx.so", raw: `/opt/a b/lib\012x.so (deleted)`, deleted: true, device: dev, inode: 14,
 			base: 0x7f000002d000, start: 0x7f0000030000, end: 0x7f0000031000,
 		},
-	}, found)
-	assert.Equal(t, "254:0", found[0].device.String())
+	}, found.code)
+	assert.Equal(t, "254:0", found.code[0].device.String())
 }
 
 func TestMapsThatTheKernelWouldNotWrite(t *testing.T) {
@@ -62,8 +62,8 @@ func TestMapsThatTheKernelWouldNotWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			found, err := readMaps(strings.NewReader(bad+good), 100)
 			require.NoError(t, err)
-			require.Len(t, found, 1, "the line after it is read")
-			assert.Equal(t, "/app", found[0].path)
+			require.Len(t, found.code, 1, "the line after it is read")
+			assert.Equal(t, "/app", found.code[0].path)
 		})
 	}
 }
@@ -75,7 +75,7 @@ func TestMapsOfTooManyLines(t *testing.T) {
 	}
 	found, err := readMaps(strings.NewReader(text.String()), 65_536)
 	require.ErrorIs(t, err, errMapsTruncated)
-	assert.Len(t, found, 65_536)
+	assert.Len(t, found.code, 65_536)
 }
 
 func TestKindsByPath(t *testing.T) {
@@ -105,8 +105,8 @@ func FuzzMaps(f *testing.F) {
 		if err != nil {
 			require.ErrorIs(t, err, errMapsTruncated)
 		}
-		assert.LessOrEqual(t, len(found), lines)
-		for _, m := range found {
+		assert.LessOrEqual(t, len(found.code), lines)
+		for _, m := range found.code {
 			assert.NotZero(t, m.inode)
 			assert.Less(t, m.start, m.end)
 			assert.True(t, strings.HasPrefix(m.raw, "/"))

@@ -107,7 +107,7 @@ func (l located) sharedKey(containerStart time.Time) (key contentKey, ok bool) {
 
 // locateLink finds a file through a link of /proc.
 func (p *process) locateLink(name string) (located, error) {
-	fd, err := openRetry(func() (int, error) { return unix.Openat(p.fd(), name, unix.O_PATH|unix.O_CLOEXEC, 0) })
+	fd, err := openRetry(func() (int, error) { return unix.Openat(p.dir, name, unix.O_PATH|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return located{}, err
 	}
@@ -126,11 +126,11 @@ func (r rootDir) close() { _ = unix.Close(r.fd) }
 // root opens the process's root directory.
 func (p *process) root() (r rootDir, err error) {
 	if r.fd, err = openRetry(func() (int, error) {
-		return unix.Openat(p.fd(), "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return unix.Openat(p.dir, "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}); err != nil {
 		return r, err
 	}
-	if r.prefix, err = p.link("root"); err != nil {
+	if r.prefix, err = p.linked("root"); err != nil {
 		r.close()
 		return r, err
 	}
@@ -234,7 +234,7 @@ var runtimePrograms = []string{"/memfd:runc_cloned:", "/memfd:crun"}
 
 // executable finds the program's file, and what it is called in the container.
 func (p *process) executable(roots []rootDir) (exe *located, name string, deleted bool, err error) {
-	raw, err := p.link("exe")
+	raw, err := p.linked("exe")
 	if err != nil {
 		return nil, "", false, err
 	}

@@ -28,7 +28,7 @@ func (l *look) packages() {
 	var err error
 	l.do(func() {
 		var main *process
-		if main, err = openProcess(l.sampler.config.ProcRoot, l.target.PID); err == nil {
+		if main, err = openProcess(l.sampler.config.ProcRoot, l.target.PID, l.scratch); err == nil {
 			defer main.close()
 			root, err = main.root()
 		}

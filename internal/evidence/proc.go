@@ -18,6 +18,7 @@ const (
 	maxArguments     = 256
 	maxArgument      = 4 << 10
 	maxCgroupBytes   = 32 << 10
+	maxStatBytes     = 4 << 10
 )
 
 // stat is what is used of /proc/<pid>/stat.
@@ -34,13 +35,21 @@ func parseStat(text []byte) (s stat, err error) {
 	if open < 0 || end < open {
 		return s, errors.New("a stat without a name in parentheses")
 	}
-	fields := bytes.Fields(text[end+1:])
 	const start = 22 - 3 // starttime is the 22nd field of stat, and the first here is the third
-	if len(fields) <= start || len(fields[0]) != 1 || !number(fields[start], 10, &s.start) {
-		return s, errors.New("a stat with too few fields")
+	n := 0
+	for field := range bytes.FieldsSeq(text[end+1:]) {
+		switch {
+		case n == 0 && len(field) == 1:
+			s.state = field[0]
+		case n == 0, n == start && !number(field, 10, &s.start):
+			return s, errors.New("a stat whose state or start is none")
+		case n == start:
+			s.name = strings.ToValidUTF8(string(text[open+1:end]), "?")
+			return s, nil
+		}
+		n++
 	}
-	s.name, s.state = strings.ToValidUTF8(string(text[open+1:end]), "?"), fields[0][0]
-	return s, nil
+	return s, errors.New("a stat with too few fields")
 }
 
 // pidDepth says in how many pid namespaces, counted from the one proc shows, a process has a number: the fields of NSpid in its status.
@@ -131,7 +140,8 @@ func (m membership) has(text string) bool {
 	}
 	for _, c := range cgroupsOf(text) {
 		if c.hierarchy == m.cgroup.hierarchy {
-			return c.path == m.cgroup.path || strings.HasPrefix(c.path, m.cgroup.path+"/")
+			rest, ok := strings.CutPrefix(c.path, m.cgroup.path)
+			return ok && (rest == "" || rest[0] == '/')
 		}
 	}
 	return false

@@ -4,7 +4,9 @@
 package evidence
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,54 +20,95 @@ import (
 const ticksPerSecond = 100
 
 // process is one process, held by its directory in /proc. The kernel ties an open directory to the process and not to the number:
-// once the process is gone every read through it fails, though another may have the pid by then.
+// once the process is gone every read through it fails, though another may have the pid by then. So it is with the two files
+// that say who it is, which are read once more after it was looked at.
 type process struct {
-	dir    *os.File // O_PATH
+	dir    int // O_PATH
 	pid    int
 	stat   stat
 	cgroup string // the text of its cgroup file
+	*scratch
+
+	statFile, cgroupFile int
+
+	known    recalled
+	mappings []mapping
+	unnamed  bool // their names are those that were remembered
+}
+
+// scratch is what reading /proc needs again and again. It belongs to one thread.
+type scratch struct {
+	text   []byte // what was read last
+	link   [unix.PathMax]byte
+	dirent []byte
+	maps   *bufio.Reader
+}
+
+func newScratch() *scratch {
+	return &scratch{text: make([]byte, 0, 8<<10), dirent: make([]byte, 8<<10), maps: bufio.NewReaderSize(nil, maxMapsLine)}
 }
 
 // openProcess opens a process and reads who it is.
-func openProcess(procRoot string, pid int) (*process, error) {
+func openProcess(procRoot string, pid int, s *scratch) (*process, error) {
 	fd, err := openRetry(func() (int, error) {
-		return unix.Open(filepath.Join(procRoot, strconv.Itoa(pid)), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return unix.Open(procRoot+"/"+strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return nil, hiddenOrGone(procRoot, pid, err)
 	}
-	p := &process{dir: os.NewFile(uintptr(fd), "/proc/<pid>"), pid: pid}
-	if p.stat, p.cgroup, err = p.identity(); err != nil {
+	p := &process{dir: fd, pid: pid, scratch: s, statFile: -1, cgroupFile: -1}
+	if err = p.identify(); err != nil {
 		p.close()
 		return nil, hiddenOrGone(procRoot, pid, err)
 	}
 	return p, nil
 }
 
-func (p *process) close() { _ = p.dir.Close() }
+func (p *process) close() {
+	for _, fd := range []int{p.dir, p.statFile, p.cgroupFile} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
 
-func (p *process) fd() int { return int(p.dir.Fd()) }
+func (p *process) key() processKey { return processKey{p.pid, p.stat.start} }
 
-// identity reads what must stay the same while a process is looked at.
-func (p *process) identity() (s stat, cgroup string, err error) {
-	text, err := p.read("stat", 4<<10)
+// identify reads what must stay the same while a process is looked at.
+func (p *process) identify() (err error) {
+	if p.statFile, err = p.open("stat"); err != nil {
+		return err
+	}
+	if p.cgroupFile, err = p.open("cgroup"); err != nil {
+		return err
+	}
+	text, err := p.whole(p.statFile, maxStatBytes)
 	if err != nil {
-		return s, "", err
+		return err
 	}
-	if s, err = parseStat(text); err != nil {
-		return s, "", err
+	if p.stat, err = parseStat(text); err != nil {
+		return err
 	}
-	text, err = p.read("cgroup", maxCgroupBytes)
-	return s, string(text), err
+	text, err = p.whole(p.cgroupFile, maxCgroupBytes)
+	p.cgroup = string(text)
+	return err
 }
 
 // unchanged says whether the process still is what it was when it was opened: alive, started then, and in the container.
 func (p *process) unchanged(m membership) bool {
-	s, cgroup, err := p.identity()
+	text, err := p.whole(p.statFile, maxStatBytes)
+	if err != nil {
+		return false
+	}
+	s, err := parseStat(text)
 	if err != nil || s.start != p.stat.start || s.state == 'Z' || s.state == 'X' {
 		return false
 	}
-	return !m.named() || m.has(cgroup)
+	text, err = p.whole(p.cgroupFile, maxCgroupBytes)
+	if err != nil {
+		return false
+	}
+	return !m.named() || string(text) == p.cgroup || m.has(string(text))
 }
 
 // nested says whether the process is in a pid namespace below the one that proc shows. The namespace that proc shows is the node's, or
@@ -76,55 +119,62 @@ func (p *process) nested() bool {
 }
 
 // open opens a file of the process's directory for reading.
-func (p *process) open(name string) (*os.File, error) {
-	fd, err := openRetry(func() (int, error) {
-		return unix.Openat(p.fd(), name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+func (p *process) open(name string) (fd int, err error) {
+	return openRetry(func() (int, error) {
+		return unix.Openat(p.dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
-// read reads a file of the process's directory, up to a bound.
+// read reads a file of the process's directory, up to a bound. What it gives is good until the next.
 func (p *process) read(name string, limit int) ([]byte, error) {
-	fd, err := openRetry(func() (int, error) {
-		return unix.Openat(p.fd(), name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	})
+	fd, err := p.open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	text := make([]byte, 0, min(limit, 2<<10)) // nearly every stat, cgroup and cmdline fits
-	for len(text) < limit {
-		if len(text) == cap(text) {
-			text = slices.Grow(text, min(limit, 4*cap(text))-len(text))
+	text, err := p.whole(fd, limit)
+	if errors.Is(err, errEmpty) && name == "cmdline" {
+		return nil, nil
+	}
+	return text, err
+}
+
+// errEmpty: there is nothing in the file, as of a process that is gone.
+var errEmpty = fmt.Errorf("the file is empty: %w", unix.ESRCH)
+
+// whole reads an open file from its beginning, up to a bound. What it gives is good until the next.
+func (s *scratch) whole(fd, limit int) ([]byte, error) {
+	s.text = s.text[:0]
+	for len(s.text) < limit {
+		if len(s.text) == cap(s.text) {
+			s.text = slices.Grow(s.text, cap(s.text))
 		}
-		n, err := unix.Read(fd, text[len(text):min(limit, cap(text))])
+		n, err := unix.Pread(fd, s.text[len(s.text):min(limit, cap(s.text))], int64(len(s.text)))
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return text, err
+			return s.text, err
+		case n <= 0 && len(s.text) == 0:
+			return nil, errEmpty
 		case n <= 0:
-			if len(text) == 0 && name != "cmdline" {
-				return nil, unix.ESRCH
-			}
-			return text, nil
+			return s.text, nil
 		}
-		text = text[:len(text)+n]
+		s.text = s.text[:len(s.text)+n]
 	}
-	return text, nil
+	return s.text, nil
 }
 
-// link reads a link of the process's directory.
-func (p *process) link(name string) (string, error) {
-	var target [unix.PathMax]byte
-	n, err := unix.Readlinkat(p.fd(), name, target[:])
-	if err != nil {
-		return "", err
-	}
-	return string(target[:n]), nil
+// readLink reads a link, relative to a directory. What it gives is good until the next.
+func (s *scratch) readLink(dir int, name string) ([]byte, error) {
+	n, err := unix.Readlinkat(dir, name, s.link[:])
+	return s.link[:max(n, 0)], err
+}
+
+// linked reads a link of the process's directory.
+func (p *process) linked(name string) (string, error) {
+	target, err := p.readLink(p.dir, name)
+	return string(target), err
 }
 
 // startedAt makes a wall-clock time of the start time, by the clock of now: what was set or slewed since the start does not count.

@@ -43,7 +43,12 @@ type Sampler struct {
 
 	samples, hashed, read atomic.Uint64
 
+	buffers sync.Pool // of what files are read into
+	recall  *recall
+	noSpans atomic.Bool // the kernel does not tell mappings one by one
+
 	mu     sync.Mutex
+	idle   []*worker
 	closed bool
 	stuck  int
 	aside  map[string]aside
@@ -71,6 +76,10 @@ func NewSampler(config Config) (*Sampler, error) {
 	if err != nil {
 		return nil, err
 	}
+	recall, err := newRecall()
+	if err != nil {
+		return nil, err
+	}
 	perMinute := config.Limits.BytesPerMinute
 	return &Sampler{
 		config:   config,
@@ -81,6 +90,8 @@ func NewSampler(config Config) (*Sampler, error) {
 		bytes:    rate.NewLimiter(rate.Limit(float64(perMinute)/60), int(perMinute)),
 		slots:    make(chan struct{}, concurrent),
 		aside:    map[string]aside{},
+		buffers:  sync.Pool{New: func() any { return new([chunk]byte) }},
+		recall:   recall,
 	}, nil
 }
 
@@ -97,34 +108,32 @@ func (s *Sampler) Sample(ctx context.Context, target Target) (Sample, error) {
 	case <-ctx.Done():
 		return Sample{ContainerID: target.ContainerID, TakenAt: time.Now().UTC()}, context.Cause(ctx)
 	}
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		return Sample{}, ErrClosed
+	w, err := s.worker()
+	if err != nil {
+		return Sample{}, err
 	}
 	s.samples.Add(1)
 	l := newLook(ctx, s, target)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l.run()
-	}()
-	s.watch(l, done)
+	w.work <- l
+	if s.watch(l) {
+		s.rest(w)
+	} else {
+		close(w.work)
+	}
 	return l.finish(), context.Cause(ctx)
 }
 
 // watch waits until the look is done or hangs.
-func (s *Sampler) watch(l *look, done <-chan struct{}) {
+func (s *Sampler) watch(l *look) (done bool) {
 	tick := time.NewTicker(max(s.config.Limits.Step/5, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
-		case <-done:
-			return
+		case <-l.done:
+			return true
 		case <-tick.C:
 			if l.hangs(s.config.Limits.Step) && l.abandon() {
-				return
+				return false
 			}
 		}
 	}
@@ -196,6 +205,7 @@ func (s *Sampler) Close() error {
 	for range concurrent {
 		<-s.slots
 	}
+	s.dismiss()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stuck > 0 {

@@ -6,10 +6,13 @@ package evidence
 import (
 	"errors"
 	"io"
+	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -32,6 +35,33 @@ type table struct {
 	listed   time.Time
 	turn     uint64 // counts the listings
 	entries  map[int]tableEntry
+	groups   map[string]*group   // by the text of their cgroup file
+	below    map[cgroup][]*group // by each cgroup they are in or below
+}
+
+// group are the processes with one cgroup file.
+type group struct {
+	text string
+	pids map[int]struct{}
+}
+
+// places are the cgroups that the group is in or below, but for the root of each hierarchy.
+func (g *group) places() iter.Seq[cgroup] {
+	return func(yield func(cgroup) bool) {
+		seen := map[string]bool{} // a hierarchy counts with its first line, as membership has it
+		for _, c := range cgroupsOf(g.text) {
+			if seen[c.hierarchy] {
+				continue
+			}
+			seen[c.hierarchy] = true
+			for c.path != "" && c.path != "/" {
+				if !yield(c) {
+					return
+				}
+				c.path = c.path[:strings.LastIndexByte(c.path, '/')]
+			}
+		}
+	}
 }
 
 type tableEntry struct {
@@ -41,7 +71,7 @@ type tableEntry struct {
 }
 
 func newTable(procRoot string) *table {
-	return &table{procRoot: procRoot, entries: map[int]tableEntry{}}
+	return &table{procRoot: procRoot, entries: map[int]tableEntry{}, groups: map[string]*group{}, below: map[cgroup][]*group{}}
 }
 
 // candidates gives the pids, in order, that the cgroup or the pid namespace makes likely members.
@@ -54,16 +84,17 @@ func (t *table) candidates(m membership) ([]int, error) {
 		}
 		t.listed = now
 	}
-	member := map[string]bool{}
 	var found []int
-	for pid, entry := range t.entries {
-		is, asked := member[entry.cgroup]
-		if !asked {
-			is = m.has(entry.cgroup)
-			member[entry.cgroup] = is
+	if m.named() {
+		for _, g := range t.below[m.cgroup] {
+			found = slices.AppendSeq(found, maps.Keys(g.pids))
 		}
-		if is || (m.pidNamespace != "" && pidNamespace(t.procRoot, pid) == m.pidNamespace) {
-			found = append(found, pid)
+	}
+	if m.pidNamespace != "" {
+		for pid := range t.entries {
+			if pidNamespace(t.procRoot, pid) == m.pidNamespace {
+				found = append(found, pid)
+			}
 		}
 	}
 	slices.Sort(found)
@@ -78,12 +109,11 @@ func (t *table) list(now time.Time) error {
 	}
 	defer func() { _ = dir.Close() }()
 	t.turn++
-	texts := map[string]string{} // one string for all processes of a cgroup
 	for {
 		names, err := dir.Readdirnames(1024)
 		for _, name := range names {
 			if pid := parsePID(name); pid != 0 {
-				t.see(pid, name, now, texts)
+				t.see(pid, name, now)
 			}
 		}
 		if errors.Is(err, io.EOF) || (err == nil && len(names) == 0) {
@@ -96,13 +126,14 @@ func (t *table) list(now time.Time) error {
 	for pid, entry := range t.entries {
 		if entry.turn != t.turn {
 			delete(t.entries, pid)
+			t.leave(pid, entry.cgroup)
 		}
 	}
 	return nil
 }
 
 // see takes note of a process that is listed.
-func (t *table) see(pid int, name string, now time.Time, texts map[string]string) {
+func (t *table) see(pid int, name string, now time.Time) {
 	entry, known := t.entries[pid]
 	if !known && len(t.entries) >= maxTable {
 		return
@@ -115,15 +146,46 @@ func (t *table) see(pid int, name string, now time.Time, texts map[string]string
 		if !known {
 			entry.first = now
 		}
-		if entry.at = now; entry.cgroup != string(text) {
-			if entry.cgroup, known = texts[string(text)]; !known {
-				entry.cgroup = string(text)
-				texts[entry.cgroup] = entry.cgroup
-			}
+		entry.at = now
+		if !known || entry.cgroup != string(text) {
+			t.leave(pid, entry.cgroup)
+			entry.cgroup = t.join(pid, string(text))
 		}
 	}
 	entry.turn = t.turn
 	t.entries[pid] = entry
+}
+
+// join puts a process into its group, and gives the text of its cgroup file as the group has it: one string for all of them.
+func (t *table) join(pid int, text string) string {
+	g := t.groups[text]
+	if g == nil {
+		g = &group{text: text, pids: map[int]struct{}{}}
+		t.groups[text] = g
+		for c := range g.places() {
+			t.below[c] = append(t.below[c], g)
+		}
+	}
+	g.pids[pid] = struct{}{}
+	return g.text
+}
+
+// leave takes a process out of its group, and with the last one the group.
+func (t *table) leave(pid int, text string) {
+	g := t.groups[text]
+	if g == nil {
+		return
+	}
+	delete(g.pids, pid)
+	if len(g.pids) > 0 {
+		return
+	}
+	delete(t.groups, text)
+	for c := range g.places() {
+		if t.below[c] = slices.DeleteFunc(t.below[c], func(one *group) bool { return one == g }); len(t.below[c]) == 0 {
+			delete(t.below, c)
+		}
+	}
 }
 
 func readSmall(name string, limit int64) ([]byte, error) {

@@ -466,7 +466,7 @@ func TestSamplesAreTrue(t *testing.T) {
 // kernelTellsOverlays says whether the kernel gives the identity of files below an overlay (Linux 6.5).
 func kernelTellsOverlays(t *testing.T, pid int) bool {
 	t.Helper()
-	p, err := openProcess("/proc", pid)
+	p, err := openProcess("/proc", pid, newScratch())
 	require.NoError(t, err)
 	defer p.close()
 	found, err := p.locateLink("exe")

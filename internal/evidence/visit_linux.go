@@ -5,12 +5,9 @@ package evidence
 
 import (
 	"errors"
-	"path"
+	"hash/maphash"
 	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/zastava-otel/zastava/internal/redact"
 )
@@ -53,7 +50,7 @@ func (l *look) processesOfTheContainer() {
 		}
 		visited++
 		var p *process
-		l.do(func() { p, err = openProcess(l.sampler.config.ProcRoot, pid) })
+		l.do(func() { p, err = openProcess(l.sampler.config.ProcRoot, pid, l.scratch) })
 		if err != nil {
 			l.lost(pid, false, reasonOf(err))
 			continue
@@ -89,7 +86,7 @@ var errOtherProcess = errors.New("the pid belongs to another process")
 
 // openMain opens the process the runtime named, and finds out what makes others members of its container.
 func (l *look) openMain() (*process, error) {
-	p, err := openProcess(l.sampler.config.ProcRoot, l.target.PID)
+	p, err := openProcess(l.sampler.config.ProcRoot, l.target.PID, l.scratch)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +105,7 @@ func (l *look) openMain() (*process, error) {
 // belongs says whether a candidate, now that it is held, is one of the container's processes.
 func (l *look) belongs(p *process) bool {
 	if l.member.pidNamespace != "" {
-		namespace, err := p.link("ns/pid")
+		namespace, err := p.linked("ns/pid")
 		return err == nil && namespace == l.member.pidNamespace
 	}
 	return l.member.has(p.cgroup)
@@ -125,36 +122,36 @@ func (l *look) lost(pid int, main bool, reason Reason) {
 	})
 }
 
-// openFile is a descriptor of a process that is worth a look.
-type openFile struct {
-	descriptor string // its number
-	path       string
-	kind       Kind
-}
-
 // visit reads one process, and then the files it is the first to use.
 func (l *look) visit(p *process, main bool, roots []rootDir) {
 	var (
-		seen     = Process{PID: p.pid, Main: main, Name: p.stat.name, StartedAt: p.startedAt()}
-		mappings []mapping
-		open     []openFile
-		cut      bool
-		same     bool
-		running  executable
-		outside  bool
+		seen    = Process{PID: p.pid, Main: main, Name: p.stat.name, StartedAt: p.startedAt()}
+		open    []openFile
+		cut     bool
+		same    bool
+		running executable
+		outside bool
 	)
 	l.do(func() {
-		var script string
-		seen.Arguments, seen.ArgumentsTruncated, script = l.arguments(p)
+		p.known = l.sampler.recall.get(p.key())
+		news := l.arguments(p)
+		seen.Arguments, seen.ArgumentsTruncated = p.known.arguments, p.known.truncated
 		var err error
 		running.file, running.name, running.deleted, err = p.executable(roots)
 		outside = errors.Is(err, errOutside)
 		if seen.Executable = Present(running.name); err != nil {
 			seen.Executable = Unknown[string](reasonOf(err))
 		}
-		mappings, cut, seen.Mappings = l.mappings(p)
-		open, seen.OpenFiles = l.openFiles(p, script)
-		same = p.unchanged(l.member)
+		var remapped bool
+		if remapped, cut, err = l.mappings(p); err != nil {
+			seen.Mappings = Unknown[int](reasonOf(err))
+		} else {
+			seen.Mappings = Present(len(p.mappings))
+		}
+		open, seen.OpenFiles = l.openFiles(p, p.known.script)
+		if same = p.unchanged(l.member); same && (news || remapped) {
+			l.sampler.recall.put(p.key(), p.known)
+		}
 	})
 	if running.file != nil {
 		defer running.file.close()
@@ -173,73 +170,33 @@ func (l *look) visit(p *process, main bool, roots []rootDir) {
 		s.Coverage.MappingsTruncated = s.Coverage.MappingsTruncated || cut
 		s.Processes = append(s.Processes, seen)
 	})
-	l.filesOf(p, running, mappings, open, roots)
+	l.filesOf(p, running, open, roots)
 }
 
-// arguments reads cmdline, and of a shell's what script it was started with.
-func (l *look) arguments(p *process) (args Datum[[]string], truncated bool, script string) {
+// arguments reads cmdline, and of a shell's what script it was started with, unless the text is what it was. news: it is not.
+func (l *look) arguments(p *process) (news bool) {
 	mode := l.sampler.config.Arguments
 	if mode == redact.ModeNone {
-		return Datum[[]string]{}, false, ""
+		return false
 	}
+	known := &p.known
 	text, err := p.read("cmdline", maxArgumentBytes)
 	if err != nil {
-		return Unknown[[]string](reasonOf(err)), false, ""
+		known.cmdline, known.arguments, known.truncated, known.script = 0, Unknown[[]string](reasonOf(err)), false, ""
+		return false
+	}
+	sum := maphash.Bytes(seed, text)
+	if known.arguments.Status != StatusNone && known.cmdline == sum {
+		return false
 	}
 	list, truncated := parseArguments(text)
-	if len(list) == 0 {
-		return Absent[[]string](), truncated, ""
-	}
-	script = scriptOf(list)
-	if mode != redact.ModeFull {
-		list = l.sampler.redactor.Arguments(list)
-	}
-	return Present(list), truncated, script
-}
-
-func (l *look) mappings(p *process) (found []mapping, cut bool, count Datum[int]) {
-	f, err := p.open("maps")
-	if err != nil {
-		return nil, false, Unknown[int](reasonOf(err))
-	}
-	defer func() { _ = f.Close() }()
-	found, err = readMaps(f, l.sampler.config.Limits.Mappings)
-	if errors.Is(err, errMapsTruncated) {
-		return found, true, Present(len(found))
-	}
-	if err != nil {
-		return nil, false, Unknown[int](reasonOf(err))
-	}
-	return found, false, Present(len(found))
-}
-
-// openFiles looks through the descriptors for jars, assemblies and the script. Links that lead to no path are pipes and the like.
-func (l *look) openFiles(p *process, script string) (found []openFile, count Datum[int]) {
-	dir, err := p.open("fd")
-	if err != nil {
-		return nil, Unknown[int](reasonOf(err))
-	}
-	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(l.sampler.config.Limits.OpenFiles)
-	if err != nil && len(names) == 0 {
-		names = nil // io.EOF: it has none
-	}
-	for _, name := range names {
-		target, err := p.link("fd/" + name)
-		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-			return nil, Unknown[int](ReasonPermission) // the names alone need less than the links
+	known.cmdline, known.arguments, known.truncated, known.script = sum, Absent[[]string](), truncated, ""
+	if len(list) > 0 {
+		known.script = scriptOf(list)
+		if mode != redact.ModeFull {
+			list = l.sampler.redactor.Arguments(list)
 		}
-		if err != nil || !strings.HasPrefix(target, "/") {
-			continue
-		}
-		target = strings.TrimSuffix(target, deletedMark)
-		kind := managedKind(target)
-		if kind == "" && script != "" && path.Base(target) == script && len(name) > 0 && name != "0" && name != "1" && name != "2" {
-			kind = KindScript
-		}
-		if kind != "" {
-			found = append(found, openFile{descriptor: name, path: target, kind: kind})
-		}
+		known.arguments = Present(list)
 	}
-	return found, Present(len(names))
+	return true
 }

@@ -178,11 +178,11 @@ func absurd() [][]byte {
 		return h
 	}
 	return [][]byte{
-		elf(func(h []byte) { order.PutUint16(h[56:], 0xffff) }),                                     // PN_XNUM program headers
-		elf(func(h []byte) { order.PutUint16(h[60:], 0xffff) }),                                     // as many sections as fit
-		elf(func(h []byte) { order.PutUint64(h[4096+32:], 1<<40) }),                                 // their number in the first one
+		elf(func(h []byte) { order.PutUint16(h[56:], 0xffff) }),                                       // PN_XNUM program headers
+		elf(func(h []byte) { order.PutUint16(h[60:], 0xffff) }),                                       // as many sections as fit
+		elf(func(h []byte) { order.PutUint64(h[4096+32:], 1<<40) }),                                   // their number in the first one
 		elf(func(h []byte) { order.PutUint16(h[56:], 1); h[64] = 4; order.PutUint64(h[96:], 1<<62) }), // endless notes
-		elf(func(h []byte) { order.PutUint64(h[32:], 1<<63); order.PutUint16(h[56:], 9) }),          // headers at a negative offset
+		elf(func(h []byte) { order.PutUint64(h[32:], 1<<63); order.PutUint16(h[56:], 9) }),            // headers at a negative offset
 		elf(func(h []byte) {
 			order.PutUint16(h[60:], 0x4000)
 			for i := range 60 {
