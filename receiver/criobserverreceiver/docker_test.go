@@ -63,6 +63,13 @@ func dockerSocket(t *testing.T) string {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "x.sock")
+	dockerAt(t, path)
+	return path
+}
+
+// dockerAt has it answer at a path.
+func dockerAt(t *testing.T, path string) {
+	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	require.NoError(t, err)
 	s := &httptest.Server{Listener: l, Config: &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -80,7 +87,6 @@ func dockerSocket(t *testing.T) string {
 		s.CloseClientConnections()
 		s.Close()
 	})
-	return path
 }
 
 func dockerReceiver(t *testing.T) *criObserver {
@@ -115,9 +121,9 @@ func TestStreamOffHidesTheStream(t *testing.T) {
 
 func TestFoundDockerIsAskedFirst(t *testing.T) {
 	r := dockerReceiver(t)
-	assert.True(t, r.speaks(t.Context(), detect.Found{Engine: "docker", Endpoint: "unix://" + dockerSocket(t)}))
-	assert.False(t, r.speaks(t.Context(), detect.Found{Engine: "docker", Endpoint: "unix:///nonexistent/docker.sock"}))
-	assert.False(t, r.speaks(t.Context(), detect.Found{Engine: "containerd", Endpoint: "unix://" + dockerSocket(t)}))
+	require.NoError(t, r.speaks(t.Context(), detect.Found{Engine: "docker", Endpoint: "unix://" + dockerSocket(t)}))
+	require.Error(t, r.speaks(t.Context(), detect.Found{Engine: "docker", Endpoint: "unix:///nonexistent/docker.sock"}))
+	require.Error(t, r.speaks(t.Context(), detect.Found{Engine: "containerd", Endpoint: "unix://" + dockerSocket(t)}))
 }
 
 func TestPlainTCPIsWarnedOfOnce(t *testing.T) {

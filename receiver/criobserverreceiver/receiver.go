@@ -5,7 +5,6 @@ package criobserverreceiver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -204,5 +203,3 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
-
-var errNoRuntime = errors.New("no container runtime was found at any well-known socket; set runtimes[].endpoint, or mount the directory of the socket")

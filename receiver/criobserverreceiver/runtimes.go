@@ -17,7 +17,6 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/containerd"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
-	"github.com/zastava-otel/zastava/internal/runtime/detect"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
 )
 
@@ -213,108 +212,4 @@ func withStream(rt *cri.Runtime, info runtime.Info, stream Stream, log *zap.Logg
 	default:
 		return cri.WithEvents(rt)
 	}
-}
-
-// detectable gives the entries that name no endpoint, or one that stands for everything when there are no entries at all.
-func (r *criObserver) detectable() []RuntimeConfig {
-	if len(r.cfg.Runtimes) == 0 {
-		return []RuntimeConfig{{}}
-	}
-	var out []RuntimeConfig
-	for _, rc := range r.cfg.Runtimes {
-		if rc.Endpoint == "" {
-			out = append(out, rc)
-		}
-	}
-	return out
-}
-
-// detect looks for sockets, now and again, until ctx ends.
-func (r *criObserver) detect(ctx context.Context, wanted []RuntimeConfig) {
-	for {
-		found, err := detect.Runtimes(detect.Machine{}, r.cfg.HostRoot)
-		if err != nil {
-			r.set.Logger.Debug("some places could not be looked at for runtimes", zap.Error(err))
-		}
-		for _, f := range found {
-			for _, rc := range wanted {
-				if fits(rc, f) && r.speaks(ctx, f) {
-					r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream})
-					break
-				}
-			}
-		}
-		r.status.set("", r.foundNone())
-		if !sleep(ctx, r.cfg.DetectInterval) {
-			return
-		}
-	}
-}
-
-func fits(rc RuntimeConfig, f detect.Found) bool {
-	switch rc.Engine {
-	case "", EngineAuto:
-		return true
-	case EngineCRI:
-		return f.Engine != string(EngineDocker)
-	default:
-		return f.Engine == string(rc.Engine)
-	}
-}
-
-func engineFor(rc RuntimeConfig, f detect.Found) Engine {
-	if f.Engine == string(EngineDocker) {
-		return EngineDocker
-	}
-	return rc.Engine
-}
-
-func nameFor(rc RuntimeConfig, f detect.Found) string {
-	if rc.Name != "" {
-		return rc.Name
-	}
-	return f.Name
-}
-
-// speaks asks a socket that was only found by its name, once: the containerd of a plain Docker host does not speak CRI. One
-// that does not answer now is asked again at the next look.
-func (r *criObserver) speaks(ctx context.Context, f detect.Found) bool {
-	r.mu.Lock()
-	_, known := r.running[f.Endpoint]
-	r.mu.Unlock()
-	if known {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	var rt runtime.Runtime
-	var err error
-	if f.Engine == string(EngineDocker) {
-		rt, err = docker.New(docker.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
-	} else {
-		rt, err = cri.New(cri.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
-	}
-	if err != nil {
-		r.set.Logger.Debug("a socket is no endpoint", zap.String("endpoint", f.Endpoint), zap.Error(err))
-		return false
-	}
-	info, err := rt.Info(ctx)
-	closing(rt, r.set.Logger)
-	if err != nil {
-		r.set.Logger.Debug("a socket does not answer as its name says", zap.String("endpoint", f.Endpoint), zap.Error(err))
-		return false
-	}
-	if f.Engine != string(EngineDocker) {
-		r.noteCRI(info) // before Docker's own socket, which comes later, is listed for the first time
-	}
-	return true
-}
-
-func (r *criObserver) foundNone() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.running) > 0 {
-		return nil
-	}
-	return errNoRuntime
 }

@@ -44,7 +44,7 @@ func (r *Runtime) explain(err error, doing string) error {
 			"container (mount the directory, not the socket file, which goes stale when the engine restarts)")
 	case errors.Is(err, fs.ErrPermission), strings.Contains(text, "permission denied"):
 		return wrap("run the collector as root, or as a member of the group that owns the socket (docker), which is as good as root")
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(text, "Cannot connect to the Docker daemon"): // the client hides which
 		return wrap("nobody listens there: the engine is not running, or the socket file was mounted by itself and is stale")
 	case strings.Contains(text, "malformed HTTP"), errdefs.IsNotFound(err):
 		return fmt.Errorf("%s at %s: %w: %w; this is no Docker Engine: set engine to auto, or name Docker's socket",

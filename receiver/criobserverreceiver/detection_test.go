@@ -1,0 +1,107 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package criobserverreceiver
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/grpc"
+
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/runtime/detect"
+	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
+)
+
+// TestWhyASocketIsNotObservedIsSaidOnce goes from a machine without a runtime to one that is observed.
+func TestWhyASocketIsNotObservedIsSaidOnce(t *testing.T) {
+	root, err := os.MkdirTemp("", "zst") //nolint:usetesting // a test's own directory has too long a name for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	require.NoError(t, os.Mkdir(filepath.Join(root, "run"), 0o700))
+	place := filepath.Join(root, "run", "docker.sock")
+
+	core, logs := observer.New(zap.InfoLevel)
+	set := receivertest.NewNopSettings(metadata.Type)
+	set.Logger = zap.New(core)
+	cfg := createDefaultConfig().(*Config)
+	cfg.HostRoot, cfg.DetectInterval, cfg.Timeout = root, 5*time.Millisecond, 5*time.Second
+	r, err := newReceiver(cfg, set, consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	defer func() { require.NoError(t, r.Shutdown(context.Background())) }()
+	saysOnce := func(snippets ...string) {
+		t.Helper()
+		for _, snippet := range snippets {
+			require.Eventually(t, func() bool { return logs.FilterMessageSnippet(snippet).Len() > 0 }, time.Minute, time.Millisecond, snippet)
+		}
+		time.Sleep(10 * cfg.DetectInterval) // looks that must not say it again
+		for _, snippet := range snippets {
+			assert.Equal(t, 1, logs.FilterMessageSnippet(snippet).Len(), snippet)
+		}
+	}
+
+	saysOnce("nothing is observed yet")
+	assert.Contains(t, logs.All()[0].ContextMap()["error"], "set runtimes[].endpoint")
+
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", place)
+	require.NoError(t, err)
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	require.NoError(t, listener.Close())
+	saysOnce("cannot be observed")
+	refused := logs.FilterMessageSnippet("cannot be observed").All()[0].ContextMap()
+	assert.Equal(t, "unix://"+place, refused["endpoint"])
+	assert.Contains(t, refused["error"], "nobody listens there")
+
+	require.NoError(t, os.Remove(place))
+	dockerAt(t, place)
+	require.Eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.running) > 0
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, r.foundNone(nil))
+}
+
+// TestContainerdOfADockerHostIsNoFault: it is there, and its CRI plugin is off.
+func TestContainerdOfADockerHostIsNoFault(t *testing.T) {
+	dir, err := os.MkdirTemp("", "zst") //nolint:usetesting // a test's own directory has too long a name for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, "x.sock"))
+	require.NoError(t, err)
+	server := grpc.NewServer()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		server.Stop()
+		<-done
+	})
+
+	core, logs := observer.New(zap.InfoLevel)
+	r := dockerReceiver(t)
+	r.set.Logger = zap.New(core)
+	found := detect.Found{Name: "containerd", Engine: "containerd", Endpoint: "unix://" + listener.Addr().String()}
+	err = r.speaks(t.Context(), found)
+	require.ErrorIs(t, err, runtime.ErrNotSupported)
+	r.saySilent(found, err)
+	require.Equal(t, 1, logs.Len())
+	assert.Equal(t, zap.InfoLevel, logs.All()[0].Level)
+}
