@@ -29,13 +29,14 @@ const (
 	maxHeld     = 4096            // batches that wait for another try; there is one for each consumer of the queue
 )
 
-// backlog knows what is not delivered yet: how old the oldest of it is, how large the queue is, and how long it would last.
+// backlog knows what of events, or of facts, is not delivered yet: how old the oldest of it is, how large the queue is, and how long it would last.
 type backlog struct {
 	now  func() time.Time
 	most queueMost
 
 	mu      sync.Mutex
-	held    map[string]time.Time // when the oldest event of each batch that is being sent or waits was seen, by its first event
+	held    map[string]time.Time // when the oldest record of each batch that is being sent or waits was seen, by a key of it
+	keys    uint64               // made up by hold
 	arrived float64              // units, each with the weight of its age
 	at      time.Time            // of arrived
 	began   time.Time
@@ -85,13 +86,31 @@ func (b *backlog) sending(items []item, oldest time.Time) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.put(batchKey(items), oldest)
+}
+
+func (b *backlog) put(key string, oldest time.Time) {
 	if b.held == nil {
 		b.held = map[string]time.Time{}
 	}
 	if len(b.held) >= maxHeld { // of retries that were given up
 		clear(b.held)
 	}
-	b.held[batchKey(items)] = oldest
+	b.held[key] = oldest
+}
+
+// hold says that something is not delivered until release is called.
+func (b *backlog) hold(oldest time.Time) (release func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keys++
+	key := strconv.FormatUint(b.keys, 10)
+	b.put(key, oldest)
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.held, key)
+	}
 }
 
 // sent says that the first done of items are dealt with.

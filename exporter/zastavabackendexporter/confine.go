@@ -56,7 +56,7 @@ func (c *confinement) add(entries []quarantine.Entry) (quarantine.Result, error)
 	defer c.mu.Unlock()
 	switch {
 	case err != nil && !c.failed:
-		c.logger.Error("The quarantine cannot be written; events that the backend refuses are lost until it can", zap.Error(err))
+		c.logger.Error("The quarantine cannot be written; what the backend refuses is lost until it can", zap.Error(err))
 	case err == nil && c.failed:
 		c.logger.Info("The quarantine can be written again")
 	}

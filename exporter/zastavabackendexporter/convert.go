@@ -68,13 +68,7 @@ func (e *backendExporter) convert(p *payload, logs plog.Logs) {
 
 // seen notes when a record came into being, for the age of what is not delivered.
 func (p *payload) seen(lr plog.LogRecord) {
-	at := lr.ObservedTimestamp()
-	if at == 0 {
-		at = lr.Timestamp()
-	}
-	if t := at.AsTime(); p.oldest.IsZero() || t.Before(p.oldest) {
-		p.oldest = t
-	}
+	p.oldest = earlier(p.oldest, lr)
 }
 
 func (p *payload) add(ev *backendapi.Event, resource, scope, rec int) {

@@ -18,7 +18,6 @@ import (
 	"go.opentelemetry.io/collector/config/configcompression"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/exporter/exporterhelper"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.uber.org/zap"
 
@@ -38,7 +37,7 @@ type backendExporter struct {
 	shownURL  string // without what must not be shown
 	header    http.Header
 	limit     byteLimit
-	health    health
+	health    *health
 	payloads  sync.Pool    // of *payload
 	confined  *confinement // nil: there is no quarantine
 	backlog   *backlog
@@ -75,7 +74,7 @@ func newExporter(set exporter.Settings, cfg *Config) (*backendExporter, error) {
 		shownURL:  display(target),
 		header:    header,
 		limit:     byteLimit{configured: cfg.MaxBatchBytes, now: time.Now},
-		health:    health{logger: set.Logger},
+		health:    &health{logger: set.Logger},
 		confined:  newConfinement(cfg.Quarantine, set.Logger),
 		backlog:   &backlog{now: time.Now},
 		shed:      newShedding(),
@@ -118,25 +117,28 @@ func (e *backendExporter) shutdown(context.Context) error {
 // maxPooledBytes keeps one huge push from holding memory for good.
 const maxPooledBytes = 8 << 20
 
-// pushLogs delivers the events in logs. Events that no retry can deliver are in quarantine when it returns, if there is one.
-// Errors: consumererror.Logs with what is to be sent again; permanent where refused events were lost and nothing is left to
-// send.
-func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
+// payload gives the events of logs, to be put back.
+func (e *backendExporter) payload(logs plog.Logs) *payload {
 	p, ok := e.payloads.Get().(*payload)
 	if !ok {
 		p = new(payload)
 	}
-	defer func() {
-		if cap(p.json) <= maxPooledBytes {
-			e.payloads.Put(p)
-		}
-	}()
 	e.convert(p, logs)
-	defer e.shed.finished()
-	if e.shed.goes(logs.LogRecordCount()) {
-		e.drop(ctx, p)
-		return nil
+	return p
+}
+
+func (e *backendExporter) putBack(p *payload) {
+	if cap(p.json) <= maxPooledBytes {
+		e.payloads.Put(p)
 	}
+}
+
+// pushLogs delivers the events in logs. Events that no retry can deliver are in quarantine when it returns, if there is one.
+// Errors: consumererror.Logs with what is to be sent again; permanent where refused events were lost and nothing is left to
+// send.
+func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
+	p := e.payload(logs)
+	defer e.putBack(p)
 	e.countConverted(ctx, p) // not part of the rest of a partial success, so counted once
 
 	e.backlog.sending(p.items, p.oldest)
@@ -194,7 +196,7 @@ func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, re
 			refusals = append(refusals, refusal{span: s, status: a.status, reason: a.reason, err: a.err})
 			todo = todo[1:]
 		default:
-			return s.from, refusals, e.comeBack(a)
+			return s.from, refusals, e.comeBack(forEvents, a, "events_path")
 		}
 	}
 	return len(p.items), refusals, nil
@@ -225,15 +227,16 @@ func withoutURL(err error) error {
 	return err
 }
 
-// comeBack makes the error that has the rest sent again, and reports what the user has to mend.
-func (e *backendExporter) comeBack(a answer) error {
+// comeBack makes the error that has the rest sent again, and reports what the user has to mend: path is the option that tells
+// where the requests go.
+func (e *backendExporter) comeBack(of roadName, a answer, path string) error {
 	if a.verdict == denied {
-		e.health.ill(a.status, "check the exporter's auth, headers and tenant", a.err)
+		e.health.ill(of, a.status, "check the exporter's auth, headers and tenant", a.err)
 	} else if a.verdict == misplaced {
-		e.health.ill(a.status, "check the exporter's endpoint and events_path", a.err)
+		e.health.ill(of, a.status, "check the exporter's endpoint and "+path, a.err)
 	}
 	if a.retryAfter > 0 {
-		return exporterhelper.NewThrottleRetry(a.err, a.retryAfter)
+		return newLater(a.err, a.retryAfter)
 	}
 	return a.err
 }

@@ -79,7 +79,7 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 	if err != nil {
 		return nil, err
 	}
-	queue := config.QueueConfig
+	push, queue := e.pushLogs, config.QueueConfig
 	if queue.HasValue() {
 		q := *queue.Get()
 		e.backlog.most = queueMost{size: q.QueueSize, sizer: q.Sizer}
@@ -87,8 +87,9 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 			q.BlockOnOverflow = false // intake waits, until there is room
 		}
 		queue = configoptional.Some(q)
+		push = (&road{what: forEvents.String(), retry: config.RetryConfig, most: e.backlog.most, shed: e.shed, logger: set.Logger, attempt: e.pushLogs, drop: e.drop}).carry
 	}
-	queued, err := exporterhelper.NewLogs(ctx, set, cfg, e.pushLogs,
+	queued, err := exporterhelper.NewLogs(ctx, set, cfg, push,
 		exporterhelper.WithStart(e.start),
 		exporterhelper.WithShutdown(e.shutdown),
 		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),

@@ -72,10 +72,13 @@ func (t graphTemplate) expand(s *backendapi.Subject, w *backendapi.Workload) (st
 	return b.String(), backendapi.Fits(b.String(), backendapi.MaxName)
 }
 
-func quoted(s string) []byte {
-	out, err := json.Marshal(s)
+func quoted(s string) []byte { return encoded(s) }
+
+// encoded is v, which is of texts only, as JSON.
+func encoded(v any) []byte {
+	out, err := json.Marshal(v)
 	if err != nil {
-		return []byte(`""`) // cannot be: it is a text
+		return []byte(`""`) // cannot be
 	}
 	return out
 }

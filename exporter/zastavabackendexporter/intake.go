@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -24,7 +23,8 @@ type intake struct {
 	backlog    *backlog
 	shed       *shedding
 	dropOldest bool
-	queued     bool // there is a queue
+	queued     bool   // there is a queue
+	took       func() // nil: nobody wants to know that something came in
 }
 
 func (in *intake) Start(ctx context.Context, host component.Host) error {
@@ -66,21 +66,42 @@ func (in *intake) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 }
 
 func (in *intake) offer(ctx context.Context, logs plog.Logs, size int64) error {
-	records := logs.LogRecordCount()
+	settling := 0
 	for {
 		err := in.Logs.ConsumeLogs(ctx, logs)
 		switch {
 		case err == nil:
 			in.backlog.arrival(size)
+			if in.took != nil {
+				in.took()
+			}
 			return nil
 		case !in.dropOldest || !errors.Is(err, exporterhelper.ErrQueueIsFull):
 			return err
+		case settling > 0:
+			settling--
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(settleStep):
+			}
+			continue
 		}
-		if err := in.shed.makeRoom(ctx, records); err != nil {
+		freed, err := in.shed.makeRoom(ctx, size)
+		switch {
+		case err != nil:
 			return err
+		case freed:
+			settling = settleSteps
 		}
 	}
 }
+
+// The queue takes out what went a moment after it went: to ask for more before that would lose more than has to go.
+const (
+	settleStep  = 2 * time.Millisecond
+	settleSteps = 50
+)
 
 // stretch copies the records from..to, counted through all of logs.
 func stretch(logs plog.Logs, from, to int) plog.Logs {
@@ -98,66 +119,4 @@ func stretch(logs plog.Logs, from, to int) plog.Logs {
 		}
 	}
 	return remaining(logs, items)
-}
-
-// shedding is how those who wait for room in the queue tell those who hold its oldest records to let go of them.
-type shedding struct {
-	mu      sync.Mutex
-	wanted  int           // records that are to go
-	changed chan struct{} // closed when some went
-	stopped bool
-}
-
-func newShedding() *shedding { return &shedding{changed: make(chan struct{})} }
-
-var errStopping = errors.New("the exporter is stopping; what it did not take is to be sent again")
-
-// makeRoom asks for room for so many records and waits until some went. Those who hold the oldest are asked at their next try,
-// which is after retry_on_failure::max_interval at the latest.
-func (s *shedding) makeRoom(ctx context.Context, records int) error {
-	s.mu.Lock()
-	if s.stopped {
-		s.mu.Unlock()
-		return errStopping
-	}
-	s.wanted = max(s.wanted, records)
-	changed := s.changed
-	s.mu.Unlock()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-changed:
-	case <-time.After(time.Second): // room may have come by itself
-	}
-	return nil
-}
-
-// goes tells whether records that are about to be sent are to go instead.
-func (s *shedding) goes(records int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.wanted == 0 || records == 0 {
-		return false
-	}
-	s.wanted = max(s.wanted-records, 0)
-	return true
-}
-
-// finished wakes those who wait for room.
-func (s *shedding) finished() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.stopped {
-		close(s.changed)
-		s.changed = make(chan struct{})
-	}
-}
-
-func (s *shedding) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.stopped {
-		s.stopped = true
-		close(s.changed)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
@@ -61,7 +62,7 @@ func (e *backendExporter) countConverted(ctx context.Context, p *payload) {
 
 // stored counts what a batch's answer says and gives what it rejects.
 func (e *backendExporter) stored(ctx context.Context, p *payload, s span, a answer) []refusal {
-	e.health.well()
+	e.health.well(forEvents)
 	e.count(ctx, int64(a.accepted), outcomeAccepted)
 	e.count(ctx, int64(a.duplicates), outcomeDuplicate)
 	if len(a.rejected) == 0 {
@@ -94,13 +95,15 @@ func each[T any](list []T, name func(T) string) []string {
 // clipName shortens a backend's word to the length of a name.
 func clipName(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }
 
-// drop counts what goes because the queue is full.
-func (e *backendExporter) drop(ctx context.Context, p *payload) {
+// drop counts what the exporter itself loses.
+func (e *backendExporter) drop(ctx context.Context, logs plog.Logs, cause string) {
+	p := e.payload(logs)
+	defer e.putBack(p)
 	e.countConverted(ctx, p)
 	e.count(ctx, int64(len(p.items)), outcomeDropped)
-	e.countDropped(ctx, p.items, "overflow")
+	e.countDropped(ctx, p.items, cause)
 	if len(p.items) > 0 {
-		e.logger.Error("The queue is full; its oldest events are lost", zap.Int("events", len(p.items)),
+		e.logger.Error("Events are lost", zap.String("cause", cause), zap.Int("events", len(p.items)),
 			zap.Time("oldest", p.oldest), zap.String("first_id", p.items[0].eventID))
 	}
 	e.backlog.sent(p.items, len(p.items))

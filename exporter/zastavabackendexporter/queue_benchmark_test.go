@@ -48,12 +48,12 @@ func BenchmarkQueueOnDisk(b *testing.B) {
 	}
 }
 
-func startStorage(b *testing.B, f extension.Factory, cfg component.Config) component.Component {
-	b.Helper()
+func startStorage(tb testing.TB, f extension.Factory, cfg component.Config) component.Component {
+	tb.Helper()
 	ext, err := f.Create(context.Background(), extensiontest.NewNopSettings(f.Type()), cfg)
-	require.NoError(b, err)
-	require.NoError(b, ext.Start(context.Background(), componenttest.NewNopHost()))
-	b.Cleanup(func() { require.NoError(b, ext.Shutdown(context.Background())) })
+	require.NoError(tb, err)
+	require.NoError(tb, ext.Start(context.Background(), componenttest.NewNopHost()))
+	tb.Cleanup(func() { require.NoError(tb, ext.Shutdown(context.Background())) })
 	return ext
 }
 

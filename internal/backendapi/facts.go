@@ -15,6 +15,10 @@ const (
 	NDJSONContentType = "application/x-ndjson"
 )
 
+// FactSchemaVersion names what a fact in quarantine follows: an object of callgraphId, eventId (of its own making), fact and
+// subject.
+const FactSchemaVersion = "zastava.runtime.fact@v1.0"
+
 // Limits of facts (docs/api/openapi.yaml).
 const (
 	MaxFactsBytes    = 10 << 20 // of uncompressed facts in a request

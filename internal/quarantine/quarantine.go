@@ -29,6 +29,9 @@ import (
 	"time"
 )
 
+// FactsDirectory is the name of the directory of quarantined facts, within that of events.
+const FactsDirectory = "facts"
+
 const (
 	prefix  = "quarantine-"
 	suffix  = ".ndjson"

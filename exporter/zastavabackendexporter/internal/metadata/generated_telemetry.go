@@ -25,16 +25,19 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                                   metric.Meter
-	mu                                      sync.Mutex
-	registrations                           []metric.Registration
-	ExporterZastavabackendBatchSize         metric.Int64Histogram
-	ExporterZastavabackendDropped           metric.Int64Counter
-	ExporterZastavabackendEvents            metric.Int64Counter
-	ExporterZastavabackendOldestUndelivered metric.Float64ObservableGauge
-	ExporterZastavabackendOutageCapacity    metric.Float64ObservableGauge
-	ExporterZastavabackendQuarantineLost    metric.Int64Counter
-	ExporterZastavabackendQueueBytes        metric.Int64ObservableGauge
+	meter                                        metric.Meter
+	mu                                           sync.Mutex
+	registrations                                []metric.Registration
+	ExporterZastavabackendBatchSize              metric.Int64Histogram
+	ExporterZastavabackendDropped                metric.Int64Counter
+	ExporterZastavabackendEvents                 metric.Int64Counter
+	ExporterZastavabackendFacts                  metric.Int64Counter
+	ExporterZastavabackendFactsOldestUndelivered metric.Float64ObservableGauge
+	ExporterZastavabackendFactsQueueBytes        metric.Int64ObservableGauge
+	ExporterZastavabackendOldestUndelivered      metric.Float64ObservableGauge
+	ExporterZastavabackendOutageCapacity         metric.Float64ObservableGauge
+	ExporterZastavabackendQuarantineLost         metric.Int64Counter
+	ExporterZastavabackendQueueBytes             metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -46,6 +49,36 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterExporterZastavabackendFactsOldestUndeliveredCallback sets callback for observable ExporterZastavabackendFactsOldestUndelivered metric.
+func (builder *TelemetryBuilder) RegisterExporterZastavabackendFactsOldestUndeliveredCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.ExporterZastavabackendFactsOldestUndelivered, obs: o})
+		return nil
+	}, builder.ExporterZastavabackendFactsOldestUndelivered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterZastavabackendFactsQueueBytesCallback sets callback for observable ExporterZastavabackendFactsQueueBytes metric.
+func (builder *TelemetryBuilder) RegisterExporterZastavabackendFactsQueueBytesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterZastavabackendFactsQueueBytes, obs: o})
+		return nil
+	}, builder.ExporterZastavabackendFactsQueueBytes)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterExporterZastavabackendOldestUndeliveredCallback sets callback for observable ExporterZastavabackendOldestUndelivered metric.
@@ -140,7 +173,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendDropped, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_dropped",
-		metric.WithDescription("Events that are lost for good, by kind and cause. [Alpha]"),
+		metric.WithDescription("Events and facts that are lost for good, by kind and cause. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
@@ -148,6 +181,24 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_exporter_zastavabackend_events",
 		metric.WithDescription("Events by what became of them. Every record that reaches the exporter ends in one of the outcomes. [Alpha]"),
 		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendFacts, err = builder.meter.Int64Counter(
+		"otelcol_exporter_zastavabackend_facts",
+		metric.WithDescription("Runtime facts by what became of them. Every fact that reaches the exporter ends in one of the outcomes. [Alpha]"),
+		metric.WithUnit("{fact}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendFactsOldestUndelivered, err = builder.meter.Float64ObservableGauge(
+		"otelcol_exporter_zastavabackend_facts_oldest_undelivered",
+		metric.WithDescription("Age of the oldest sample whose facts the backend does not have, 0 if it has all. [Alpha]"),
+		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterZastavabackendFactsQueueBytes, err = builder.meter.Int64ObservableGauge(
+		"otelcol_exporter_zastavabackend_facts_queue_bytes",
+		metric.WithDescription("Size of what is in the queue of facts on disk. [Alpha]"),
+		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendOldestUndelivered, err = builder.meter.Float64ObservableGauge(
@@ -164,7 +215,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendQuarantineLost, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_quarantine_lost",
-		metric.WithDescription("Events that were to be in quarantine and are not. [Alpha]"),
+		metric.WithDescription("Events and facts that were to be in quarantine and are not. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)

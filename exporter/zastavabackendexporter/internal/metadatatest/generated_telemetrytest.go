@@ -39,7 +39,7 @@ func AssertEqualExporterZastavabackendBatchSize(t *testing.T, tt *componenttest.
 func AssertEqualExporterZastavabackendDropped(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_dropped",
-		Description: "Events that are lost for good, by kind and cause. [Alpha]",
+		Description: "Events and facts that are lost for good, by kind and cause. [Alpha]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -64,6 +64,50 @@ func AssertEqualExporterZastavabackendEvents(t *testing.T, tt *componenttest.Tel
 		},
 	}
 	got, err := tt.GetMetric("otelcol_exporter_zastavabackend_events")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualExporterZastavabackendFacts(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_exporter_zastavabackend_facts",
+		Description: "Runtime facts by what became of them. Every fact that reaches the exporter ends in one of the outcomes. [Alpha]",
+		Unit:        "{fact}",
+		Data: metricdata.Sum[int64]{
+			Temporality: metricdata.CumulativeTemporality,
+			IsMonotonic: true,
+			DataPoints:  dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_exporter_zastavabackend_facts")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualExporterZastavabackendFactsOldestUndelivered(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_exporter_zastavabackend_facts_oldest_undelivered",
+		Description: "Age of the oldest sample whose facts the backend does not have, 0 if it has all. [Alpha]",
+		Unit:        "s",
+		Data: metricdata.Gauge[float64]{
+			DataPoints: dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_exporter_zastavabackend_facts_oldest_undelivered")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualExporterZastavabackendFactsQueueBytes(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_exporter_zastavabackend_facts_queue_bytes",
+		Description: "Size of what is in the queue of facts on disk. [Alpha]",
+		Unit:        "By",
+		Data: metricdata.Gauge[int64]{
+			DataPoints: dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_exporter_zastavabackend_facts_queue_bytes")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
@@ -99,7 +143,7 @@ func AssertEqualExporterZastavabackendOutageCapacity(t *testing.T, tt *component
 func AssertEqualExporterZastavabackendQuarantineLost(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_quarantine_lost",
-		Description: "Events that were to be in quarantine and are not. [Alpha]",
+		Description: "Events and facts that were to be in quarantine and are not. [Alpha]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

@@ -20,6 +20,14 @@ func TestSetupTelemetry(t *testing.T) {
 	tb, err := metadata.NewTelemetryBuilder(testTel.NewTelemetrySettings())
 	require.NoError(t, err)
 	defer tb.Shutdown()
+	require.NoError(t, tb.RegisterExporterZastavabackendFactsOldestUndeliveredCallback(func(_ context.Context, observer metric.Float64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterExporterZastavabackendFactsQueueBytesCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	require.NoError(t, tb.RegisterExporterZastavabackendOldestUndeliveredCallback(func(_ context.Context, observer metric.Float64Observer) error {
 		observer.Observe(1)
 		return nil
@@ -35,6 +43,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.ExporterZastavabackendBatchSize.Record(context.Background(), 1)
 	tb.ExporterZastavabackendDropped.Add(context.Background(), 1)
 	tb.ExporterZastavabackendEvents.Add(context.Background(), 1)
+	tb.ExporterZastavabackendFacts.Add(context.Background(), 1)
 	tb.ExporterZastavabackendQuarantineLost.Add(context.Background(), 1)
 	AssertEqualExporterZastavabackendBatchSize(t, testTel,
 		[]metricdata.HistogramDataPoint[int64]{{}}, metricdatatest.IgnoreValue(),
@@ -43,6 +52,15 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterZastavabackendEvents(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExporterZastavabackendFacts(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExporterZastavabackendFactsOldestUndelivered(t, testTel,
+		[]metricdata.DataPoint[float64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExporterZastavabackendFactsQueueBytes(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterZastavabackendOldestUndelivered(t, testTel,

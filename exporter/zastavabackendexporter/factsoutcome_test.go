@@ -1,0 +1,198 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/record"
+)
+
+// onlySamples gives the samples of samples(n, files).
+func onlySamples(n, files int) plog.Logs {
+	logs := samples(n, files)
+	keep(logs, record.IsSampled)
+	return logs
+}
+
+// factsRig is the road of facts without queue and retry, so that a push's result can be looked at.
+type factsRig struct {
+	*rig
+
+	facts *factsRoad
+}
+
+func newFactsRig(t *testing.T, endpoint string, change ...func(*Config)) *factsRig {
+	t.Helper()
+	r := newRig(t, endpoint, append([]func(*Config){func(cfg *Config) { cfg.CallgraphID = "graph-{label:app}" }}, change...)...)
+	f, err := newFactsRoad(r.config, r.backendExporter)
+	require.NoError(t, err)
+	require.NoError(t, f.observe())
+	return &factsRig{r, f}
+}
+
+// sums gives a counter by the values of its attributes.
+func sums(t *testing.T, telemetry *componenttest.Telemetry, name string) map[string]int64 {
+	t.Helper()
+	out := map[string]int64{}
+	m, err := telemetry.GetMetric("otelcol_exporter_zastavabackend_" + name)
+	if err != nil {
+		return out
+	}
+	for _, dp := range m.Data.(metricdata.Sum[int64]).DataPoints {
+		var key []string
+		for _, kv := range dp.Attributes.ToSlice() { // sorted by key
+			key = append(key, kv.Value.String())
+		}
+		out[strings.Join(key, " ")] = dp.Value
+	}
+	return out
+}
+
+func answering(t *testing.T, answer func(path, body string) (int, string)) (*factsBackend, string) {
+	t.Helper()
+	b := &factsBackend{answer: answer}
+	srv := httptest.NewServer(b)
+	t.Cleanup(srv.Close)
+	return b, srv.URL
+}
+
+func TestEachFactEndsInOneOutcome(t *testing.T) {
+	var tries atomic.Int32
+	answer := func(_, body string) (int, string) {
+		switch {
+		case tries.Add(1) == 1:
+			return 503, ""
+		case strings.Contains(body, "lib007"):
+			return 422, ""
+		}
+		return 202, "{}"
+	}
+	for _, tt := range []struct {
+		desc          string
+		change        []func(*Config)
+		facts, lost   map[string]int64
+		inQuarantines int
+	}{
+		{"with a quarantine", []func(*Config){confinedIn(t.TempDir())}, map[string]int64{"accepted": 15, "quarantined": 1, "invalid": 1, "skipped": 2}, map[string]int64{"invalid fact": 1}, 1},
+		{"without", nil, map[string]int64{"accepted": 15, "refused": 1, "invalid": 1, "skipped": 2}, map[string]int64{"invalid fact": 1, "refused fact": 1}, 0},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			tries.Store(0)
+			_, url := answering(t, answer)
+			r := newFactsRig(t, url, tt.change...)
+			logs := onlySamples(1, 16)
+			samples := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+			nameless, ok := samples.At(0).Attributes().Get(record.AttrSampleFiles)
+			require.True(t, ok)
+			nameless.Slice().AppendEmpty().SetEmptyMap().PutStr("kind", "library")
+			elsewhere := onlySamples(1, 2).ResourceLogs().At(0)
+			elsewhere.Resource().Attributes().RemoveIf(func(key string, _ pcommon.Value) bool { return strings.Contains(key, "label") })
+			elsewhere.CopyTo(logs.ResourceLogs().AppendEmpty())
+
+			for range 2 { // the second try is of the rest
+				if err := r.facts.push(t.Context(), logs); err != nil {
+					logs = restOf(t, err)
+				}
+			}
+			assert.Equal(t, tt.facts, sums(t, r.telemetry, "facts"))
+			assert.Equal(t, tt.lost, sums(t, r.telemetry, "dropped"))
+			if tt.inQuarantines > 0 {
+				assert.Len(t, quarantined(t, r.config.Quarantine.Directory+"/facts"), tt.inQuarantines)
+			}
+			assert.Empty(t, r.outcomes(t), "events are counted apart")
+		})
+	}
+}
+
+func TestAQuarantineThatCannotBeWrittenLosesFactsCounted(t *testing.T) {
+	_, url := answering(t, func(string, string) (int, string) { return 415, "" })
+	r := newFactsRig(t, url, confinedIn("/dev/null/x"))
+	require.NoError(t, r.facts.push(t.Context(), onlySamples(1, 3)))
+	assert.Equal(t, map[string]int64{"refused": 3}, sums(t, r.telemetry, "facts"))
+	assert.Equal(t, map[string]int64{"refused fact": 3}, sums(t, r.telemetry, "dropped"))
+	assert.Equal(t, map[string]int64{"unwritten": 3}, r.lostBy(t))
+}
+
+func TestTheAgeOfFactsThatAreNotDelivered(t *testing.T) {
+	var down atomic.Bool
+	down.Store(true)
+	_, url := answering(t, func(string, string) (int, string) {
+		if down.Load() {
+			return 503, ""
+		}
+		return 202, "{}"
+	})
+	r := newFactsRig(t, url)
+	r.facts.own.now = func() time.Time { return finished.Add(time.Hour) }
+	gauge := func(name string) float64 {
+		m, err := r.telemetry.GetMetric("otelcol_exporter_zastavabackend_" + name)
+		require.NoError(t, err)
+		return m.Data.(metricdata.Gauge[float64]).DataPoints[0].Value
+	}
+	road := &road{what: "facts", retry: r.config.RetryConfig, shed: newShedding(), logger: r.logger, attempt: r.facts.push, drop: r.facts.drop}
+	road.retry.InitialInterval, road.retry.MaxInterval = time.Millisecond, time.Millisecond
+	done := make(chan error, 1)
+	go func() { done <- r.facts.holding(road.carry)(t.Context(), onlySamples(1, 3)) }()
+	soon(t, func() bool { return gauge("facts_oldest_undelivered") > 0 })
+	assert.InDelta(t, time.Hour.Seconds(), gauge("facts_oldest_undelivered"), 1)
+	assert.Zero(t, gauge("oldest_undelivered"), "of events")
+	down.Store(false)
+	require.NoError(t, <-done)
+	assert.Zero(t, gauge("facts_oldest_undelivered"))
+	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
+}
+
+func TestTheStatusTellsOfBothRoads(t *testing.T) {
+	var facts, events atomic.Int32
+	facts.Store(404)
+	events.Store(202)
+	_, url := answering(t, func(path, _ string) (int, string) {
+		if strings.HasPrefix(path, backendapi.FactsPath) {
+			return int(facts.Load()), "{}"
+		}
+		return int(events.Load()), "{}"
+	})
+	r := newFactsRig(t, url)
+	r.backlog.now = func() time.Time { return finished } // facts would go after events
+	both := func() {
+		_ = r.facts.push(t.Context(), onlySamples(1, 1))
+		_ = r.push(stops(1))
+	}
+	both()
+	both()
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, r.host.reported(), "events that are stored mend nothing of facts")
+	require.Len(t, r.logs.FilterMessageSnippet("takes no facts").All(), 1)
+	assert.Contains(t, r.logs.FilterMessageSnippet("takes no facts").All()[0].ContextMap()["remedy"], "facts_path")
+	events.Store(401)
+	both()
+	facts.Store(202)
+	both()
+	events.Store(202)
+	both()
+	want := []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusRecoverableError, componentstatus.StatusOK}
+	assert.Equal(t, want, r.host.reported())
+}
+
+// restOf gives what err asks to be sent again.
+func restOf(t *testing.T, err error) plog.Logs {
+	t.Helper()
+	var rest consumererror.Logs
+	require.ErrorAs(t, err, &rest)
+	return rest.Data()
+}
