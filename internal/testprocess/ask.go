@@ -49,17 +49,6 @@ func Listens(address string) bool {
 	return true
 }
 
-// FreeAddress is a loopback address that nothing listens on.
-func FreeAddress(tb TB) string {
-	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatalf("find a free port: %v", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // Metrics is the address, host:port, where a collector shows its own metrics to Prometheus.
 type Metrics string
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -128,6 +129,18 @@ func TestWhatIsNotBuilt(t *testing.T) {
 	w = of(t, absent)
 	assert.True(t, w.failed)
 	assert.False(t, w.skipped)
+}
+
+func TestAddressesAreGivenOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for range 300 {
+		address := FreeAddress(t)
+		assert.False(t, seen[address], address)
+		seen[address] = true
+		port, err := strconv.Atoi(Metrics(address).Port())
+		require.NoError(t, err)
+		assert.Less(t, port, 32768)
+	}
 }
 
 func TestMetrics(t *testing.T) {
