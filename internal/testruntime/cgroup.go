@@ -48,23 +48,27 @@ func cgroupDirs(cgroup string) ([]string, error) {
 	return dirs, nil
 }
 
+// cgroupTree is every directory of a cgroup and below it in every hierarchy,
+// parents before children. What can be read is there beside an error.
+func cgroupTree(cgroup string) ([]string, error) {
+	dirs, err := cgroupDirs(cgroup)
+	failed := []error{err}
+	var all []string
+	for _, dir := range dirs {
+		below, err := subdirs(dir)
+		all, failed = append(all, below...), append(failed, err)
+	}
+	return all, errors.Join(failed...)
+}
+
 // removeCgroup removes a cgroup and all below it in every hierarchy. It is an
 // error when processes are still inside.
 func removeCgroup(cgroup string) error {
-	dirs, err := cgroupDirs(cgroup)
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for _, dir := range dirs {
-		below, err := subdirs(dir)
-		if err != nil {
-			failed = append(failed, err)
-		}
-		for _, d := range slices.Backward(below) { // deepest first
-			if err := unix.Rmdir(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				failed = append(failed, &fs.PathError{Op: "rmdir", Path: d, Err: err})
-			}
+	tree, err := cgroupTree(cgroup)
+	failed := []error{err}
+	for _, d := range slices.Backward(tree) { // deepest first
+		if err := unix.Rmdir(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = append(failed, &fs.PathError{Op: "rmdir", Path: d, Err: err})
 		}
 	}
 	return errors.Join(failed...)
@@ -91,25 +95,19 @@ func subdirs(dir string) ([]string, error) {
 
 // cgroupPIDs are the processes anywhere below a cgroup.
 func cgroupPIDs(cgroup string) ([]int, error) {
-	dirs, err := cgroupDirs(cgroup)
+	tree, err := cgroupTree(cgroup)
 	if err != nil {
 		return nil, err
 	}
 	var pids []int
-	for _, dir := range dirs {
-		below, err := subdirs(dir)
+	for _, d := range tree {
+		content, err := os.ReadFile(filepath.Join(d, "cgroup.procs"))
 		if err != nil {
-			return nil, err
+			continue // it went away
 		}
-		for _, d := range below {
-			content, err := os.ReadFile(filepath.Join(d, "cgroup.procs"))
-			if err != nil {
-				continue // it went away
-			}
-			for field := range strings.FieldsSeq(string(content)) {
-				if pid, err := strconv.Atoi(field); err == nil && pid > 0 && !slices.Contains(pids, pid) {
-					pids = append(pids, pid)
-				}
+		for field := range strings.FieldsSeq(string(content)) {
+			if pid, err := strconv.Atoi(field); err == nil && pid > 0 && !slices.Contains(pids, pid) {
+				pids = append(pids, pid)
 			}
 		}
 	}
@@ -119,30 +117,20 @@ func cgroupPIDs(cgroup string) ([]int, error) {
 // thawCgroup lets paused containers below a cgroup go on: a frozen process
 // does not die of SIGKILL on version 1.
 func thawCgroup(cgroup string) error {
-	dirs, err := cgroupDirs(cgroup)
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for _, dir := range dirs {
-		below, err := subdirs(dir)
-		if err != nil {
-			return err
-		}
-		for _, d := range below {
-			for file, thawed := range map[string]string{"freezer.state": "THAWED", "cgroup.freeze": "0"} {
-				path := filepath.Join(d, file)
-				f, err := os.OpenFile(path, os.O_WRONLY, 0)
-				if err != nil {
-					continue // not the hierarchy that freezes, or a root
-				}
-				_, err = f.WriteString(thawed)
-				if closeErr := f.Close(); err == nil {
-					err = closeErr
-				}
-				if err != nil && !errors.Is(err, unix.ENODEV) {
-					failed = append(failed, err)
-				}
+	tree, err := cgroupTree(cgroup)
+	failed := []error{err}
+	for _, d := range tree {
+		for file, thawed := range map[string]string{"freezer.state": "THAWED", "cgroup.freeze": "0"} {
+			f, err := os.OpenFile(filepath.Join(d, file), os.O_WRONLY, 0)
+			if err != nil {
+				continue // not the hierarchy that freezes, or a root
+			}
+			_, err = f.WriteString(thawed)
+			if closeErr := f.Close(); err == nil {
+				err = closeErr
+			}
+			if err != nil && !errors.Is(err, unix.ENODEV) {
+				failed = append(failed, err)
 			}
 		}
 	}
