@@ -43,7 +43,7 @@ func (p *peer) flags(f *flag.FlagSet) {
 
 func (p *peer) check() []error {
 	var faults []error
-	if u, err := url.Parse(p.target); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+	if !isBaseURL(p.target) {
 		faults = append(faults, errors.New("--target is not a base URL: write it as https://host:port, without query")) // not quoted: it may hold a password
 	}
 	if !strings.HasPrefix(p.eventsPath, "/") || strings.ContainsAny(p.eventsPath, "?#") {
@@ -62,6 +62,11 @@ func (p *peer) check() []error {
 		faults = append(faults, fmt.Errorf("--timeout %s: must be more than 0", p.timeout))
 	}
 	return faults
+}
+
+func isBaseURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""
 }
 
 // base is the target, which was checked.

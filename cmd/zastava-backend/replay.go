@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
@@ -25,6 +26,8 @@ const (
 
 type replayConfig struct {
 	peer
+	factsTarget, factsPath string
+
 	maxEvents int
 	paths     []string
 }
@@ -35,8 +38,10 @@ func parseReplay(args []string, out io.Writer) (*replayConfig, error) {
 	f := flag.NewFlagSet("zastava-backend replay", flag.ContinueOnError)
 	f.SetOutput(out)
 	c.flags(f)
-	f.StringVar(&c.tenant, "tenant", "", "`name` of the tenant whose events these are; required")
-	f.IntVar(&c.maxEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events in a batch")
+	f.StringVar(&c.tenant, "tenant", "", "`name` of the tenant whose events and facts these are; required")
+	f.IntVar(&c.maxEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events, or facts, in a batch")
+	f.StringVar(&c.factsTarget, "facts-target", "", "base `URL` for facts, where it is not --target")
+	f.StringVar(&c.factsPath, "facts-path", backendapi.FactsNDJSONPath, "`path` that is added to it")
 	f.Usage = func() {
 		fmt.Fprint(out, "zastava-backend replay [flags] DIR|FILE...\n\nSends what the exporter put into quarantine again. What the backend takes leaves the "+
 			"files; what it\nrefuses again stays. Exits with 1 when something stays.\n\n")
@@ -47,6 +52,12 @@ func parseReplay(args []string, out io.Writer) (*replayConfig, error) {
 	}
 	c.paths = f.Args()
 	faults := c.check()
+	if c.factsTarget != "" && !isBaseURL(c.factsTarget) {
+		faults = append(faults, errors.New("--facts-target is not a base URL: write it as https://host:port, without query")) // not quoted: it may hold a password
+	}
+	if !strings.HasPrefix(c.factsPath, "/") || strings.ContainsAny(c.factsPath, "?#") {
+		faults = append(faults, fmt.Errorf("--facts-path %q: must begin with / and have no query", c.factsPath))
+	}
 	if c.maxEvents < 1 {
 		faults = append(faults, fmt.Errorf("--max-batch-events %d: must be at least 1", c.maxEvents))
 	}
@@ -62,7 +73,12 @@ func (c *replayConfig) sender() (*replay.Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	u = u.JoinPath(c.eventsPath)
+	facts := u
+	if c.factsTarget != "" {
+		if facts, err = url.Parse(c.factsTarget); err != nil {
+			return nil, errors.New("--facts-target is not a URL") // the error would quote it
+		}
+	}
 	token, err := c.token()
 	if err != nil {
 		return nil, err
@@ -77,9 +93,15 @@ func (c *replayConfig) sender() (*replay.Sender, error) {
 		header.Set("Authorization", "Bearer "+token)
 	}
 	return &replay.Sender{
-		Client: client, URL: u.String(), Shown: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), Header: header,
+		Client: client, Header: header,
+		Events:    targetAt(u.JoinPath(c.eventsPath), "--target and --events-path"),
+		Facts:     targetAt(facts.JoinPath(c.factsPath), "--facts-target, or --target, and --facts-path"),
 		MaxEvents: c.maxEvents, MaxBytes: c.maxBytes, Attempts: replayAttempts, FirstWait: replayFirstWait,
 	}, nil
+}
+
+func targetAt(u *url.URL, flags string) replay.Target {
+	return replay.Target{URL: u.String(), Shown: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), Flags: flags}
 }
 
 // errRemaining ends the program with a failure although everything went as it should.

@@ -38,6 +38,8 @@ func TestReplayFaultsNameTheFlagAndTheRemedy(t *testing.T) {
 		"tiny batches":    {append(good, "--max-batch-bytes", "1", "dir"), "--max-batch-bytes 1"},
 		"no time":         {append(good, "--timeout", "0s", "dir"), "--timeout 0s"},
 		"path with query": {append(good, "--events-path", "/x?y", "dir"), "--events-path"},
+		"facts' path":     {append(good, "--facts-path", "x", "dir"), "--facts-path"},
+		"facts' target":   {append(good, "--facts-target", "ftp://u:s3cret@b", "dir"), "--facts-target is not a base URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parseReplay(tc.args, io.Discard)
@@ -56,8 +58,10 @@ func TestReplayShowsNoCredentials(t *testing.T) {
 	require.NoError(t, err)
 	s, err := c.sender()
 	require.NoError(t, err)
-	assert.Equal(t, "http://u:s3cret@b/base/api/v1/runtime/events", s.URL)
-	assert.Equal(t, "http://b/base/api/v1/runtime/events", s.Shown)
+	assert.Equal(t, "http://u:s3cret@b/base/api/v1/runtime/events", s.Events.URL)
+	assert.Equal(t, "http://b/base/api/v1/runtime/events", s.Events.Shown)
+	assert.Equal(t, "http://u:s3cret@b/base/signals/runtime-facts/ndjson", s.Facts.URL)
+	assert.Equal(t, "http://b/base/signals/runtime-facts/ndjson", s.Facts.Shown)
 }
 
 // replayTo runs the program and gives its exit code and what it printed.
@@ -99,7 +103,7 @@ func TestReplaySendsWhatWasQuarantined(t *testing.T) {
 
 	code, out = replayTo(t, closed, "--tenant", "acme", "--token-file", token, dir)
 	assert.Equal(t, 1, code)
-	assert.Contains(t, out, "1 files: 2 events stored, 0 known before, 1 refused again, 0 not sent, 0 lines unreadable, 0 torn")
+	assert.Contains(t, out, "1 files: 2 events stored, 0 known before, 0 facts stored, 1 refused again, 0 not sent, 0 lines unreadable, 0 torn")
 	assert.Contains(t, out, "something remains in quarantine")
 	assert.NotContains(t, out, "s3cret")
 
@@ -129,4 +133,47 @@ func TestReplaySendsWhatWasQuarantined(t *testing.T) {
 
 	code, _ = replayTo(t, closed, "--tenant", "acme")
 	assert.Equal(t, 2, code, "wrong arguments")
+}
+
+func TestReplaySendsFactsToTheirEndpoint(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "q")
+	d := quarantine.New(quarantine.Options{Directory: filepath.Join(dir, quarantine.FactsDirectory), MaxFileBytes: 1 << 20, MaxTotalBytes: 2 << 20})
+	for _, hits := range []string{"3", "0"} { // the second is one that no backend takes
+		_, err := d.Add([]quarantine.Entry{{Reason: "422", Status: 422, Envelope: []byte(`{"event":{"callgraphId":"cg","eventId":"` + hits +
+			`","fact":{"hitCount":` + hits + `,"metadata":{"path":"/lib/libc.so.6"},"symbolId":"sym:binary:1"},"subject":{"imageDigest":"sha256:ab"}},"schemaVersion":"` + backendapi.FactSchemaVersion + `"}`)}})
+		require.NoError(t, err)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "other.txt"), nil, 0o600))
+	p := start(t, "--db", filepath.Join(t.TempDir(), "x.db"))
+	code, out := replayTo(t, p, "--tenant", "acme", dir)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, out, "0 events stored, 0 known before, 1 facts stored, 1 refused again")
+	code, out = replayTo(t, p, "--tenant", "acme", dir)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, out, "0 facts stored, 1 refused again")
+
+	answer, err := http.Get(p.url + backendapi.FactsPath[1:] + "?imageDigest=sha256:ab") //nolint:noctx // a test
+	require.NoError(t, err)
+	defer http.DefaultClient.CloseIdleConnections()
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	assert.Contains(t, string(body), `"hitCount":3`)
+	assert.Contains(t, string(body), "/lib/libc.so.6")
+
+	names, err := quarantine.Files(filepath.Join(dir, quarantine.FactsDirectory))
+	require.NoError(t, err)
+	for _, name := range names {
+		raw, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(name, bytes.ReplaceAll(raw, []byte(`"hitCount":0`), []byte(`"hitCount":2`)), 0o600)) // the fix
+	}
+	code, out = replayTo(t, p, "--tenant", "acme", dir)
+	assert.Equal(t, 0, code, out)
+	answer2, err := http.Get(p.url + backendapi.FactsPath[1:] + "?imageDigest=sha256:ab") //nolint:noctx // a test
+	require.NoError(t, err)
+	defer answer2.Body.Close()
+	body, err = io.ReadAll(answer2.Body)
+	require.NoError(t, err)
+	assert.Contains(t, string(body), `"hitCount":5`)
 }

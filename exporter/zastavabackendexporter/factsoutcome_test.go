@@ -4,7 +4,11 @@
 package zastavabackendexporter
 
 import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,7 +23,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/zastava-otel/zastava/internal/backend"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/quarantine/replay"
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
@@ -195,4 +201,44 @@ func restOf(t *testing.T, err error) plog.Logs {
 	var rest consumererror.Logs
 	require.ErrorAs(t, err, &rest)
 	return rest.Data()
+}
+
+func TestQuarantinedFactsComeBackByReplay(t *testing.T) {
+	_, strict := answering(t, func(_, body string) (int, string) {
+		if strings.Contains(body, "lib003") || strings.Contains(body, "lib009") {
+			return 422, ""
+		}
+		return 202, "{}"
+	})
+	r := newFactsRig(t, strict, confinedIn(t.TempDir()))
+	require.NoError(t, r.facts.push(t.Context(), onlySamples(3, 10)))
+	assert.Equal(t, map[string]int64{"accepted": 24, "quarantined": 6}, sums(t, r.telemetry, "facts"))
+
+	b, err := backend.New(t.Context(), backend.Options{DB: filepath.Join(t.TempDir(), "x.db"), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close()) }()
+	srv := httptest.NewServer(b.Handler())
+	defer srv.Close()
+	at := replay.Target{URL: srv.URL + backendapi.FactsNDJSONPath, Shown: srv.URL}
+	sender := &replay.Sender{
+		Client: srv.Client(), Events: at, Facts: at, Header: http.Header{backendapi.HeaderTenant: {"acme"}},
+		MaxEvents: 100, MaxBytes: 1 << 20, Attempts: 1, FirstWait: time.Millisecond,
+	}
+	sum, err := replay.Run(t.Context(), sender, slog.New(slog.DiscardHandler), []string{r.config.Quarantine.Directory})
+	require.NoError(t, err)
+	assert.Equal(t, 6, sum.Facts)
+	assert.Zero(t, sum.Remaining())
+	for i := range 3 {
+		w, get := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, backendapi.FactsPath+"?callgraphId=graph-api&imageDigest="+stopOf(i).Container.Image.ManifestDigest, nil)
+		get.Host = "127.0.0.1"
+		b.Handler().ServeHTTP(w, get)
+		var page backend.FactPage
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page))
+		var paths []string
+		for _, f := range page.Facts {
+			assert.EqualValues(t, 1, f.HitCount)
+			paths = append(paths, f.Metadata[backendapi.FactPath])
+		}
+		assert.ElementsMatch(t, []string{"/usr/lib/lib003.so", "/usr/lib/lib009.so"}, paths)
+	}
 }

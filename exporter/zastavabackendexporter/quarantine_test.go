@@ -269,7 +269,7 @@ func TestFromRefusalToStored(t *testing.T) {
 
 	header := http.Header{backendapi.HeaderTenant: {"acme"}}
 	sender := &replay.Sender{
-		Client: srv.Client(), URL: srv.URL + backendapi.EventsPath, Shown: srv.URL, Header: header,
+		Client: srv.Client(), Events: replay.Target{URL: srv.URL + backendapi.EventsPath, Shown: srv.URL}, Header: header,
 		MaxEvents: 8, MaxBytes: 1 << 20, Attempts: 1,
 	}
 	sum, err := replay.Run(t.Context(), sender, slog.New(slog.DiscardHandler), []string{dir})

@@ -16,7 +16,7 @@ import (
 // MaxLineBytes is the longest line that is written or read.
 const MaxLineBytes = 64 << 20
 
-// Entry is a quarantined event.
+// Entry is a quarantined event, or fact.
 type Entry struct {
 	Time     time.Time // when it was put into quarantine
 	Reason   string    // why, in the words of the backend
@@ -25,6 +25,7 @@ type Entry struct {
 
 	EventID  string // of the event in Envelope; only reading sets it
 	Revision uint32 // the same
+	Schema   string // schemaVersion of Envelope; the same
 }
 
 type head struct {
@@ -79,7 +80,7 @@ func parse(raw []byte) (Entry, error) {
 	envelope := append([]byte(`{"event":`), l.Event...)
 	envelope = append(append(append(envelope, `,"schemaVersion":`...), version...), '}')
 	return Entry{
-		Time: l.Time, Reason: l.Reason, Status: l.Status, Envelope: envelope, EventID: id.EventID, Revision: id.Revision,
+		Time: l.Time, Reason: l.Reason, Status: l.Status, Envelope: envelope, EventID: id.EventID, Revision: id.Revision, Schema: l.SchemaVersion,
 	}, nil
 }
 

@@ -10,6 +10,8 @@
 //
 // What it refuses: to wait for room. A disk that is full or read-only is an error of Add, at once.
 //
+// Facts are kept as events are, in a directory of their own: what is said of events here holds for them.
+//
 // A file is NDJSON: in each line time, reason, status, event and schemaVersion. It is never appended to by a later process,
 // so a torn line is a file's last.
 package quarantine

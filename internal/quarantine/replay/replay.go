@@ -1,10 +1,11 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package replay sends quarantined events again, once what made the backend refuse them is mended.
+// Package replay sends quarantined events and facts again, once what made the backend refuse them is mended.
 //
 // What it promises: an event leaves its file only after the backend has it. Events keep their ids, so sending one twice
-// stores it once, and replay may be ended at any moment and begun again. It may run while the exporter writes into the same
+// stores it once, and replay may be ended at any moment and begun again. The same holds for facts, by the id of the request: the same
+// file makes the same requests as long as the limits of a batch are the same. It may run while the exporter writes into the same
 // directory. What it refuses: to run twice over the same files at a time.
 package replay
 
@@ -29,10 +30,11 @@ const (
 	scratch = ".tmp"
 )
 
-// Summary is what became of the events.
+// Summary is what became of the events and facts.
 type Summary struct {
 	Files      int // read
-	Stored     int // the backend has them now
+	Stored     int // the backend has them now; facts are not among them
+	Facts      int // the backend has them now, or had them before
 	Duplicates int // the backend had them before
 	Refused    int // refused again; still in their files
 	Unsent     int // not sent because the backend could not be reached or takes nothing; still in their files
@@ -44,11 +46,11 @@ type Summary struct {
 func (s Summary) Remaining() int { return s.Refused + s.Unsent + s.Unreadable }
 
 func (s Summary) String() string {
-	return fmt.Sprintf("%d files: %d events stored, %d known before, %d refused again, %d not sent, %d lines unreadable, %d torn",
-		s.Files, s.Stored, s.Duplicates, s.Refused, s.Unsent, s.Unreadable, s.Torn)
+	return fmt.Sprintf("%d files: %d events stored, %d known before, %d facts stored, %d refused again, %d not sent, %d lines unreadable, %d torn",
+		s.Files, s.Stored, s.Duplicates, s.Facts, s.Refused, s.Unsent, s.Unreadable, s.Torn)
 }
 
-// Run sends the events of files, and of the quarantines that are directories. The error tells what stopped it; the summary
+// Run sends what is in files, and in the quarantines that are directories. The error tells what stopped it; the summary
 // is good with it.
 func Run(ctx context.Context, sender *Sender, log *slog.Logger, paths []string) (Summary, error) {
 	r := &run{ctx: ctx, sender: sender, log: log}
@@ -62,7 +64,7 @@ func Run(ctx context.Context, sender *Sender, log *slog.Logger, paths []string) 
 			faults = append(faults, err)
 		}
 	}
-	return r.sum, errors.Join(append(faults, r.stopped)...)
+	return r.sum, errors.Join(append(faults, r.stopped[:]...)...)
 }
 
 func list(paths []string) ([]string, error) {
@@ -80,7 +82,11 @@ func list(paths []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range names {
+		facts, err := quarantine.Files(filepath.Join(p, quarantine.FactsDirectory))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, name := range append(names, facts...) {
 			if !strings.HasSuffix(name, scratch) {
 				files = append(files, name)
 			}
@@ -95,7 +101,7 @@ type run struct {
 	sender  *Sender
 	log     *slog.Logger
 	sum     Summary
-	stopped error // why nothing is sent any more
+	stopped [2]error // why nothing is sent any more: no events, no facts
 
 	batch batch
 	spans []stretch // where the events of batch are in their file
@@ -136,7 +142,7 @@ func (r *run) file(name string) error {
 	if torn {
 		r.sum.Torn++
 	}
-	changed := torn || r.sum.Stored != before.Stored || r.sum.Duplicates != before.Duplicates
+	changed := torn || r.sum.Stored != before.Stored || r.sum.Duplicates != before.Duplicates || r.sum.Facts != before.Facts
 	if err := r.leave(f, claim, original, changed); err != nil {
 		return fmt.Errorf("keep what remains of %s: %w; all of it is still in %s", name, err, claim)
 	}
@@ -185,16 +191,24 @@ func copyRest(from *os.File, name string, rest []stretch) error {
 
 // take adds a line to the batch, and sends the batch when it is full.
 func (r *run) take(name string, l quarantine.Line) {
-	if l.Err != nil {
+	about, fact, err := (*about)(nil), []byte(nil), l.Err
+	if err == nil && l.Entry.Schema == backendapi.FactSchemaVersion {
+		about, fact, err = factOf(l.Entry.Envelope)
+	}
+	if err != nil {
 		r.send() // the rest is kept in order
 		r.sum.Unreadable++
 		r.keep(stretch{l.From, l.To})
-		r.log.Error("A line cannot be read; it stays", "file", name, "offset", l.From, "error", l.Err)
+		r.log.Error("A line cannot be read; it stays", "file", name, "offset", l.From, "error", err)
 		return
 	}
-	if len(r.batch.items) > 0 && (len(r.batch.items) >= r.sender.MaxEvents || r.batch.size+len(l.Entry.Envelope)+1 > r.sender.MaxBytes) {
+	if about != nil {
+		l.Entry.Envelope = fact
+	}
+	if len(r.batch.items) > 0 && (len(r.batch.items) >= r.sender.MaxEvents || r.batch.size+len(l.Entry.Envelope)+1 > r.sender.MaxBytes || !about.same(r.batch.about)) {
 		r.send()
 	}
+	r.batch.about = about
 	r.batch.add(l.Entry)
 	r.spans = append(r.spans, stretch{l.From, l.To})
 }
@@ -204,17 +218,25 @@ func (r *run) send() {
 	var left []outcome
 	if n := len(r.batch.items); n > 0 {
 		left = make([]outcome, n)
-		if r.stopped == nil {
-			r.stopped = r.sender.deliver(r.ctx, r.batch.items, left)
+		stopped := &r.stopped[0]
+		if r.batch.about != nil {
+			stopped = &r.stopped[1]
+		}
+		if *stopped == nil {
+			*stopped = r.sender.deliver(r.ctx, r.batch.about, r.batch.items, left)
 		}
 	}
 	for i, o := range left {
 		switch o.verdict {
-		case stored:
-			r.sum.Stored++
-			continue
-		case duplicate:
-			r.sum.Duplicates++
+		case stored, duplicate:
+			switch {
+			case r.batch.about != nil:
+				r.sum.Facts++
+			case o.verdict == stored:
+				r.sum.Stored++
+			default:
+				r.sum.Duplicates++
+			}
 			continue
 		case refused:
 			r.sum.Refused++
@@ -236,8 +258,9 @@ func (r *run) keep(s stretch) {
 	r.rest = append(r.rest, s)
 }
 
-// batch is events to be sent together.
+// batch is events, or facts about one thing, to be sent together.
 type batch struct {
+	about *about // of facts; nil: these are events
 	items []quarantine.Entry
 	size  int // bytes of the body they make
 }

@@ -79,7 +79,7 @@ func takeAll([]string, http.ResponseWriter) ([]string, bool) { return nil, false
 
 func (b *backend) sender() *Sender {
 	return &Sender{
-		Client: b.Client(), URL: b.URL, Shown: b.URL, Header: http.Header{backendapi.HeaderTenant: {"acme"}},
+		Client: b.Client(), Events: Target{URL: b.URL, Shown: b.URL, Flags: "--target and --events-path"}, Header: http.Header{backendapi.HeaderTenant: {"acme"}},
 		MaxEvents: 4, MaxBytes: 1 << 20, Attempts: 3, FirstWait: time.Millisecond,
 	}
 }

@@ -29,13 +29,20 @@ const (
 	maxRetryAfter    = time.Minute // waited for; a person is at the other end
 )
 
+// Target is where something is posted to.
+type Target struct {
+	URL   string // without query
+	Shown string // URL as errors may show it: no user, no password
+	Flags string // the flags that a user checks when this is not where the API is
+}
+
 // Sender posts batches.
 type Sender struct {
 	Client    *http.Client
-	URL       string        // batches are posted to
-	Shown     string        // URL as errors may show it: no user, no password, no query
+	Events    Target
+	Facts     Target
 	Header    http.Header   // of each request: tenant and credentials
-	MaxEvents int           // in a batch, at least 1
+	MaxEvents int           // or facts, in a batch, at least 1
 	MaxBytes  int           // of a batch's uncompressed JSON; an event beyond it goes alone
 	Attempts  uint          // for a batch that the backend asks to come back with, or that got no answer; at least 1
 	FirstWait time.Duration // before the second attempt; doubles
@@ -64,20 +71,20 @@ type unacceptableError struct {
 
 func (e *unacceptableError) Error() string { return e.reason }
 
-// deliver sends items and writes what became of each into out, which is as long. An error means that sending more is
+// deliver sends items, events or facts about something, and writes what became of each into out, which is as long. An error means that sending more is
 // of no use now.
-func (s *Sender) deliver(ctx context.Context, items []quarantine.Entry, out []outcome) error {
-	err := s.post(ctx, items, out)
+func (s *Sender) deliver(ctx context.Context, of *about, items []quarantine.Entry, out []outcome) error {
+	err := s.post(ctx, of, items, out)
 	bad, ok := errors.AsType[*unacceptableError](err)
 	switch {
 	case !ok:
 		return err
 	case len(items) > 1 && !bad.whole:
 		half := len(items) / 2
-		if err := s.deliver(ctx, items[:half], out[:half]); err != nil {
+		if err := s.deliver(ctx, of, items[:half], out[:half]); err != nil {
 			return err
 		}
-		return s.deliver(ctx, items[half:], out[half:])
+		return s.deliver(ctx, of, items[half:], out[half:])
 	}
 	for i := range out {
 		out[i] = outcome{refused, bad.reason}
@@ -86,31 +93,47 @@ func (s *Sender) deliver(ctx context.Context, items []quarantine.Entry, out []ou
 }
 
 // post sends one batch until there is an answer that will not change.
-func (s *Sender) post(ctx context.Context, items []quarantine.Entry, out []outcome) error {
-	id := batchID(items)
-	body := encode(items, id)
+func (s *Sender) post(ctx context.Context, of *about, items []quarantine.Entry, out []outcome) error {
+	r := request{Target: s.Events, address: s.Events.URL, contentType: "application/json", items: items}
+	if of == nil {
+		r.id = batchID(items)
+		r.body = encode(items, r.id)
+	} else {
+		r.Target, r.address, r.contentType, r.facts = s.Facts, s.Facts.URL+"?"+of.query(), backendapi.NDJSONContentType, true
+		r.id, r.body = encodeFacts(of, items)
+	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = s.FirstWait
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		return struct{}{}, s.once(ctx, id, body, items, out)
+		return struct{}{}, s.once(ctx, &r, out)
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(s.Attempts), backoff.WithMaxElapsedTime(0))
 	return err
 }
 
+// request is a batch on its way.
+type request struct {
+	Target
+
+	address, contentType, id string
+	body                     []byte
+	items                    []quarantine.Entry
+	facts                    bool
+}
+
 // once sends one batch once. Errors that a repetition may mend are not backoff.Permanent.
-func (s *Sender) once(ctx context.Context, id string, body []byte, items []quarantine.Entry, out []outcome) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(body))
+func (s *Sender) once(ctx context.Context, r *request, out []outcome) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.address, bytes.NewReader(r.body))
 	if err != nil {
-		return backoff.Permanent(fmt.Errorf("make the request to %s: %w", s.Shown, withoutURL(err)))
+		return backoff.Permanent(fmt.Errorf("make the request to %s: %w", r.Shown, withoutURL(err)))
 	}
 	req.Header = s.Header.Clone()
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(backendapi.HeaderIdempotencyKey, id)
+	req.Header.Set("Content-Type", r.contentType)
+	req.Header.Set(backendapi.HeaderIdempotencyKey, r.id)
 	resp, err := s.Client.Do(req)
 	if err != nil {
-		return fmt.Errorf("POST %s: %w", s.Shown, withoutURL(err))
+		return fmt.Errorf("POST %s: %w", r.Shown, withoutURL(err))
 	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(maxAnswerBytes+len(items)*maxRejectedBytes)))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(maxAnswerBytes+len(r.items)*maxRejectedBytes)))
 	_ = resp.Body.Close()
 	says := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	if p, ok := backendapi.ParseProblem(resp.Header.Get("Content-Type"), answer); ok {
@@ -118,9 +141,14 @@ func (s *Sender) once(ctx context.Context, id string, body []byte, items []quara
 	}
 	switch code := resp.StatusCode; {
 	case code == http.StatusAccepted && err != nil:
-		return fmt.Errorf("POST %s: read the answer %s: %w", s.Shown, says, err)
+		return fmt.Errorf("POST %s: read the answer %s: %w", r.Shown, says, err)
+	case code == http.StatusAccepted && r.facts:
+		for i := range out {
+			out[i].verdict = stored
+		}
+		return nil
 	case code == http.StatusAccepted:
-		return s.accepted(answer, items, out)
+		return r.accepted(answer, out)
 	case code == http.StatusConflict:
 		for i := range out {
 			out[i].verdict = duplicate
@@ -130,34 +158,34 @@ func (s *Sender) once(ctx context.Context, id string, body []byte, items []quara
 		return backoff.Permanent(&unacceptableError{reason: says})
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests,
 		code >= 500 && code != http.StatusNotImplemented:
-		err := fmt.Errorf("POST %s: answered %s", s.Shown, says)
+		err := fmt.Errorf("POST %s: answered %s", r.Shown, says)
 		if seconds, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && seconds > 0 {
 			return fmt.Errorf("%w; %w", err, backoff.RetryAfter(min(seconds, int(maxRetryAfter/time.Second))))
 		}
 		return err
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; check --token-file and --tenant", s.Shown, says))
+		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; check --token-file and --tenant", r.Shown, says))
 	case code < 400, code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusNotImplemented:
-		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; this is not where the API is: check --target and --events-path", s.Shown, says))
+		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; this is not where the API is: check %s", r.Shown, says, r.Flags))
 	}
 	return backoff.Permanent(&unacceptableError{whole: true, reason: says})
 }
 
 // accepted reads a 202.
-func (s *Sender) accepted(answer []byte, items []quarantine.Entry, out []outcome) error {
+func (r *request) accepted(answer []byte, out []outcome) error {
 	var in backendapi.IngestResponse
 	if len(answer) > 0 {
 		if err := json.Unmarshal(answer, &in); err != nil {
-			return backoff.Permanent(fmt.Errorf("POST %s: answered 202 with a body that is not of this API; check --target and --events-path", s.Shown))
+			return backoff.Permanent(fmt.Errorf("POST %s: answered 202 with a body that is not of this API; check %s", r.Shown, r.Flags))
 		}
 	}
 	no := make(map[string]string, len(in.Rejected))
-	for _, r := range in.Rejected {
-		no[r.EventID] = clip(r.Code + " " + r.Detail)
+	for _, rejected := range in.Rejected {
+		no[rejected.EventID] = clip(rejected.Code + " " + rejected.Detail)
 	}
 	duplicates := in.Duplicates // the answer does not say which; only their number is told
 	for i := range out {
-		switch reason, rejected := no[items[i].EventID]; {
+		switch reason, rejected := no[r.items[i].EventID]; {
 		case rejected:
 			out[i] = outcome{refused, reason}
 		case duplicates > 0:
