@@ -320,22 +320,22 @@ func (l *lab) health(id string) string {
 	return ""
 }
 
-// witness reads the engine's events beside the observer, and counts the starts and the OOM kills of each container.
+// witness reads the engine's events beside the observer, and counts those of each container by action.
 type witness struct {
-	mu           sync.Mutex
-	starts, ooms map[string]int
+	mu    sync.Mutex
+	heard map[string]int
 }
 
-func (w *witness) of(id string) (starts, ooms int) {
+func (w *witness) of(id, action string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.starts[id], w.ooms[id]
+	return w.heard[id+" "+action]
 }
 
 // testify follows the events until the test ends, or the engine does.
 func testify(t *testing.T, h host) *witness {
 	t.Helper()
-	w := &witness{starts: map[string]int{}, ooms: map[string]int{}}
+	w := &witness{heard: map[string]int{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	stream := h.Client().Events(ctx, client.EventsListOptions{
 		Since: strconv.FormatInt(time.Now().Add(-time.Minute).Unix(), 10), Filters: make(client.Filters).Add("type", "container"),
@@ -347,13 +347,7 @@ func testify(t *testing.T, h host) *witness {
 			select {
 			case m := <-stream.Messages:
 				w.mu.Lock()
-				switch m.Action {
-				case "start":
-					w.starts[m.Actor.ID]++
-				case "oom":
-					w.ooms[m.Actor.ID]++
-				default:
-				}
+				w.heard[m.Actor.ID+" "+string(m.Action)]++
 				w.mu.Unlock()
 			case <-stream.Err:
 				return
@@ -384,7 +378,7 @@ func (l *lab) accounted(id string) {
 		}
 		return n
 	}
-	starts := func() int { n, _ := l.witness.of(id); return n }
+	starts := func() int { return l.witness.of(id, "start") }
 	assert.Eventually(l.t, func() bool { return told() == starts() }, 10*time.Second, 50*time.Millisecond,
 		"%s: not as many runs were told as there were", strings.Join(l.kinds(id), " "))
 	assert.Equal(l.t, starts(), told())
