@@ -313,6 +313,7 @@ func (l *loop) regainedSight(ctx context.Context, r listed) {
 	l.blind = false
 	l.pace.Reset()
 	if l.first {
+		l.log.Info("the runtime answers now", "runtime", l.opts.Name)
 		return
 	}
 	l.tel.Reconnected()

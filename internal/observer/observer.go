@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,6 +119,9 @@ type Stats struct {
 // Open connects to the runtime and asks it who it is.
 type Open func(ctx context.Context) (runtime.Runtime, runtime.Info, error)
 
+// maxFaults bounds how many faults of one outage the log is told.
+const maxFaults = 5
+
 // Observer watches one runtime.
 type Observer struct {
 	opts       Options
@@ -130,7 +134,8 @@ type Observer struct {
 	health     func(error) // called by the loop's goroutine only
 
 	outbox *outbox
-	told   string // what health was told last
+	told   string   // what health was told last
+	faults []string // of the outage that goes on, those that the log has
 
 	tracked   atomic.Int64
 	lastGood  atomic.Int64 // unix ns
@@ -200,6 +205,7 @@ func (o *Observer) observe(ctx context.Context) {
 			}
 			continue
 		}
+		o.log.Info("observing a runtime", "runtime", o.opts.Name, "engine", info.Engine, "version", info.Version, "api_version", info.APIVersion)
 		l := newLoop(o, rt, info, tr, remembered)
 		l.run(ctx)
 		if err := rt.Close(); err != nil {
@@ -243,15 +249,24 @@ func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time 
 	return r.Seen
 }
 
-// report tells the health when it changes.
+// report tells the health when it changes. The log has each fault of an outage once, and no more than a few: an error may have
+// numbers in it that are never the same.
 func (o *Observer) report(err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text != o.told {
-		o.told = text
-		o.health(err)
+	if text == o.told {
+		return
+	}
+	o.told = text
+	o.health(err)
+	switch {
+	case err == nil:
+		o.faults = nil
+	case len(o.faults) < maxFaults && !slices.Contains(o.faults, text):
+		o.faults = append(o.faults, text)
+		o.log.Warn("the runtime cannot be observed; trying again", "runtime", o.opts.Name, "error", err)
 	}
 }
 

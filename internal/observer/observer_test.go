@@ -221,7 +221,7 @@ func (k *kept) told() []string {
 type counted struct {
 	mu                                      sync.Mutex
 	folded, overflowed, failed, reconnected int
-	gaps                                    []string
+	gaps, said                              []string
 }
 
 func (c *counted) Listed(time.Duration, error)     {}
@@ -233,8 +233,8 @@ func (c *counted) Folded(n int)                    { c.add(&c.folded) }
 func (c *counted) Gap(cause string)                { c.mu.Lock(); c.gaps = append(c.gaps, cause); c.mu.Unlock() }
 func (c *counted) CheckpointFailed()               {}
 func (c *counted) add(n *int)                      { c.mu.Lock(); *n++; c.mu.Unlock() }
-func (c *counted) Info(string, ...any)             {}
-func (c *counted) Warn(string, ...any)             {}
+func (c *counted) Info(m string, _ ...any)         { c.mu.Lock(); c.said = append(c.said, m); c.mu.Unlock() }
+func (c *counted) Warn(m string, _ ...any)         { c.Info(m) }
 
 // remembered is a checkpoint in memory.
 type remembered struct {
@@ -500,6 +500,10 @@ func TestARuntimeThatIsDownComesBack(t *testing.T) {
 		b.stop()
 		assert.Equal(t, []string{"a started", "a stopped"}, b.sink.told())
 		assert.Equal(t, []string{container.CauseListFailed}, b.tel.gaps, "what came and went meanwhile nobody saw")
+		assert.Equal(t, []string{
+			"observing a runtime", "the runtime cannot be observed; trying again", "the runtime answers now",
+			"the runtime cannot be observed; trying again", "the runtime answers again",
+		}, b.tel.said, "once for each outage")
 	})
 }
 

@@ -22,8 +22,8 @@ type EvidenceConfig struct {
 	// MaxCPUFraction is the share of one core that looking may take, on average. 0 < f ≤ 1.
 	MaxCPUFraction float64 `mapstructure:"max_cpu_fraction"`
 	// Arguments is redacted, full or none. Redact has regular expressions (RE2) of more to mask.
-	Arguments string `mapstructure:"arguments"`
-	Redact    []string    `mapstructure:"redact"`
+	Arguments string   `mapstructure:"arguments"`
+	Redact    []string `mapstructure:"redact"`
 	// ProcRoot is where the host's proc file system is.
 	ProcRoot string `mapstructure:"proc_root"`
 	// PackageOwners looks up which distribution package owns a file.

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	"github.com/zastava-otel/zastava/internal/container"
@@ -227,4 +228,18 @@ func TestRuntimeComesBackAtTheSamePath(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotZero(t, s.Calls("StreamContainers"), "another runtime may have it")
 	assert.Equal(t, unary, s.Calls("ListContainers"))
+}
+
+func TestGRPCIsNotAskedToConnectToNothing(t *testing.T) {
+	path := socket(t)
+	s, err := crifake.Start(path, crifake.Options{})
+	require.NoError(t, err)
+	r := dialFake(t, s, Options{})
+	s.Stop()
+	for range 3 {
+		_, err := r.List(t.Context(), nil)
+		require.ErrorContains(t, err, "there is no such socket")
+		require.ErrorContains(t, WithEvents(r).Watch(t.Context(), func() {}, func(runtime.Notice) {}), "there is no such socket")
+		assert.Equal(t, connectivity.Idle, r.conn.GetState(), "each attempt of its own would be a warning in the log")
+	}
 }

@@ -15,7 +15,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 )
 
 const (
@@ -83,17 +86,23 @@ type dialRecord struct {
 	last atomic.Pointer[error]
 }
 
+// open connects to the endpoint once.
+func (e endpoint) open(ctx context.Context) (net.Conn, error) {
+	if e.scheme == "npipe" {
+		return dialPipe(ctx, e.address)
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.address)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return conn, nil
+}
+
 // dial makes a connection that connects when it is first used and, whenever it broke, again by path: the socket file of a
 // restarted runtime is a new one.
 func (e endpoint) dial(record *dialRecord) (*grpc.ClientConn, error) {
 	dialer := func(ctx context.Context, _ string) (net.Conn, error) {
-		var conn net.Conn
-		var err error
-		if e.scheme == "npipe" {
-			conn, err = dialPipe(ctx, e.address)
-		} else {
-			conn, err = (&net.Dialer{}).DialContext(ctx, "unix", e.address)
-		}
+		conn, err := e.open(ctx)
 		if record != nil {
 			if err == nil {
 				record.made.Add(1)
@@ -102,10 +111,40 @@ func (e endpoint) dial(record *dialRecord) (*grpc.ClientConn, error) {
 		}
 		return conn, err
 	}
+	// answers tries the socket before a call makes gRPC connect. gRPC writes a warning of its own into the collector's log for each
+	// attempt that fails; of a runtime that is away for an hour there would be a thousand.
+	answers := func(ctx context.Context, conn *grpc.ClientConn) error {
+		if state := conn.GetState(); state == connectivity.Ready || state == connectivity.Connecting {
+			return nil
+		}
+		probe, err := e.open(ctx)
+		if err == nil {
+			return probe.Close()
+		}
+		if record != nil {
+			record.last.Store(&err)
+		}
+		if ctx.Err() != nil {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		return status.Error(codes.Unavailable, err.Error())
+	}
 	conn, err := grpc.NewClient("passthrough:///"+e.String(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority("localhost"),
 		grpc.WithContextDialer(dialer),
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			if err := answers(ctx, conn); err != nil {
+				return err
+			}
+			return call(ctx, method, req, reply, conn, opts...)
+		}),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			if err := answers(ctx, conn); err != nil {
+				return nil, err
+			}
+			return stream(ctx, desc, conn, method, opts...)
+		}),
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
