@@ -23,7 +23,7 @@ type Config struct {
 	// Arguments says what becomes of the arguments of processes; Redact has regular expressions (RE2) of more to mask.
 	Arguments redact.Mode
 	Redact    []string
-	// PackageOwners looks up the distribution package of each file in the container's dpkg or apk database.
+	// PackageOwners looks up the distribution package of each file in the container's dpkg, apk or rpm database.
 	PackageOwners bool
 	// MaxCPUFraction is the share of one core that all samples together may use, averaged over ten seconds and more; 0 < f ≤ 1.
 	MaxCPUFraction float64

@@ -94,7 +94,7 @@ func (l *look) readDatabases(root int, w wanted, owners map[string]string) (know
 		var text []byte
 		l.do(func() {
 			if text, err = readInRoot(root, name, maxDatabaseBytes); err == nil {
-				w.parseAPK(text, func(path string, p installed) { owners[path] = dist.purl("apk", p.name, p.version, p.arch) })
+				w.parseAPK(text, func(path string, p installed) { owners[path] = dist.purl("apk", p) })
 			}
 		})
 		if err == nil {
@@ -104,11 +104,11 @@ func (l *look) readDatabases(root int, w wanted, owners map[string]string) (know
 			return dpkg, databaseReason(err)
 		}
 	}
-	return dpkg, ""
+	if dpkg { // which can have rpm installed, for other packages than its own
+		return true, ""
+	}
+	return l.readRPM(root, dist, w, owners)
 }
-
-// errDatabaseTooLarge: more than any distribution's.
-var errDatabaseTooLarge = errors.New("the package database is too large")
 
 func databaseReason(err error) Reason {
 	switch {
@@ -116,6 +116,8 @@ func databaseReason(err error) Reason {
 		return ReasonTooLarge
 	case errors.Is(err, errOver):
 		return ReasonBudget
+	case errors.Is(err, errNotRPM):
+		return ReasonNotELF
 	}
 	return fileReason(err)
 }
@@ -135,7 +137,7 @@ func (l *look) readDpkg(root int, dist distro, w wanted, owners map[string]strin
 	case err == nil && len(packages) > 0:
 		return true, l.readLists(root, "/var/lib/dpkg/info", ".list", func(name string, text []byte) {
 			if p, ok := packages[name]; ok {
-				w.parseDpkgList(text, func(path string) { owners[path] = dist.purl("deb", p.name, p.version, p.arch) })
+				w.parseDpkgList(text, func(path string) { owners[path] = dist.purl("deb", p) })
 			}
 		})
 	case err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
@@ -154,7 +156,7 @@ func (l *look) readDpkg(root int, dist distro, w wanted, owners map[string]strin
 		}
 		for _, p := range parseDpkgStatus(stanza) {
 			for _, path := range paths {
-				owners[path] = dist.purl("deb", p.name, p.version, p.arch)
+				owners[path] = dist.purl("deb", p)
 			}
 		}
 	})
@@ -211,28 +213,87 @@ func (l *look) readLists(root int, dir, suffix string, take func(name string, te
 	return err
 }
 
-// readInRoot reads a regular file below a root directory, following links in it that stay there.
-func readInRoot(root int, name string, limit int64) ([]byte, error) {
+// openInRoot opens a regular file below a root directory for reading, following links in it that stay there.
+func openInRoot(root int, name string) (open int, size int64, err error) {
 	fd, err := inRoot(root, name, unix.O_PATH, 0)
 	if err != nil {
-		return nil, err
+		return -1, 0, err
 	}
 	found, err := locate(fd)
 	if err != nil {
-		return nil, err
+		return -1, 0, err
 	}
 	defer found.close()
 	if !found.regular() {
-		return nil, unix.ENXIO
+		return -1, 0, unix.ENXIO
 	}
-	if found.stat.Size > limit {
-		return nil, errDatabaseTooLarge
-	}
-	open, err := found.reopen()
+	open, err = found.reopen()
+	return open, found.stat.Size, err
+}
+
+// readInRoot reads a regular file below a root directory.
+func readInRoot(root int, name string, limit int64) ([]byte, error) {
+	open, size, err := openInRoot(root, name)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(open), name)
 	defer func() { _ = f.Close() }()
+	if size > limit {
+		return nil, errDatabaseTooLarge
+	}
 	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// readRPM reads the first of rpm's databases that is there.
+func (l *look) readRPM(root int, dist distro, w wanted, owners map[string]string) (known bool, reason Reason) {
+	for _, database := range rpmDatabases {
+		var open int
+		var err error
+		l.do(func() { open, _, err = openInRoot(root, database.path) })
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			continue
+		}
+		if err != nil {
+			return true, databaseReason(err)
+		}
+		r := &rpmReader{r: steps{l, open}, left: maxRPMBytes}
+		err = database.read(r, func(header []byte) {
+			w.parseRPM(header, func(path string, p installed) { owners[path] = dist.purl("rpm", p) })
+		})
+		l.do(func() {
+			_ = unix.Close(open)
+			if err == nil && writtenAhead(root, database.path) {
+				err = unix.ESTALE
+			}
+		})
+		if err != nil {
+			return true, databaseReason(err)
+		}
+		return true, ""
+	}
+	return false, ""
+}
+
+// writtenAhead says whether SQLite has changes beside a database that are not in it yet: rpm is at work, or was ended there.
+func writtenAhead(root int, name string) bool {
+	log, size, err := openInRoot(root, name+"-wal")
+	if err == nil {
+		_ = unix.Close(log)
+	}
+	return err == nil && size > 0
+}
+
+// steps reads an open file at offsets, each time in a step of its own.
+type steps struct {
+	l  *look
+	fd int
+}
+
+func (s steps) ReadAt(p []byte, at int64) (n int, err error) {
+	if s.l.over() {
+		return 0, errOver
+	}
+	s.l.do(func() { n, err = descriptor(s.fd).ReadAt(p, at) })
+	return n, err
 }

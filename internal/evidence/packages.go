@@ -5,8 +5,12 @@ package evidence
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 )
+
+// errDatabaseTooLarge: more than any distribution's.
+var errDatabaseTooLarge = errors.New("the package database is too large")
 
 // distro is what os-release(5) calls the distribution: the namespace of its packages' purls.
 type distro struct{ id, version string }
@@ -29,16 +33,19 @@ func parseOSRelease(text []byte) (d distro) {
 	return d
 }
 
-// purl spells a package of the distribution; kind is deb or apk.
-func (d distro) purl(kind, name, version, arch string) string {
-	if name == "" || version == "" {
+// purl spells a package of the distribution; kind is deb, apk or rpm. Names of rpm's packages have capitals that count.
+func (d distro) purl(kind string, p installed) string {
+	if p.name == "" || p.version == "" {
 		return ""
 	}
-	namespace := d.id
-	if namespace == "" {
-		namespace = map[string]string{"deb": "debian", "apk": "alpine"}[kind]
+	purl, name := "pkg:"+kind+"/", p.name
+	if kind != "rpm" {
+		name = strings.ToLower(name)
 	}
-	purl := "pkg:" + kind + "/" + purlEscape(strings.ToLower(namespace)) + "/" + purlEscape(strings.ToLower(name)) + "@" + purlEscape(version)
+	if namespace := d.namespace(kind); namespace != "" {
+		purl += purlEscape(namespace) + "/"
+	}
+	purl += purlEscape(name) + "@" + purlEscape(p.version)
 	separator := "?"
 	add := func(key, value string) {
 		if value != "" {
@@ -46,15 +53,30 @@ func (d distro) purl(kind, name, version, arch string) string {
 			separator = "&"
 		}
 	}
-	add("arch", arch)
+	add("arch", p.arch)
 	if d.id != "" && d.version != "" {
 		add("distro", d.id+"-"+d.version)
 	}
+	add("epoch", p.epoch)
 	return purl
 }
 
+// namespace is the distribution as purls have it, which for two of rpm's is not as os-release has it.
+func (d distro) namespace(kind string) string {
+	id := strings.ToLower(d.id)
+	switch {
+	case id == "":
+		return map[string]string{"deb": "debian", "apk": "alpine"}[kind]
+	case kind == "rpm" && id == "rhel":
+		return "redhat"
+	case kind == "rpm" && strings.HasPrefix(id, "opensuse-"):
+		return "opensuse"
+	}
+	return id
+}
+
 // installed is one package of a database.
-type installed struct{ name, version, arch string }
+type installed struct{ name, version, arch, epoch string }
 
 // parseDpkgStatus gives the installed packages of a dpkg status file, each by its name and by name:arch, as the names of the lists
 // of files have it.
