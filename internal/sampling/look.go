@@ -75,6 +75,13 @@ func (s *Scheduler) look(ctx context.Context, t *tracked) {
 
 // settle tells what was seen of a run that is over and not told yet. It is tried once.
 func (s *Scheduler) settle(t *tracked) {
+	if !s.offer(t.rest()) {
+		s.tel.Sampled(OutcomeDropped, nil)
+	}
+}
+
+// rest is what was seen of a run and not told yet.
+func (t *tracked) rest() *Report {
 	r := &Report{Run: t.run, Sequence: t.looks, Sample: evidence.Sample{ContainerID: t.key.id, TakenAt: t.lastAt}}
 	if t.main.Main {
 		r.Sample.Processes = []evidence.Process{t.main}
@@ -86,9 +93,7 @@ func (s *Scheduler) settle(t *tracked) {
 	}
 	count := evidence.Count{Seen: len(r.Sample.Processes), Read: len(r.Sample.Processes)}
 	r.Sample.Coverage = evidence.Coverage{Processes: count, Files: evidence.Count{Seen: len(r.Sample.Files)}}
-	if !s.offer(r) {
-		s.tel.Sampled(OutcomeDropped, nil)
-	}
+	return r
 }
 
 func (s *Scheduler) sample(ctx context.Context, t *tracked) (string, *evidence.Sample) {

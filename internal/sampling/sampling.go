@@ -6,7 +6,7 @@
 //
 // What it promises: telling it of a run never blocks and never waits for a sample; runs are looked at in the order in which
 // they are due, first looks first; only what changed since it was told is told again, with the number of samples that showed
-// it meanwhile; what the sink has no room for counts as not told.
+// it meanwhile; what the sink has no room for counts as not told. When it ends, what was seen and not told yet is told.
 //
 // What it refuses: it remembers a bounded number of runs and holds a bounded number of reports, and counts what goes beyond.
 // It reads no process itself and knows no telemetry format.
@@ -34,6 +34,7 @@ type Options struct {
 	Workers  int           // looks at once; 2
 	Reports  int           // that wait for the sink; 64
 	Timeout  time.Duration // of asking a runtime for a process id; 10 s
+	Drain    time.Duration // for the sink to take what is not told yet, when Run ends; 5 s
 }
 
 func (o *Options) defaults() {
@@ -46,6 +47,7 @@ func (o *Options) defaults() {
 	set(&o.Second, 30*time.Second)
 	set(&o.Spread, 10*time.Second)
 	set(&o.Timeout, 10*time.Second)
+	set(&o.Drain, 5*time.Second)
 	if o.Jitter <= 0 {
 		o.Jitter = 0.1
 	}
@@ -84,6 +86,7 @@ const (
 	OutcomeUnchanged = "unchanged" // nothing was
 	OutcomeFailed    = "failed"    // nobody knows the process, or it could not be looked at
 	OutcomeDropped   = "dropped"   // something was new and the sink had no room; the next look tells it
+	OutcomeLost      = "lost"      // it was to be told when the observer stopped, and the sink did not take it in time
 )
 
 // Why a run is missed.
@@ -223,14 +226,16 @@ func (s *Scheduler) stir() {
 	}
 }
 
-// Run has runs looked at until ctx ends, and returns when all its goroutines have.
+// Run has runs looked at until ctx ends. It then gives the sink Drain to take what was seen and is not told yet, and returns when
+// all its goroutines have. It may be called once.
 func (s *Scheduler) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() { s.send(ctx) })
+	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var sender, workers sync.WaitGroup
+	sender.Go(func() { s.send(sending) })
 	work := make(chan *tracked)
 	for range s.opts.Workers {
-		wg.Go(func() {
+		workers.Go(func() {
 			for {
 				select {
 				case t := <-work:
@@ -242,6 +247,41 @@ func (s *Scheduler) Run(ctx context.Context) {
 		})
 	}
 	s.dispatch(ctx, work)
+	workers.Wait()
+	timer := time.AfterFunc(s.opts.Drain, stop)
+	defer timer.Stop()
+	s.conclude(sending)
+	close(s.reports)
+	sender.Wait()
+}
+
+// conclude hands on what is owed of all runs, until ctx ends. No worker may be there any more.
+func (s *Scheduler) conclude(ctx context.Context) {
+	for _, t := range s.owing() {
+		select {
+		case s.reports <- t.rest():
+		case <-ctx.Done():
+			s.tel.Sampled(OutcomeLost, nil)
+		}
+	}
+}
+
+// owing gives the runs that showed what was not told, those that are over first.
+func (s *Scheduler) owing() []*tracked {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*tracked
+	for _, t := range s.later.heap {
+		if t.ended && t.owed() {
+			out = append(out, t)
+		}
+	}
+	for _, t := range s.runs {
+		if t.owed() {
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 func (s *Scheduler) dispatch(ctx context.Context, work chan<- *tracked) {
@@ -254,6 +294,7 @@ func (s *Scheduler) dispatch(ctx context.Context, work chan<- *tracked) {
 			case work <- t:
 				continue
 			case <-ctx.Done():
+				s.done(t)
 				return
 			}
 		}
@@ -319,15 +360,11 @@ func (s *Scheduler) jittered(d time.Duration) time.Duration {
 	return d - spread + rand.N(2*spread) //nolint:gosec // spreads load
 }
 
+// send hands reports to the sink until there are no more. What ctx leaves no time for is lost, and counted.
 func (s *Scheduler) send(ctx context.Context) {
-	for {
-		select {
-		case r := <-s.reports:
-			if s.sink.Deliver(ctx, r) != nil {
-				return
-			}
-		case <-ctx.Done():
-			return
+	for r := range s.reports {
+		if ctx.Err() != nil || s.sink.Deliver(ctx, r) != nil {
+			s.tel.Sampled(OutcomeLost, nil)
 		}
 	}
 }

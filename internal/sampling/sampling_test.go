@@ -332,3 +332,62 @@ func TestRunsFoundGoingOnAreSpread(t *testing.T) {
 		assert.Greater(t, w.looks[49], 7*time.Second)
 	})
 }
+
+func TestWhatIsNotToldYetIsToldWhenTheObserverStops(t *testing.T) {
+	w := &world{shown: always("/lib/a")}
+	with(t, Options{Resample: time.Minute, Jitter: 1e-9}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		s.Began(run("2", 7))
+		s.Began(run("never", 0)) // nothing is known of it
+		time.Sleep(5*time.Minute + 40*time.Second)
+		synctest.Wait()
+		require.Len(t, w.told(), 2)
+	})
+	assert.Equal(t, []string{"/lib/a×1", "/lib/a×1", "/lib/a×6", "/lib/a×6"}, w.told(), "with the looks of all the time since")
+	assert.Equal(t, "api", w.reports[2].Sample.Processes[0].Name)
+	assert.False(t, w.reports[2].Whole)
+	assert.False(t, w.reports[2].Sample.TakenAt.IsZero())
+}
+
+func TestTheSinkHasATimeToTakeWhatIsLeftWhenTheObserverStops(t *testing.T) {
+	for _, tt := range []struct {
+		desc       string
+		after      time.Duration // the sink takes something again
+		ends       time.Duration
+		told, lost int
+	}{
+		{"it takes it in that time", 3 * time.Second, 3 * time.Second, 10, 0},
+		{"it does not", 8 * time.Second, 5 * time.Second, 0, 10},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			w := &world{shown: always("/lib/a")}
+			synctest.Test(t, func(t *testing.T) {
+				w.began, w.hold = time.Now(), make(chan struct{})
+				s := New(Options{Reports: 4}, w, w, w)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() { defer close(done); s.Run(ctx) }()
+				for i := range 5 { // one report is with the sink, four wait for it
+					s.Began(run(strconv.Itoa(i), 7))
+				}
+				time.Sleep(time.Minute) // the second looks are owed
+				synctest.Wait()
+				require.Len(t, w.looks, 10)
+				stopped := time.Now()
+				cancel()
+				time.AfterFunc(tt.after, func() { close(w.hold) })
+				<-done
+				assert.Equal(t, tt.ends, time.Since(stopped))
+				time.Sleep(tt.after)
+			})
+			lost := 0
+			for _, c := range w.counted {
+				if c == "lost" {
+					lost++
+				}
+			}
+			assert.Equal(t, tt.lost, lost)
+			assert.Len(t, w.told(), tt.told)
+		})
+	}
+}

@@ -317,7 +317,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.CriobserverSamples, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_samples",
-		metric.WithDescription("Samples of containers' processes, by outcome: told, unchanged, failed or dropped. [Alpha]"),
+		metric.WithDescription("Samples of containers' processes, by outcome: told, unchanged, failed or dropped; and lost, what a stop left no time to tell. [Alpha]"),
 		metric.WithUnit("{samples}"),
 	)
 	errs = errors.Join(errs, err)

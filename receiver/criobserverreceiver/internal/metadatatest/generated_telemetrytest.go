@@ -305,7 +305,7 @@ func AssertEqualCriobserverSampledContainers(t *testing.T, tt *componenttest.Tel
 func AssertEqualCriobserverSamples(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_samples",
-		Description: "Samples of containers' processes, by outcome: told, unchanged, failed or dropped. [Alpha]",
+		Description: "Samples of containers' processes, by outcome: told, unchanged, failed or dropped; and lost, what a stop left no time to tell. [Alpha]",
 		Unit:        "{samples}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
