@@ -100,7 +100,7 @@ func (in *intake) offer(ctx context.Context, logs plog.Logs, size int64) error {
 // The queue takes out what went a moment after it went: to ask for more before that would lose more than has to go.
 const (
 	settleStep  = 2 * time.Millisecond
-	settleSteps = 50
+	settleSteps = 200
 )
 
 // stretch copies the records from..to, counted through all of logs.

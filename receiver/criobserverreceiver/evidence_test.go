@@ -1,0 +1,71 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package criobserverreceiver
+
+import (
+	"context"
+	goruntime "runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/sampling"
+	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
+)
+
+// lookers counts looks, each of which shows the same file.
+type lookers struct{ looks atomic.Int64 }
+
+func (l *lookers) Sample(_ context.Context, target evidence.Target) (evidence.Sample, error) {
+	l.looks.Add(1)
+	return evidence.Sample{
+		ContainerID: target.ContainerID, TakenAt: time.Now(),
+		Processes: []evidence.Process{{PID: target.PID, Main: true, Name: "api"}},
+		Files:     []evidence.File{{Path: "/lib/a.so", Kind: evidence.KindLibrary, SHA256: evidence.Present("ab")}},
+	}, nil
+}
+
+func TestHitsThatAreNotToldYetAreToldAtShutdown(t *testing.T) {
+	if goruntime.GOOS != "linux" {
+		t.Skip("there is no process evidence here")
+	}
+	sink, looks := new(consumertest.LogsSink), new(lookers)
+	cfg := quick("unix:///nowhere.sock")
+	cfg.Evidence.Enabled = true
+	r, err := newReceiver(cfg, receivertest.NewNopSettings(metadata.Type), sink)
+	require.NoError(t, err)
+	s := r.delivery.samples
+	require.NotNil(t, s)
+	const often = 5 * time.Millisecond
+	s.scheduler = sampling.New(sampling.Options{First: often, Second: often, Resample: often}, looks, &reports{r.delivery}, &sampleTelemetry{r.tel.builder})
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	s.scheduler.Began(sampling.Run{Runtime: "main", Container: &container.Container{Engine: "containerd", ID: "1"}, Run: container.Run{StartedAt: time.Now(), PID: 7}})
+	eventually(t, func() bool { return looks.looks.Load() > 5 }, "looks")
+	require.NoError(t, r.Shutdown(context.Background()))
+
+	told := int64(0)
+	for _, logs := range sink.AllLogs() {
+		eachRecord(logs, func(lr plog.LogRecord) {
+			files, ok := lr.Attributes().Get(record.AttrSampleFiles)
+			if !ok {
+				return
+			}
+			for _, f := range files.Slice().All() {
+				hits, _ := f.Map().Get("hits")
+				told += hits.Int()
+			}
+		})
+	}
+	assert.Equal(t, looks.looks.Load(), told, "each look counts")
+}
