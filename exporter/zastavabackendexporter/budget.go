@@ -3,6 +3,12 @@
 
 package zastavabackendexporter
 
+import (
+	"fmt"
+
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
+)
+
 // budget is what the queues of events and facts may have together: sending_queue::queue_size, in its units. Events come first:
 // they may have all of it, and facts have to go where both are more. It is known where the queues are on disk.
 type budget struct{ events, facts *backlog }
@@ -25,9 +31,11 @@ func (b budget) excess() int64 {
 	return max(min(events+facts-b.events.most.size, facts), 0)
 }
 
-// room tells whether facts of a size may come in. What is larger than the budget may when nothing else is there: it would
-// never otherwise.
-func (b budget) room(size int64) bool {
+// admit refuses facts of a size that there is no room for: the source still has them, and tells them later.
+func (b budget) admit(size int64) error {
 	events, facts, known := b.used()
-	return !known || events+facts == 0 || events+facts+size <= b.events.most.size
+	if !known || events+facts+size <= b.events.most.size {
+		return nil
+	}
+	return fmt.Errorf("no room for facts beside the events that wait: %w", exporterhelper.ErrQueueIsFull)
 }

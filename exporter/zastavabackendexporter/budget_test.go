@@ -5,6 +5,7 @@ package zastavabackendexporter
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -15,13 +16,16 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadatatest"
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/record"
 )
 
 // onDisk starts the whole exporter with a queue on disk. Retries come after an hour, so that what happens does not wait for one.
@@ -201,4 +205,58 @@ func TestRoomThatCameByItselfCostsNothing(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	assert.False(t, s.goes(10), "nobody wants it any more")
 	assert.Equal(t, waitedEnough, s.hold(t.Context(), time.Millisecond, finished, 10))
+}
+
+// refusing takes so many records, then refuses.
+type refusing struct {
+	exporter.Logs
+
+	most int
+	err  error
+}
+
+func (r *refusing) ConsumeLogs(_ context.Context, logs plog.Logs) error {
+	if r.most -= logs.LogRecordCount(); r.most < 0 {
+		return r.err
+	}
+	return nil
+}
+
+func TestWhatIsRefusedOfBothIsAskedForAgain(t *testing.T) {
+	queue := queueMost{size: 4, sizer: exporterhelper.RequestSizerTypeItems}
+	full, never := exporterhelper.ErrQueueIsFull, consumererror.NewPermanent(errors.New("never"))
+	for _, tt := range []struct {
+		desc           string
+		events, facts  refusing
+		again          int // records: events, then facts
+		againAreEvents int
+		permanent      bool
+	}{
+		{"nothing is", refusing{most: 99}, refusing{most: 99}, 0, 0, false},
+		{"some events, with all facts", refusing{most: 6, err: full}, refusing{most: 99}, 14, 5, false},
+		{"some facts", refusing{most: 99}, refusing{most: 5, err: full}, 5, 0, false},
+		{"events for good, and some facts for now", refusing{err: never}, refusing{most: 5, err: full}, 5, 0, false},
+		{"both for good", refusing{err: never}, refusing{err: never}, 0, 0, true},
+		{"events for good only", refusing{err: never}, refusing{most: 99}, 0, 0, true},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			r := newFactsRig(t, "http://127.0.0.1:1")
+			r.backlog.most, r.facts.own.most = queue, queue
+			w := &withFacts{
+				intake: &intake{Logs: &tt.events, backlog: r.backlog, shed: r.shed, queued: true},
+				facts:  &intake{Logs: &tt.facts, backlog: &r.facts.own.backlog, shed: r.facts.own.shed, queued: true}, road: r.facts,
+			}
+			err := w.ConsumeLogs(t.Context(), samples(9, 1))
+			if tt.again == 0 {
+				assert.Equal(t, tt.permanent, consumererror.IsPermanent(err), err)
+				assert.Equal(t, tt.permanent, err != nil)
+				return
+			}
+			assert.False(t, consumererror.IsPermanent(err))
+			rest := restOf(t, err)
+			assert.Equal(t, tt.again, rest.LogRecordCount())
+			keep(rest, func(lr plog.LogRecord) bool { return !record.IsSampled(lr) })
+			assert.Equal(t, tt.againAreEvents, rest.LogRecordCount())
+		})
+	}
 }

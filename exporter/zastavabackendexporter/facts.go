@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.uber.org/zap"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/record"
@@ -32,7 +33,7 @@ const maxFactsBytes = backendapi.MaxFactsBytes
 type withFacts struct {
 	*intake // events
 
-	facts  exporter.Logs
+	facts  *intake
 	road   *factsRoad
 	budget budget
 }
@@ -65,7 +66,8 @@ func newWithFacts(ctx context.Context, set exporter.Settings, cfg *Config, e *ba
 	if err != nil {
 		return nil, fmt.Errorf("set up the delivery of facts: %w", err)
 	}
-	w := &withFacts{intake: events, facts: facts, road: f, budget: budget{e.backlog, &f.own.backlog}}
+	w := &withFacts{intake: events, road: f, budget: budget{e.backlog, &f.own.backlog}}
+	w.facts = &intake{Logs: facts, backlog: &f.own.backlog, shed: f.own.shed, queued: queue.HasValue(), admit: w.budget.admit}
 	f.own.shed.most = w.budget.excess
 	events.took = func() {
 		if n := w.budget.excess(); n > 0 {
@@ -83,12 +85,11 @@ func (w *withFacts) Start(ctx context.Context, host component.Host) error {
 	if err := w.road.observe(); err != nil {
 		return err
 	}
-	return w.facts.Start(ctx, watchedHost{Host: host, backlog: &w.road.own.backlog})
+	return w.facts.Start(ctx, host)
 }
 
 // Shutdown ends events last, for the same reason.
 func (w *withFacts) Shutdown(ctx context.Context) error {
-	w.road.own.shed.stop()
 	return errors.Join(w.facts.Shutdown(ctx), w.intake.Shutdown(ctx))
 }
 
@@ -108,28 +109,33 @@ func (w *withFacts) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 	case 0:
 		return w.intake.ConsumeLogs(ctx, logs)
 	case total:
-		return w.consumeFacts(ctx, logs)
+		return w.facts.ConsumeLogs(ctx, logs)
 	}
 	events, facts := plog.NewLogs(), plog.NewLogs()
 	logs.CopyTo(events)
 	logs.CopyTo(facts)
 	keep(events, func(lr plog.LogRecord) bool { return !record.IsSampled(lr) })
 	keep(facts, record.IsSampled)
-	if err := w.intake.ConsumeLogs(ctx, events); err != nil {
-		return err // all of it comes again; what was taken has its id
+	eventsErr := w.intake.ConsumeLogs(ctx, events)
+	if eventsErr != nil && !consumererror.IsPermanent(eventsErr) {
+		if rest, ok := errors.AsType[consumererror.Logs](eventsErr); ok {
+			left := rest.Data()
+			facts.ResourceLogs().MoveAndAppendTo(left.ResourceLogs())
+			return consumererror.NewLogs(eventsErr, left)
+		}
+		return eventsErr // all of it comes again; what was taken has its id
 	}
-	if err := w.consumeFacts(ctx, facts); err != nil {
-		return consumererror.NewLogs(err, facts)
+	err := w.facts.ConsumeLogs(ctx, facts)
+	switch {
+	case err == nil || consumererror.IsPermanent(err):
+		return errors.Join(eventsErr, err) // each is nil, or for good
+	case eventsErr != nil: // this error cannot carry both
+		w.road.logger.Error("Events are refused for good; dropped", zap.Error(eventsErr))
 	}
-	return nil
-}
-
-// consumeFacts refuses what the budget has no room for: the source still has it, and tells it later.
-func (w *withFacts) consumeFacts(ctx context.Context, facts plog.Logs) error {
-	if size := w.road.own.most.sizeOf(facts); w.queued && !w.budget.room(size) {
-		return fmt.Errorf("no room for facts beside the events that wait: %w", exporterhelper.ErrQueueIsFull)
+	if rest, ok := errors.AsType[consumererror.Logs](err); ok {
+		return consumererror.NewLogs(err, rest.Data())
 	}
-	return w.facts.ConsumeLogs(ctx, facts)
+	return consumererror.NewLogs(err, facts)
 }
 
 // keep removes the records that are not wanted, and what is empty then.

@@ -23,8 +23,9 @@ type intake struct {
 	backlog    *backlog
 	shed       *shedding
 	dropOldest bool
-	queued     bool   // there is a queue
-	took       func() // nil: nobody wants to know that something came in
+	queued     bool                   // there is a queue
+	admit      func(size int64) error // nil: what the queue has room for may come in
+	took       func()                 // nil: nobody wants to know that something came in
 }
 
 func (in *intake) Start(ctx context.Context, host component.Host) error {
@@ -66,6 +67,11 @@ func (in *intake) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 }
 
 func (in *intake) offer(ctx context.Context, logs plog.Logs, size int64) error {
+	if in.admit != nil {
+		if err := in.admit(size); err != nil {
+			return err
+		}
+	}
 	settling := 0
 	for {
 		err := in.Logs.ConsumeLogs(ctx, logs)

@@ -125,7 +125,10 @@ func TestFactsThatFindNoAddressHoldUpNoEvents(t *testing.T) {
 	assert.Equal(t, 3, sum.Unsent)
 	assert.Len(t, left(t, filepath.Join(dir, quarantine.FactsDirectory)), 3)
 
-	stopped := newBackend(t, func(_ []string, w http.ResponseWriter) ([]string, bool) { w.WriteHeader(http.StatusForbidden); return nil, true })
+	stopped := newBackend(t, func(_ []string, w http.ResponseWriter) ([]string, bool) {
+		w.WriteHeader(http.StatusForbidden)
+		return nil, true
+	})
 	add(t, dir, 1)
 	sum, err = replayBoth(t, stopped, newFactsBackend(t, func(string) int { return http.StatusAccepted }), dir)
 	require.Error(t, err)
