@@ -202,6 +202,7 @@ func TestAReusedPID(t *testing.T) {
 }
 
 func TestCPUShareIsKept(t *testing.T) {
+	t.Parallel()
 	c := child(t, "sleep", "1000")
 	config := testConfig()
 	config.MaxCPUFraction, config.CacheEntries = 0.01, 1

@@ -113,6 +113,7 @@ func headersIn(t *testing.T, read rpmFormat, database []byte) (headers [][]byte)
 
 // TestOwnersByRPM compares what is read of databases with what rpm says of them.
 func TestOwnersByRPM(t *testing.T) {
+	t.Parallel()
 	path, owners := rpmDatabase(t)
 	sqlite, err := os.ReadFile(path)
 	require.NoError(t, err)

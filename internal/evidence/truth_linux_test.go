@@ -251,14 +251,19 @@ func imported(t *testing.T, c *testruntime.Containerd, specs ...testruntime.Imag
 		names[i] = spec.Name
 	}
 	require.NoError(t, c.Import(t.Context(), archive, names...))
-	// A file that changed just now is not remembered, as it may change again within the grain of its times.
-	unpacked := time.Now()
-	until(t, "the files to be old", func() bool { return time.Since(unpacked) > settled+time.Second })
+}
+
+// grown waits until a file that was made just now is remembered, for one that changed within the grain of its times may change again,
+// and is older than a container that is then started, as those of an image are.
+func grown(t *testing.T, made time.Time) {
+	t.Helper()
+	until(t, "the files to be old", func() bool { return time.Since(made) > settled+time.Second })
 }
 
 // TestSamplesAreTrue compares samples of real containers with what other tools say of the same processes and files.
 func TestSamplesAreTrue(t *testing.T) {
 	need(t, "gcc", "readelf", "sha256sum", "ldd", "busybox", "go")
+	t.Parallel()
 	c := testruntime.ForTest(t)
 	d := c.Driver()
 	dir := t.TempDir()
@@ -281,6 +286,7 @@ func TestSamplesAreTrue(t *testing.T) {
 		testruntime.ImageSpec{Name: "zastava.local/sh:1", Entrypoint: []string{"/app/serve.sh", "--password=hunter2"}, Files: shell},
 		testruntime.ImageSpec{Name: "zastava.local/usr:1", Files: usr},
 	)
+	grown(t, time.Now())
 	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "truth"})
 	require.NoError(t, err)
 
