@@ -17,6 +17,7 @@ import (
 	"time"
 
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
@@ -42,6 +43,9 @@ type dockerLife struct {
 // end, which is what a record carries; since-event from the time that the event itself carries, which is later. added is the
 // receiver less the bare reader, container by container.
 //
+// A second run has no receiver, and the bare reader inspects each container whose start it hears of, as whoever wants the start's
+// own time must: start/inspect is what that adds to the event.
+//
 // It runs on the installed dockerd, and on the one below build/runtimes where that was built.
 func BenchmarkDockerLatency(b *testing.B) {
 	for _, release := range []testdocker.Release{testdocker.System(), testdocker.Built29()} {
@@ -60,6 +64,7 @@ func BenchmarkDockerLatency(b *testing.B) {
 			require.NoError(b, err)
 			b.Cleanup(func() { require.NoError(b, d.Wipe(context.Background())) })
 			dockerLatency(b, d)
+			dockerInspect(b, d)
 		})
 	}
 }
@@ -73,24 +78,63 @@ func root(b *testing.B) string {
 
 func dockerLatency(b *testing.B, d *testdocker.Docker) {
 	b.Helper()
+	bare, told, event := newReader(), newReader(), newReader()
+	all := dockerChurn(b, d, "life", []*reader{bare, told}, told, func(_ context.Context, m *events.Message, now time.Time) {
+		bare.note(m.Actor.ID, m.Action == events.ActionDie, now)
+		event.note(m.Actor.ID, m.Action == events.ActionDie, time.Unix(0, m.TimeNano))
+	})
+	for _, end := range []bool{false, true} {
+		name := map[bool]string{false: "start", true: "stop"}[end]
+		state := func(l *dockerLife) time.Time {
+			if end {
+				return l.finished
+			}
+			return l.started
+		}
+		sinceEvent := func(l *dockerLife) time.Time { return event.at(l.id, end) }
+		compare(b, name+"/since-state", told.since(all, end, state), bare.since(all, end, state))
+		compare(b, name+"/since-event", told.since(all, end, sinceEvent), bare.since(all, end, sinceEvent))
+		dockerAlone(b, name+"/added", told.since(all, end, func(l *dockerLife) time.Time { return bare.at(l.id, end) }))
+	}
+}
+
+func dockerInspect(b *testing.B, d *testdocker.Docker) {
+	b.Helper()
+	bare, asked := newReader(), newReader()
+	all := dockerChurn(b, d, "inspected", []*reader{asked}, nil, func(ctx context.Context, m *events.Message, now time.Time) {
+		if m.Action != events.ActionStart {
+			asked.note(m.Actor.ID, true, now)
+			return
+		}
+		bare.note(m.Actor.ID, false, now)
+		if _, err := d.Client().ContainerInspect(ctx, m.Actor.ID, client.ContainerInspectOptions{}); err == nil {
+			asked.note(m.Actor.ID, false, time.Now())
+		}
+	})
+	dockerAlone(b, "start/inspect", asked.since(all, false, func(l *dockerLife) time.Time { return bare.at(l.id, false) }))
+}
+
+// dockerChurn has containers live and end while a bare reader of the events learns of it, and the receiver if told is not nil,
+// until all of readers know. hear is called for each start and end that the bare reader is told.
+func dockerChurn(b *testing.B, d *testdocker.Docker, name string, readers []*reader, told *reader, hear func(context.Context, *events.Message, time.Time)) []dockerLife {
+	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	var work sync.WaitGroup
-	bare, told, event := newReader(), newReader(), newReader()
-	readEvents(ctx, b, d.Client(), &work, bare, event)
-	stop := receiveDocker(b, d.Endpoint(), told)
-	end := sync.OnceFunc(func() {
-		stop()
+	defer func() {
 		cancel()
 		work.Wait()
-	})
-	defer end()
+	}()
+	readEvents(ctx, d.Client(), &work, hear)
+	if told != nil {
+		defer receiveDocker(b, d.Endpoint(), told)()
+	}
 	time.Sleep(time.Second) // until both subscriptions stand
 
 	const warm = 5 // lives before those that count
 	var all []dockerLife
 	for i := range warm + lives {
 		made, err := d.Client().ContainerCreate(b.Context(), client.ContainerCreateOptions{
-			Name:       fmt.Sprintf("life-%d", i),
+			Name:       fmt.Sprintf("%s-%d", name, i),
 			Config:     &api.Config{Image: testruntime.ProbeImage, Cmd: []string{"sleepms", strconv.Itoa(lifetime)}},
 			HostConfig: &api.HostConfig{NetworkMode: "none"},
 		})
@@ -102,7 +146,7 @@ func dockerLatency(b *testing.B, d *testdocker.Docker) {
 		}
 		time.Sleep(between)
 	}
-	for _, r := range []*reader{bare, told} {
+	for _, r := range readers {
 		require.Eventually(b, func() bool {
 			return !slices.ContainsFunc(all, func(l dockerLife) bool { return r.at(l.id, false).IsZero() || r.at(l.id, true).IsZero() })
 		}, 30*time.Second, 50*time.Millisecond)
@@ -116,34 +160,27 @@ func dockerLatency(b *testing.B, d *testdocker.Docker) {
 		all[i].finished, err = time.Parse(time.RFC3339Nano, state.FinishedAt)
 		require.NoError(b, err)
 	}
-	end()
+	return all
+}
 
-	for _, end := range []bool{false, true} {
-		name := map[bool]string{false: "start", true: "stop"}[end]
-		state := func(l *dockerLife) time.Time {
-			if end {
-				return l.finished
-			}
-			return l.started
-		}
-		of := func(r *reader, since func(*dockerLife) time.Time) []time.Duration {
-			out := make([]time.Duration, len(all))
-			for i := range all {
-				out[i] = r.at(all[i].id, end).Sub(since(&all[i]))
-			}
-			slices.Sort(out)
-			return out
-		}
-		sinceEvent := func(l *dockerLife) time.Time { return event.at(l.id, end) }
-		compare(b, name+"/since-state", of(told, state), of(bare, state))
-		compare(b, name+"/since-event", of(told, sinceEvent), of(bare, sinceEvent))
-		added := of(told, func(l *dockerLife) time.Time { return bare.at(l.id, end) })
-		b.Run(name+"/added", func(b *testing.B) {
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(quantile(added, 0.5), "p50-ms")
-			b.ReportMetric(quantile(added, 0.99), "p99-ms")
-		})
+// since gives how long after a moment of each life its start or end was learnt, sorted.
+func (r *reader) since(all []dockerLife, end bool, moment func(*dockerLife) time.Time) []time.Duration {
+	out := make([]time.Duration, len(all))
+	for i := range all {
+		out[i] = r.at(all[i].id, end).Sub(moment(&all[i]))
 	}
+	slices.Sort(out)
+	return out
+}
+
+// dockerAlone reports what has nothing beside it.
+func dockerAlone(b *testing.B, name string, sorted []time.Duration) {
+	b.Helper()
+	b.Run(name, func(b *testing.B) {
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(quantile(sorted, 0.5), "p50-ms")
+		b.ReportMetric(quantile(sorted, 0.99), "p99-ms")
+	})
 }
 
 // compare reports what was measured before as a line of its own.
@@ -164,17 +201,14 @@ func quantile(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Microseconds()) / 1000
 }
 
-// readEvents notes when it learnt of each start and end, and when the event says that it was.
-func readEvents(ctx context.Context, b *testing.B, c *client.Client, work *sync.WaitGroup, bare, event *reader) {
-	b.Helper()
+// readEvents calls hear with each start and end, and when it learnt of it.
+func readEvents(ctx context.Context, c *client.Client, work *sync.WaitGroup, hear func(context.Context, *events.Message, time.Time)) {
 	stream := c.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).Add("type", "container").Add("event", "start", "die")})
 	work.Go(func() {
 		for {
 			select {
 			case m := <-stream.Messages:
-				now := time.Now()
-				bare.note(m.Actor.ID, m.Action == "die", now)
-				event.note(m.Actor.ID, m.Action == "die", time.Unix(0, m.TimeNano))
+				hear(ctx, &m, time.Now())
 			case <-stream.Err:
 				return
 			}

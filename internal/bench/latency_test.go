@@ -94,7 +94,7 @@ func containerds() [][]string {
 	if named := filepath.SplitList(os.Getenv(testruntime.BinDirsVariable)); len(named) > 0 {
 		return append(all, named)
 	}
-	built, _ := filepath.Glob("../../build/runtimes/*")
+	built, _ := filepath.Glob("../../build/runtimes/containerd*")
 	for _, dir := range built {
 		if path, err := filepath.Abs(dir); err == nil {
 			all = append(all, []string{path})
