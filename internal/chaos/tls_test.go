@@ -63,6 +63,7 @@ func TestTLS(t *testing.T) {
 	clients := filepath.Join(r.dir, "clients.pem")
 	ca.WriteTo(clients)
 	pid := r.collector.PID()
+	failed := "POST https://" + r.proxy.Address() // as every error of a delivery begins
 	good := func() { r.serveTLS(ca, testca.None) }
 	through := func(m testproxy.Mode) func() { return func() { r.proxy.Set(m) } }
 	for _, tt := range []struct {
@@ -87,7 +88,7 @@ func TestTLS(t *testing.T) {
 			told := r.told()
 			tt.away()
 			r.feed(either(30, 1000), 7, nil)
-			r.await("the fault to be told", func() bool { return strings.Contains(told(), "Exporting failed") && strings.Contains(told(), tt.says) })
+			r.await("the fault to be told", func() bool { return strings.Contains(told(), failed) && strings.Contains(told(), tt.says) })
 			if tt.untrusted {
 				assert.Equal(t, before, r.stored(), "delivered to whom it does not trust")
 			}
