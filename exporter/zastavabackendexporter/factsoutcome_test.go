@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -128,7 +129,9 @@ func TestEachFactEndsInOneOutcome(t *testing.T) {
 
 func TestAQuarantineThatCannotBeWrittenLosesFactsCounted(t *testing.T) {
 	_, url := answering(t, func(string, string) (int, string) { return 415, "" })
-	r := newFactsRig(t, url, confinedIn("/dev/null/x"))
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	r := newFactsRig(t, url, confinedIn(filepath.Join(file, "x")))
 	require.NoError(t, r.facts.push(t.Context(), onlySamples(1, 3)))
 	assert.Equal(t, map[string]int64{"refused": 3}, sums(t, r.telemetry, "facts"))
 	assert.Equal(t, map[string]int64{"refused fact": 3}, sums(t, r.telemetry, "dropped"))
