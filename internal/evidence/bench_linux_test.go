@@ -209,6 +209,7 @@ func hashOf(b *testing.B, path string) (sum Datum[string]) {
 	var st unix.Stat_t
 	require.NoError(b, unix.Fstat(fd, &st))
 	l := newLook(context.Background(), s, Target{})
+	l.scratch = newScratch()
 	l.cpu = threadCPU()
 	return l.hash(fd, st)
 }

@@ -29,7 +29,6 @@ type look struct {
 	cpu       time.Duration // of the thread, when it was accounted for last
 	accounted time.Duration // when that was, since the look began
 	left      int64         // bytes that may be read
-	buffer    *[chunk]byte
 	*scratch
 	tooLate bool // the limit of time has passed or is about to
 

@@ -49,6 +49,7 @@ func TestAFileThatChangedIsNotHashed(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = unix.Close(fd) }()
 	l := newLook(t.Context(), samplerFor(t, testConfig()), Target{})
+	l.scratch = newScratch()
 	hash := func(before unix.Stat_t) Datum[string] {
 		_, err := unix.Seek(fd, 0, 0)
 		require.NoError(t, err)

@@ -42,6 +42,7 @@ type scratch struct {
 	link   [unix.PathMax]byte
 	dirent []byte
 	maps   *bufio.Reader
+	buffer *[chunk]byte // what files are read into; nil before the first
 }
 
 func newScratch() *scratch {

@@ -43,7 +43,6 @@ type Sampler struct {
 
 	samples, hashed, read atomic.Uint64
 
-	buffers sync.Pool // of what files are read into
 	recall  *recall
 	noSpans atomic.Bool // the kernel does not tell mappings one by one
 
@@ -90,7 +89,6 @@ func NewSampler(config Config) (*Sampler, error) {
 		bytes:    rate.NewLimiter(rate.Limit(float64(perMinute)/60), int(perMinute)),
 		slots:    make(chan struct{}, concurrent),
 		aside:    map[string]aside{},
-		buffers:  sync.Pool{New: func() any { return new([chunk]byte) }},
 		recall:   recall,
 	}, nil
 }
