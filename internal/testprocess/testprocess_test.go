@@ -79,7 +79,7 @@ func TestAProcessEndsWithItsTest(t *testing.T) {
 	})
 	assert.False(t, w.failed, w.said)
 	assert.Empty(t, w.said)
-	assert.ErrorIs(t, p.cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	require.ErrorIs(t, p.cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone)
 	assert.Zero(t, p.Resident())
 }
 

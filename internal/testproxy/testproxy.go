@@ -86,8 +86,11 @@ func (p *Proxy) Met() int64 { return p.met.Load() }
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for c := range p.conns { // first: the end of one has what serves it close the other
+		abrupt(c)
+	}
 	for c := range p.conns {
-		reset(c)
+		_ = c.Close()
 	}
 }
 
@@ -118,11 +121,16 @@ func (p *Proxy) release(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// reset ends a connection so that the other end reads an error where TCP has one.
-func reset(c net.Conn) {
+// abrupt has the other end read an error, where TCP has one, when the connection is closed.
+func abrupt(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
+}
+
+// reset ends a connection abruptly.
+func reset(c net.Conn) {
+	abrupt(c)
 	_ = c.Close()
 }
 

@@ -114,7 +114,7 @@ func TestCut(t *testing.T) {
 			for range 2 {
 				c, err := net.Dial(network, address)
 				require.NoError(t, err)
-				defer c.Close()
+				t.Cleanup(func() { _ = c.Close() })
 				_, err = io.WriteString(c, "ping")
 				require.NoError(t, err)
 				_, err = io.ReadFull(c, make([]byte, 4))
