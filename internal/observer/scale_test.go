@@ -202,8 +202,7 @@ func TestScale(t *testing.T) {
 	for i := range sink.trs {
 		tr := &sink.trs[i]
 		assert.Equal(t, container.PrecisionExact, tr.Provenance.Precision, "%s of %s", tr.Kind, tr.Container.ID)
-		assert.Zero(t, tr.Provenance.MissedRuns)
-		assert.False(t, tr.Provenance.MissedUnknown && len(sink.gaps) == 0)
+		assert.False(t, (tr.Provenance.MissedUnknown || tr.Provenance.MissedRuns > 0) && len(sink.gaps) == 0)
 	}
 	for _, g := range sink.gaps {
 		// On a machine that is busy with other things, notices may be taken late; the observer then says so.

@@ -148,8 +148,11 @@ func (l *lab) oomAndGone() {
 	require.NotEmpty(l.t, stops)
 	last := stops[len(stops)-1].Run
 	assert.EqualValues(l.t, 137, last.ExitCode)
-	assert.True(l.t, last.OOMKilled)
-	assert.Equal(l.t, "OOMKilled", last.Reason)
+	l.until("the witness has it", func() bool { return l.witness.of(id, "destroy") > 0 })
+	if l.witness.before(id, "oom", "destroy") { // a busy engine tells it later, or, when the shim is gone first, never
+		assert.True(l.t, last.OOMKilled)
+		assert.Equal(l.t, "OOMKilled", last.Reason)
+	}
 }
 
 // oomOfAChild is no end of the container, and no reason of the end that it comes to later.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -320,22 +321,36 @@ func (l *lab) health(id string) string {
 	return ""
 }
 
-// witness reads the engine's events beside the observer, and counts those of each container by action.
+// witness reads the engine's events beside the observer, and keeps the actions of each container in order.
 type witness struct {
 	mu    sync.Mutex
-	heard map[string]int
+	heard map[string][]string
 }
 
 func (w *witness) of(id, action string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.heard[id+" "+action]
+	n := 0
+	for _, heard := range w.heard[id] {
+		if heard == action {
+			n++
+		}
+	}
+	return n
+}
+
+// before tells whether the engine told one action of a container before another.
+func (w *witness) before(id, one, other string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first, second := slices.Index(w.heard[id], one), slices.Index(w.heard[id], other)
+	return first >= 0 && second >= 0 && first < second
 }
 
 // testify follows the events until the test ends, or the engine does.
 func testify(t *testing.T, h host) *witness {
 	t.Helper()
-	w := &witness{heard: map[string]int{}}
+	w := &witness{heard: map[string][]string{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	stream := h.Client().Events(ctx, client.EventsListOptions{
 		Since: strconv.FormatInt(time.Now().Add(-time.Minute).Unix(), 10), Filters: make(client.Filters).Add("type", "container"),
@@ -347,7 +362,7 @@ func testify(t *testing.T, h host) *witness {
 			select {
 			case m := <-stream.Messages:
 				w.mu.Lock()
-				w.heard[m.Actor.ID+" "+string(m.Action)]++
+				w.heard[m.Actor.ID] = append(w.heard[m.Actor.ID], string(m.Action))
 				w.mu.Unlock()
 			case <-stream.Err:
 				return
