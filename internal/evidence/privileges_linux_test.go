@@ -48,7 +48,7 @@ func sampledBy(t *testing.T, procRoot string, pid int, command ...string) (sampl
 	require.NoError(t, err)
 	command = append(command, self, "-test.run=^TestSampleWithLess$", "-test.v")
 	c := exec.CommandContext(t.Context(), command[0], command[1:]...)
-	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", lookAgain, procRoot, pid))
+	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", lookAgain, procRoot, pid), "GORACE=atexit_sleep_ms=0") // which is a second
 	said, err := c.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	_, text, found := strings.Cut(string(said), "\nsample ")
