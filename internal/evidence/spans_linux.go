@@ -41,7 +41,7 @@ func spansOf(maps int) (sum spanSum, err error) {
 	query := procmap{flags: coveringOrNext | fileBacked}
 	query.size = uint64(unsafe.Sizeof(query))
 	for range maxSpans {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(maps), procmapQuery, uintptr(unsafe.Pointer(&query)))
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(maps), procmapQuery, uintptr(unsafe.Pointer(&query))) //nolint:gosec // there is no other way to hand the kernel a struct
 		switch {
 		case errors.Is(errno, unix.EINTR):
 			continue
