@@ -152,7 +152,7 @@ func TestReplaySendsFactsToTheirEndpoint(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Contains(t, out, "0 facts stored, 1 refused again")
 
-	answer, err := http.Get(p.url + backendapi.FactsPath[1:] + "?imageDigest=sha256:ab") //nolint:noctx // a test
+	answer, err := http.Get(p.url + backendapi.FactsPath[1:] + "?imageDigest=sha256:ab")
 	require.NoError(t, err)
 	defer http.DefaultClient.CloseIdleConnections()
 	defer answer.Body.Close()
@@ -170,7 +170,7 @@ func TestReplaySendsFactsToTheirEndpoint(t *testing.T) {
 	}
 	code, out = replayTo(t, p, "--tenant", "acme", dir)
 	assert.Equal(t, 0, code, out)
-	answer2, err := http.Get(p.url + backendapi.FactsPath[1:] + "?imageDigest=sha256:ab") //nolint:noctx // a test
+	answer2, err := http.Get(p.url + backendapi.FactsPath[1:] + "?imageDigest=sha256:ab")
 	require.NoError(t, err)
 	defer answer2.Body.Close()
 	body, err = io.ReadAll(answer2.Body)
