@@ -150,8 +150,7 @@ func TestOwnersByRPM(t *testing.T) {
 // ndbOf lays headers out as rpm's lib/backend/ndb/rpmpkg.c does.
 func ndbOf(headers [][]byte) []byte {
 	order := binary.LittleEndian
-	file := make([]byte, 4096)
-	copy(file, "RpmP")
+	file := append([]byte("RpmP"), make([]byte, 4096-4)...)
 	order.PutUint32(file[12:], 1)
 	order.PutUint32(file[16:], uint32(len(headers)+1))
 	for i := 32; i < len(file); i += 16 {

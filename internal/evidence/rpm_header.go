@@ -79,11 +79,7 @@ func (h rpmHeader) installed() installed {
 
 // nextString cuts the first string off an array of them.
 func nextString(values []byte) (first, rest []byte, ok bool) {
-	end := bytes.IndexByte(values, 0)
-	if end < 0 {
-		return nil, nil, false
-	}
-	return values[:end], values[end+1:], true
+	return bytes.Cut(values, []byte{0})
 }
 
 // parseRPM finds wanted paths in the header of a package.
