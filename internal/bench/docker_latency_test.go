@@ -28,6 +28,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/testdocker"
+	"github.com/zastava-otel/zastava/internal/testprocess"
 	"github.com/zastava-otel/zastava/internal/testruntime"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
 )
@@ -49,7 +50,7 @@ type dockerLife struct {
 // It runs on the installed dockerd, and on the one below build/runtimes where that was built.
 func BenchmarkDockerLatency(b *testing.B) {
 	for _, release := range []testdocker.Release{testdocker.System(), testdocker.Built29()} {
-		release, err := release.In(root(b))
+		release, err := release.In(testprocess.Root(b))
 		if err != nil {
 			b.Log(err)
 			continue
@@ -67,13 +68,6 @@ func BenchmarkDockerLatency(b *testing.B) {
 			dockerInspect(b, d)
 		})
 	}
-}
-
-func root(b *testing.B) string {
-	b.Helper()
-	dir, err := os.Getwd()
-	require.NoError(b, err)
-	return dir + "/../.."
 }
 
 func dockerLatency(b *testing.B, d *testdocker.Docker) {
