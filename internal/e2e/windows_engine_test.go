@@ -168,10 +168,10 @@ func (e *windowsEngine) survives(t *testing.T, s *stack) {
 }
 
 func TestWindowsEngine(t *testing.T) {
-	labelled := append([]string{"receivers::criobserver::labels: [app]"}, quick...)
+	options := append([]string{"receivers::criobserver::labels: [app]"}, quick...)
 	t.Run("from a collector on Linux", func(t *testing.T) {
 		e := newWindowsEngine(t)
-		s := newStack(t, "unix://"+e.socket, "auto", append([]string{"receivers::criobserver::runtimes: [{engine: docker, endpoint: 'unix://" + e.socket + "'}]"}, labelled...)...)
+		s := newStack(t, "unix://"+e.socket, "auto", append([]string{"receivers::criobserver::runtimes: [{engine: docker, endpoint: 'unix://" + e.socket + "'}]"}, options...)...)
 		s.observe()
 		e.survives(t, s)
 	})
@@ -179,7 +179,7 @@ func TestWindowsEngine(t *testing.T) {
 		w := newWine(t)
 		e := newWindowsEngine(t)
 		w.serve("docker_engine", e.socket)
-		s := w.windowsSite(newStack(t, "", ""), nil, "npipe:////./pipe/docker_engine", labelled...)
+		s := w.windowsSite(newStack(t, "", ""), nil, "npipe:////./pipe/docker_engine", options...)
 		s.start()
 		e.survives(t, s.stack)
 	})
