@@ -5,9 +5,12 @@ package zastavabackendexporter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -227,6 +230,21 @@ func withoutURL(err error) error {
 	return err
 }
 
+// Causes of an ill health that no status of HTTP tells.
+const (
+	noTrust  = -1
+	noAnswer = -2
+)
+
+// distrusted tells of an end that does not take the other's certificate, or speaks no TLS. No retry mends it, a person does.
+func distrusted(err error) bool {
+	if _, refused := errors.AsType[*tls.CertificateVerificationError](err); refused || errors.Is(err, http.ErrSchemeMismatch) {
+		return true
+	}
+	alert, ok := errors.AsType[*net.OpError](err)
+	return ok && alert.Op == "remote error" // crypto/tls says so of what the server sent in place of an answer
+}
+
 // comeBack makes the error that has the rest sent again, and reports what the user has to mend: path is the option that tells
 // where the requests go.
 func (e *backendExporter) comeBack(of roadName, a answer, path string) error {
@@ -234,6 +252,10 @@ func (e *backendExporter) comeBack(of roadName, a answer, path string) error {
 		e.health.ill(of, a.status, "check the exporter's auth, headers and tenant", a.err)
 	} else if a.verdict == misplaced {
 		e.health.ill(of, a.status, "check the exporter's endpoint and "+path, a.err)
+	} else if distrusted(a.err) {
+		e.health.ill(of, noTrust, "check the certificates of both ends and the exporter's tls", a.err)
+	} else {
+		e.health.failing(of, cmp.Or(a.status, noAnswer), "see whether the backend is up, and can be reached from here", a.err)
 	}
 	if a.retryAfter > 0 {
 		return newLater(a.err, a.retryAfter)

@@ -5,6 +5,7 @@ package zastavabackendexporter
 
 import (
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
@@ -21,14 +22,20 @@ const (
 
 func (n roadName) String() string { return [...]string{"events", "facts"}[n] }
 
-// health reports the component's status, and logs it, when it changes: a recoverable error that names the cause while
-// credentials or address are at fault, OK once that is over for all that is delivered. Retries of one fault are one report.
+// patience is for how long a backend may be away, or busy, before the status tells it. It restarts, and connections break, without
+// anybody having to know.
+const patience = 10 * time.Second
+
+// health reports the component's status, and logs it, when it changes: a recoverable error that names the cause while credentials,
+// certificates or address are at fault, or while there is no answer for a while, and OK once that is over for all that is
+// delivered. Retries of one fault are one report.
 type health struct {
 	logger *zap.Logger
 
 	mu    sync.Mutex
 	host  component.Host
-	cause [2]int // by roadName, the status that the backend answered with; 0 = well
+	cause [2]int       // by roadName, the status that the backend answered with; 0 = well
+	since [2]time.Time // by roadName, when deliveries began to fail; zero = the last one did not
 }
 
 func (h *health) start(host component.Host) {
@@ -49,9 +56,24 @@ func (h *health) ill(of roadName, cause int, remedy string, err error) {
 	componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(err))
 }
 
+// failing reports err as ill does, once nothing has been delivered for longer than patience.
+func (h *health) failing(of roadName, cause int, remedy string, err error) {
+	h.mu.Lock()
+	now := time.Now()
+	if h.since[of].IsZero() {
+		h.since[of] = now
+	}
+	lasts := now.Sub(h.since[of]) > patience
+	h.mu.Unlock()
+	if lasts {
+		h.ill(of, cause, remedy, err)
+	}
+}
+
 func (h *health) well(of roadName) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.since[of] = time.Time{}
 	if h.cause[of] == 0 {
 		return
 	}

@@ -70,18 +70,19 @@ func TestTLS(t *testing.T) {
 		desc       string
 		away, back func()
 		says       string // what the collector says of it; empty: what is cut where it is has words of its own
+		mend       bool   // a person has to: the status tells it
 		untrusted  bool   // whoever answers is not the backend that the collector trusts
 	}{
-		{"the certificate has expired", func() { r.serveTLS(ca, testca.Expired) }, good, "certificate has expired", true},
-		{"another authority's", func() { r.serveTLS(stranger, testca.None) }, good, "certificate signed by unknown authority", true},
-		{"another host's", func() { r.serveTLS(ca, testca.OtherName) }, good, "cannot validate certificate for 127.0.0.1", true},
-		{"one of the client's is asked for", func() { r.serveTLS(ca, testca.None, "--client-ca", clients) }, good, "tls: certificate required", false},
-		{"no TLS any more", func() { r.backend.Stop(); r.backend.Restart() }, good, "server gave HTTP response to HTTPS client", true},
-		{"the handshake is cut in the server's part", through(testproxy.CutAnswer), through(testproxy.Pass), "", false},
-		{"the handshake is cut in the client's part", through(testproxy.CutAsk), through(testproxy.Pass), "", false},
-		{"the handshake has no answer", through(testproxy.Hang), through(testproxy.Pass), "", false},
-		{"the handshake is half closed", through(testproxy.HalfClose), through(testproxy.Pass), "", false},
-		{"the handshake is answered with garbage", through(testproxy.Garbage), through(testproxy.Pass), "tls: ", false},
+		{"the certificate has expired", func() { r.serveTLS(ca, testca.Expired) }, good, "certificate has expired", true, true},
+		{"another authority's", func() { r.serveTLS(stranger, testca.None) }, good, "certificate signed by unknown authority", true, true},
+		{"another host's", func() { r.serveTLS(ca, testca.OtherName) }, good, "cannot validate certificate for 127.0.0.1", true, true},
+		{"one of the client's is asked for", func() { r.serveTLS(ca, testca.None, "--client-ca", clients) }, good, "tls: certificate required", true, false},
+		{"no TLS any more", func() { r.backend.Stop(); r.backend.Restart() }, good, "server gave HTTP response to HTTPS client", true, true},
+		{"the handshake is cut in the server's part", through(testproxy.CutAnswer), through(testproxy.Pass), "", false, false},
+		{"the handshake is cut in the client's part", through(testproxy.CutAsk), through(testproxy.Pass), "", false, false},
+		{"the handshake has no answer", through(testproxy.Hang), through(testproxy.Pass), "", false, false},
+		{"the handshake is half closed", through(testproxy.HalfClose), through(testproxy.Pass), "", false, false},
+		{"the handshake is answered with garbage", through(testproxy.Garbage), through(testproxy.Pass), "tls: ", false, false},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			before := r.stored()
@@ -92,12 +93,16 @@ func TestTLS(t *testing.T) {
 			if tt.untrusted {
 				assert.Equal(t, before, r.stored(), "delivered to whom it does not trust")
 			}
+			if tt.mend {
+				r.await("the status to tell it", func() bool { return r.healthStatus() == http.StatusInternalServerError })
+			}
 			if tt.says != "" { // nothing can have got through
 				assert.Positive(t, r.metrics.Sum("otelcol_exporter_zastavabackend_oldest_undelivered"))
 			}
 			tt.back()
 			r.drained()
 			r.check(0)
+			r.await("the status to be good again", func() bool { return r.healthStatus() == http.StatusOK })
 		})
 	}
 	assert.Equal(t, pid, r.collector.PID())

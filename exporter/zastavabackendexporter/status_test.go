@@ -1,0 +1,63 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zastavabackendexporter
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.uber.org/zap"
+)
+
+func TestBackendThatIsAwayIsReportedOnceItLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ill, well := componentstatus.StatusRecoverableError, componentstatus.StatusOK
+		host := &statusHost{}
+		h := &health{logger: zap.NewNop()}
+		h.start(host)
+		fail := func() { h.failing(forEvents, noAnswer, "look", errors.New("connection refused")) }
+		fail()
+		time.Sleep(patience / 2)
+		fail()
+		h.well(forEvents)
+		time.Sleep(patience)
+		fail()
+		time.Sleep(patience)
+		fail()
+		assert.Empty(t, host.reported(), "it was there in between")
+		for range 3 {
+			time.Sleep(time.Millisecond)
+			fail()
+		}
+		assert.Equal(t, []componentstatus.Status{ill}, host.reported(), "once")
+		h.well(forEvents)
+		assert.Equal(t, []componentstatus.Status{ill, well}, host.reported())
+	})
+}
+
+func TestWhoIsNotTrusted(t *testing.T) {
+	for _, err := range []error{
+		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
+		http.ErrSchemeMismatch,
+		&net.OpError{Op: "remote error", Err: tls.AlertError(42)},
+	} {
+		assert.True(t, distrusted(fmt.Errorf("POST: %w", err)), "%v", err)
+	}
+	for _, err := range []error{
+		nil,
+		&net.OpError{Op: "dial", Err: errors.New("connection refused")},
+		tls.RecordHeaderError{Msg: "garbage"},
+	} {
+		assert.False(t, distrusted(err), "%v", err)
+	}
+}
