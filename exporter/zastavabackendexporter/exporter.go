@@ -248,13 +248,14 @@ func distrusted(err error) bool {
 // comeBack makes the error that has the rest sent again, and reports what the user has to mend: path is the option that tells
 // where the requests go.
 func (e *backendExporter) comeBack(of roadName, a answer, path string) error {
-	if a.verdict == denied {
+	switch {
+	case a.verdict == denied:
 		e.health.ill(of, a.status, "check the exporter's auth, headers and tenant", a.err)
-	} else if a.verdict == misplaced {
+	case a.verdict == misplaced:
 		e.health.ill(of, a.status, "check the exporter's endpoint and "+path, a.err)
-	} else if distrusted(a.err) {
+	case distrusted(a.err):
 		e.health.ill(of, noTrust, "check the certificates of both ends and the exporter's tls", a.err)
-	} else {
+	default:
 		e.health.failing(of, cmp.Or(a.status, noAnswer), "see whether the backend is up, and can be reached from here", a.err)
 	}
 	if a.retryAfter > 0 {
