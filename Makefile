@@ -52,6 +52,9 @@ slim: $(BUILD)/otelcol-zastava-slim ## The slim distribution: what collector-con
 .PHONY: build-windows
 build-windows: $(BUILD)/otelcol-zastava-slim_windows_amd64.exe ## The slim distribution for Windows on amd64
 
+.PHONY: build-windows-full
+build-windows-full: $(BUILD)/otelcol-zastava_windows_amd64.exe ## The full distribution for Windows on amd64
+
 .PHONY: build-arm64
 build-arm64: $(BUILD)/otelcol-zastava-slim_linux_arm64 ## The slim distribution for Linux on arm64
 
@@ -163,6 +166,10 @@ $(BUILD)/otelcol-zastava-slim: $(BUILD)/_otelcol-slim.stamp
 
 $(BUILD)/otelcol-zastava-slim_windows_amd64.exe: $(BUILD)/_otelcol-slim.stamp
 	cd $(BUILD)/_otelcol-slim && GOOS=windows GOARCH=amd64 $(go_build) -o ../$(@F) .
+	@touch $@
+
+$(BUILD)/otelcol-zastava_windows_amd64.exe: $(BUILD)/_otelcol.stamp
+	cd $(BUILD)/_otelcol && GOOS=windows GOARCH=amd64 $(go_build) -o ../$(@F) .
 	@touch $@
 
 # What stands for a Windows engine's end of a pipe in the tests.
