@@ -97,7 +97,7 @@ func TestWhatIsAddedIsRead(t *testing.T) {
 	defer f.Close()
 	_, err = Read(f, func(l Line) error {
 		want := entry(7)
-		want.EventID, want.Revision = "event-0007", 2
+		want.EventID, want.Revision, want.Schema = "event-0007", 2, "v1"
 		assert.Equal(t, want, l.Entry)
 		return nil
 	})
