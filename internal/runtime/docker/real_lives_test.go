@@ -121,20 +121,29 @@ func (l *lab) endsOnRequest() {
 	assert.Empty(l.t, l.ended(id).Run.StopSignal, "it ended by itself")
 }
 
+// attempts at an OOM kill that the engine notices: a busy one does not see each (the shim has to read of it before it ends itself).
+const attempts = 5
+
 func (l *lab) oom() {
-	id := l.run("oom", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "oom")
-	if !l.kind.podman {
-		l.until("the verdict is told, which may come after the end", func() bool {
-			stops := l.stops(id)
-			return len(stops) > 0 && stops[len(stops)-1].Run.OOMKilled
+	for range attempts {
+		id := l.run("", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "oom")
+		l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
+		late := time.Now().Add(3 * time.Second)
+		l.until("the engine's verdict is told, which may come after the end", func() bool {
+			stops, verdict := l.stops(id), l.truth(id).State.OOMKilled
+			return stops[len(stops)-1].Run.OOMKilled == verdict && (verdict || l.kind.podman || time.Now().After(late))
 		})
+		last := l.ended(id)
+		assert.EqualValues(l.t, 137, last.Run.ExitCode)
+		if l.kind.podman { // 4.3 does not tell
+			return
+		}
+		if last.Run.OOMKilled {
+			assert.Equal(l.t, "OOMKilled", last.Run.Reason)
+			return
+		}
 	}
-	last := l.ended(id)
-	assert.EqualValues(l.t, 137, last.Run.ExitCode)
-	if !l.kind.podman { // 4.3 does not tell
-		assert.True(l.t, last.Run.OOMKilled)
-		assert.Equal(l.t, "OOMKilled", last.Run.Reason)
-	}
+	l.t.Skip("the engine noticed none of its OOM kills")
 }
 
 // oomAndGone is removed by the engine as soon as it ends, so that nothing but events can tell why.
@@ -158,16 +167,7 @@ func (l *lab) oomAndGone() {
 // oomOfAChild is no end of the container, and no reason of the end that it comes to later.
 func (l *lab) oomOfAChild() {
 	for signal, want := range map[string]container.Run{"KILL": {ExitCode: 137, Reason: "Error"}, "TERM": {ExitCode: 0, Reason: "Completed"}} {
-		id := l.run("forkoom-"+signal, func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "forkoom", "1")
-		told := []string{"created", "started"}
-		if l.stream && !l.kind.podman { // a list does not show it, and Podman does not tell it
-			told = append(told, "oom")
-		}
-		l.until("told", func() bool { return len(l.kinds(id)) == len(told) })
-		assert.Equal(l.t, told, l.kinds(id))
-		if !l.kind.podman {
-			l.until("it was so", func() bool { return l.witness.of(id, "oom") > 0 })
-		}
+		id := l.losesAChild()
 		_, err := l.docker.Client().ContainerKill(l.t.Context(), id, client.ContainerKillOptions{Signal: signal})
 		require.NoError(l.t, err)
 		if signal == "TERM" { // which the main process of a container ignores until it handles it
@@ -187,6 +187,30 @@ func (l *lab) oomOfAChild() {
 			assert.Equal(l.t, want, container.Run{ExitCode: last.ExitCode, Reason: last.Reason, OOMKilled: last.OOMKilled}, signal)
 		}
 	}
+}
+
+// losesAChild runs a container of which the kernel's OOM killer has ended a process inside.
+func (l *lab) losesAChild() string {
+	for range attempts {
+		id := l.run("", func(_ *api.Config, h *api.HostConfig) { h.Memory, h.MemorySwap = 32<<20, 32<<20 }, "forkoom", "1")
+		l.until("started", func() bool { return len(l.kinds(id)) >= 2 })
+		told := []string{"created", "started"}
+		if !l.kind.podman { // which does not tell it
+			late := time.Now().Add(5 * time.Second)
+			l.until("it was so", func() bool { return l.witness.of(id, "oom") > 0 || time.Now().After(late) })
+			if l.witness.of(id, "oom") == 0 {
+				continue
+			}
+			if l.stream { // a list does not show it
+				told = append(told, "oom")
+			}
+		}
+		l.until("told", func() bool { return len(l.kinds(id)) == len(told) })
+		assert.Equal(l.t, told, l.kinds(id))
+		return id
+	}
+	l.t.Skip("the engine noticed none of its OOM kills")
+	return ""
 }
 
 func (l *lab) startFails() {

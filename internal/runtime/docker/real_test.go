@@ -287,6 +287,10 @@ func (l *lab) truth(id string) api.InspectResponse {
 func (l *lab) ended(id string) container.Transition {
 	l.t.Helper()
 	l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
+	l.until("the engine's verdict is told", func() bool {
+		stops := l.stops(id)
+		return stops[len(stops)-1].Run.OOMKilled == l.truth(id).State.OOMKilled
+	})
 	return l.endedBy(id, l.truth(id).State.OOMKilled)
 }
 
