@@ -27,7 +27,7 @@ import (
 
 // atOnce bounds the tests that go on side by side. Those with a real engine mostly wait for it, so they are not bound to the
 // number of processors.
-const atOnce = "8"
+const atOnce = "4"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", atOnce); err != nil { // an argument on the command line goes before it

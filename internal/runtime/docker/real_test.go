@@ -246,6 +246,13 @@ func watch(t *testing.T, k kind, o testdocker.Options, stream bool) *lab {
 	return l
 }
 
+// ctx bounds one call to the engine: an old dockerd may hang for ever on one container, and the test is then to say on which.
+func (l *lab) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+	l.t.Cleanup(cancel)
+	return ctx
+}
+
 func (l *lab) until(what string, done func() bool) {
 	l.t.Helper()
 	require.Eventually(l.t, done, time.Minute, 10*time.Millisecond, what)
@@ -258,14 +265,14 @@ func (l *lab) create(name string, change func(*api.Config, *api.HostConfig), arg
 	if change != nil {
 		change(c, h)
 	}
-	made, err := l.docker.Client().ContainerCreate(l.t.Context(), client.ContainerCreateOptions{Config: c, HostConfig: h, Name: name})
+	made, err := l.docker.Client().ContainerCreate(l.ctx(), client.ContainerCreateOptions{Config: c, HostConfig: h, Name: name})
 	require.NoError(l.t, err)
 	return made.ID
 }
 
 func (l *lab) start(id string) {
 	l.t.Helper()
-	_, err := l.docker.Client().ContainerStart(l.t.Context(), id, client.ContainerStartOptions{})
+	_, err := l.docker.Client().ContainerStart(l.ctx(), id, client.ContainerStartOptions{})
 	require.NoError(l.t, err)
 }
 
@@ -278,7 +285,7 @@ func (l *lab) run(name string, change func(*api.Config, *api.HostConfig), args .
 
 func (l *lab) truth(id string) api.InspectResponse {
 	l.t.Helper()
-	answer, err := l.docker.Client().ContainerInspect(l.t.Context(), id, client.ContainerInspectOptions{})
+	answer, err := l.docker.Client().ContainerInspect(l.ctx(), id, client.ContainerInspectOptions{})
 	require.NoError(l.t, err)
 	return answer.Container
 }
