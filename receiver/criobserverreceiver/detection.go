@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -42,26 +43,26 @@ func (r *criObserver) detect(ctx context.Context, wanted []RuntimeConfig) {
 		}
 		var silent []error
 		for _, f := range found {
-			for _, rc := range wanted {
-				if !fits(rc, f) {
-					continue
-				}
-				err := r.speaks(ctx, f)
-				if err == nil {
-					delete(said, f.Endpoint)
-					r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream})
-					break
-				}
-				if ctx.Err() != nil {
-					return
-				}
-				if !errors.Is(err, runtime.ErrNotSupported) {
-					silent = append(silent, err)
-				}
-				if !said[f.Endpoint] {
-					said[f.Endpoint] = true
-					r.saySilent(f, err)
-				}
+			n := slices.IndexFunc(wanted, func(rc RuntimeConfig) bool { return fits(rc, f) })
+			if n < 0 {
+				continue
+			}
+			rc := wanted[n]
+			err := r.speaks(ctx, f)
+			if err == nil {
+				delete(said, f.Endpoint)
+				r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream})
+				continue
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if !errors.Is(err, runtime.ErrNotSupported) {
+				silent = append(silent, err)
+			}
+			if !said[f.Endpoint] {
+				said[f.Endpoint] = true
+				r.saySilent(f, err)
 			}
 		}
 		if err := r.foundNone(silent); err != nil {
