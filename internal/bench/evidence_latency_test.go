@@ -17,13 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/collector/receiver/receivertest"
 
-	"github.com/zastava-otel/zastava/internal/container"
-	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/testruntime"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
 )
@@ -167,39 +161,18 @@ func attack(b *testing.B, c *testruntime.Containerd, driver *testruntime.Driver)
 // receiveEvidence starts the receiver with or without evidence, and gives what ends it. samples counts the records of evidence.
 func receiveEvidence(b *testing.B, c *testruntime.Containerd, on bool, r *reader, samples *int) (stop func()) {
 	b.Helper()
-	factory := criobserverreceiver.NewFactory()
-	cfg := factory.CreateDefaultConfig().(*criobserverreceiver.Config)
-	cfg.Runtimes = []criobserverreceiver.RuntimeConfig{{Endpoint: c.Endpoint(), Stream: criobserverreceiver.StreamAuto}}
-	cfg.Evidence.Enabled, cfg.Evidence.ResampleInterval = on, resampled
-	started, stopped := record.EventName(container.KindStarted), record.EventName(container.KindStopped)
 	counted := 0
-	next, err := consumer.NewLogs(func(_ context.Context, logs plog.Logs) error {
-		now := time.Now()
-		for _, rl := range logs.ResourceLogs().All() {
-			id, _ := rl.Resource().Attributes().Get(record.AttrContainerID)
-			for _, sl := range rl.ScopeLogs().All() {
-				for _, lr := range sl.LogRecords().All() {
-					switch lr.EventName() {
-					case started:
-						r.note(id.Str(), false, now)
-					case stopped:
-						r.note(id.Str(), true, now)
-					case record.EventProcessSampled:
-						r.mu.Lock()
-						counted++
-						r.mu.Unlock()
-					}
-				}
-			}
-		}
-		return nil
+	count := func() {
+		r.mu.Lock()
+		counted++
+		r.mu.Unlock()
+	}
+	end := receiveWith(b, r, count, func(cfg *criobserverreceiver.Config) {
+		cfg.Runtimes = []criobserverreceiver.RuntimeConfig{{Endpoint: c.Endpoint(), Stream: criobserverreceiver.StreamAuto}}
+		cfg.Evidence.Enabled, cfg.Evidence.ResampleInterval = on, resampled
 	})
-	require.NoError(b, err)
-	rcv, err := factory.CreateLogs(b.Context(), receivertest.NewNopSettings(factory.Type()), cfg, next)
-	require.NoError(b, err)
-	require.NoError(b, rcv.Start(b.Context(), componenttest.NewNopHost()))
 	return func() {
-		require.NoError(b, rcv.Shutdown(context.Background()))
+		end()
 		if on {
 			*samples += counted
 		}

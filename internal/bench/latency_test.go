@@ -322,10 +322,18 @@ func bareList(ctx context.Context, b *testing.B, c *testruntime.Containerd, work
 // receive starts the receiver with a consumer that takes note of the time, and gives what ends it.
 func receive(b *testing.B, c *testruntime.Containerd, stream criobserverreceiver.Stream, r *reader) (stop func()) {
 	b.Helper()
+	return receiveWith(b, r, nil, func(cfg *criobserverreceiver.Config) {
+		cfg.Runtimes = []criobserverreceiver.RuntimeConfig{{Endpoint: c.Endpoint(), Stream: stream}}
+		cfg.PollInterval = polled
+	})
+}
+
+// receiveWith is receive with a configuration of one's own. sampled, unless it is nil, is called for each record of evidence.
+func receiveWith(b *testing.B, r *reader, sampled func(), configure func(*criobserverreceiver.Config)) (stop func()) {
+	b.Helper()
 	factory := criobserverreceiver.NewFactory()
 	cfg := factory.CreateDefaultConfig().(*criobserverreceiver.Config)
-	cfg.Runtimes = []criobserverreceiver.RuntimeConfig{{Endpoint: c.Endpoint(), Stream: stream}}
-	cfg.PollInterval = polled
+	configure(cfg)
 	started, stopped := record.EventName(container.KindStarted), record.EventName(container.KindStopped)
 	next, err := consumer.NewLogs(func(_ context.Context, logs plog.Logs) error {
 		now := time.Now()
@@ -338,6 +346,10 @@ func receive(b *testing.B, c *testruntime.Containerd, stream criobserverreceiver
 						r.note(id.Str(), false, now)
 					case stopped:
 						r.note(id.Str(), true, now)
+					case record.EventProcessSampled:
+						if sampled != nil {
+							sampled()
+						}
 					}
 				}
 			}
