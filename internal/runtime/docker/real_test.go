@@ -293,7 +293,9 @@ func (l *lab) truth(id string) api.InspectResponse {
 // ended waits for a container's end and compares what was told of it with what the engine says.
 func (l *lab) ended(id string) container.Transition {
 	l.t.Helper()
-	l.until("its end is told", func() bool { return len(l.stops(id)) > 0 })
+	if !assert.Eventually(l.t, func() bool { return len(l.stops(id)) > 0 }, time.Minute, 10*time.Millisecond, "its end is told") {
+		require.FailNow(l.t, "its end is not told", "told: %v; the engine says: %+v", l.kinds(id), *l.truth(id).State)
+	}
 	l.until("the engine's verdict is told", func() bool {
 		stops := l.stops(id)
 		return stops[len(stops)-1].Run.OOMKilled == l.truth(id).State.OOMKilled
