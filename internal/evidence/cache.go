@@ -21,12 +21,35 @@ type contentKey struct {
 	size          int64
 }
 
-// contents remembers what files hold, for all containers together: least recently used first out.
+// bounded remembers values up to a number of them and up to the memory they take, least recently used first out.
+type bounded[K comparable, V interface{ cost() int }] struct {
+	lru       *simplelru.LRU[K, V]
+	cost, max int // bytes
+}
+
+func newBounded[K comparable, V interface{ cost() int }](entries, bytes int) (*bounded[K, V], error) {
+	b := &bounded[K, V]{max: bytes}
+	var err error
+	b.lru, err = simplelru.NewLRU(entries, func(_ K, evicted V) { b.cost -= evicted.cost() })
+	return b, err
+}
+
+func (b *bounded[K, V]) get(key K) (V, bool) { return b.lru.Get(key) }
+
+func (b *bounded[K, V]) put(key K, value V) {
+	b.lru.Remove(key) // through the callback that takes its cost off
+	b.lru.Add(key, value)
+	b.cost += value.cost()
+	for b.cost > b.max && b.lru.Len() > 1 {
+		b.lru.RemoveOldest()
+	}
+}
+
+// contents remembers what files hold, for all containers together.
 type contents struct {
-	mu   sync.Mutex
-	lru  *simplelru.LRU[contentKey, *content]
-	cost int
-	hits uint64
+	mu    sync.Mutex
+	known *bounded[contentKey, *content]
+	hits  uint64
 	// aliases are the keys of files below overlays by their keys in each container, so that the kernel need not be asked again. They
 	// have a place of their own, as there may be many for one file.
 	aliases *simplelru.LRU[contentKey, contentKey]
@@ -35,7 +58,7 @@ type contents struct {
 func newContents(entries int) (*contents, error) {
 	c := &contents{}
 	var err error
-	if c.lru, err = simplelru.NewLRU(entries, func(_ contentKey, evicted *content) { c.cost -= evicted.cost() }); err != nil {
+	if c.known, err = newBounded[contentKey, *content](entries, maxCacheBytes); err != nil {
 		return nil, err
 	}
 	c.aliases, err = simplelru.NewLRU[contentKey, contentKey](4*entries, nil)
@@ -45,9 +68,9 @@ func newContents(entries int) (*contents, error) {
 func (c *contents) get(key contentKey) (*content, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found, ok := c.lru.Get(key)
+	found, ok := c.known.get(key)
 	if shared, aliased := c.aliases.Get(key); !ok && aliased {
-		found, ok = c.lru.Get(shared)
+		found, ok = c.known.get(shared)
 	}
 	if ok {
 		c.hits++
@@ -58,12 +81,7 @@ func (c *contents) get(key contentKey) (*content, bool) {
 func (c *contents) add(key contentKey, found *content) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lru.Remove(key) // through the callback that takes its cost off
-	c.lru.Add(key, found)
-	c.cost += found.cost()
-	for c.cost > maxCacheBytes && c.lru.Len() > 1 {
-		c.lru.RemoveOldest()
-	}
+	c.known.put(key, found)
 }
 
 // alias remembers another key of what has a shared one.
@@ -76,5 +94,5 @@ func (c *contents) alias(key, shared contentKey) {
 func (c *contents) stats() (hits uint64, size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.hits, c.lru.Len()
+	return c.hits, c.known.lru.Len()
 }

@@ -33,10 +33,10 @@ func TestContentsAreBounded(t *testing.T) {
 	}
 	_, size = c.stats()
 	assert.Less(t, size, 100)
-	assert.LessOrEqual(t, c.cost, maxCacheBytes)
+	assert.LessOrEqual(t, c.known.cost, maxCacheBytes)
 	c.add(contentKey{inode: 1, handle: "large"}, &content{})
 	c.add(contentKey{inode: 1, handle: "large"}, &content{})
-	assert.GreaterOrEqual(t, c.cost, 0)
+	assert.GreaterOrEqual(t, c.known.cost, 0)
 }
 
 func TestContentsOfASharedFile(t *testing.T) {

@@ -6,8 +6,6 @@ package evidence
 import (
 	"hash/maphash"
 	"sync"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // Bounds on what is remembered of processes.
@@ -40,7 +38,7 @@ type recalled struct {
 }
 
 // cost estimates its memory in bytes.
-func (r *recalled) cost() int {
+func (r recalled) cost() int {
 	n := 256
 	for i := range r.mappings {
 		n += 144 + len(r.mappings[i].raw)
@@ -51,36 +49,28 @@ func (r *recalled) cost() int {
 	return n
 }
 
-// recall remembers processes, least recently used first out. What it gives must not be changed.
+// recall remembers processes. What it gives must not be changed.
 type recall struct {
-	mu   sync.Mutex
-	lru  *simplelru.LRU[processKey, recalled]
-	cost int
+	mu    sync.Mutex
+	known *bounded[processKey, recalled]
 }
 
 func newRecall() (*recall, error) {
-	r := &recall{}
-	var err error
-	r.lru, err = simplelru.NewLRU(maxRecalled, func(_ processKey, evicted recalled) { r.cost -= evicted.cost() })
-	return r, err
+	known, err := newBounded[processKey, recalled](maxRecalled, maxRecalledBytes)
+	return &recall{known: known}, err
 }
 
 func (r *recall) get(key processKey) (known recalled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known, _ = r.lru.Get(key)
+	known, _ = r.known.get(key)
 	return known
 }
 
 func (r *recall) put(key processKey, now recalled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lru.Remove(key) // through the callback that takes its cost off
-	r.lru.Add(key, now)
-	r.cost += now.cost()
-	for r.cost > maxRecalledBytes && r.lru.Len() > 1 {
-		r.lru.RemoveOldest()
-	}
+	r.known.put(key, now)
 }
 
 // spanSum sums up the mappings of files in the order of their addresses, without their names. The kernel gives them in two ways:

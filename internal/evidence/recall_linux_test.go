@@ -122,14 +122,14 @@ func TestMemoryOfProcessesIsBounded(t *testing.T) {
 		r.put(processKey{pid, 1}, recalled{mapped: true, mappings: many})
 		r.put(processKey{pid, 1}, recalled{mapped: true, mappings: many})
 	}
-	assert.LessOrEqual(t, r.cost, maxRecalledBytes)
-	assert.Less(t, r.lru.Len(), 30)
+	assert.LessOrEqual(t, r.known.cost, maxRecalledBytes)
+	assert.Less(t, r.known.lru.Len(), 30)
 	assert.True(t, r.get(processKey{99, 1}).mapped)
 	assert.False(t, r.get(processKey{99, 2}).mapped, "another process of the same number")
-	for r.lru.Len() > 0 {
-		r.lru.RemoveOldest()
+	for r.known.lru.Len() > 0 {
+		r.known.lru.RemoveOldest()
 	}
-	assert.Zero(t, r.cost)
+	assert.Zero(t, r.known.cost)
 }
 
 func TestProcessesMoveBetweenCgroups(t *testing.T) {
