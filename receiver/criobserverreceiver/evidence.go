@@ -35,7 +35,7 @@ func newSampled(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*sam
 	}
 	sampler, err := evidence.NewSampler(cfg.Evidence.config())
 	if err != nil {
-		log.Warn("no process evidence: processes cannot be looked at here; set evidence.proc_root, or evidence.enabled to false", zap.Error(err))
+		sayNoEvidence(cfg.Evidence.asked, log, err)
 		return nil, nil //nolint:nilnil // lifecycle events go on without it
 	}
 	s := &sampled{sampler: sampler}
@@ -45,6 +45,15 @@ func newSampled(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*sam
 		return nil, errors.Join(err, sampler.Close())
 	}
 	return s, nil
+}
+
+// sayNoEvidence says why there is none. That a system has no /proc is no fault, and news only to who asked for evidence.
+func sayNoEvidence(asked bool, log *zap.Logger, err error) {
+	if errors.Is(err, evidence.ErrUnsupported) && !asked {
+		log.Info("no process evidence: it is read from /proc, which only Linux has; set evidence.enabled to false to not be told")
+		return
+	}
+	log.Warn("no process evidence: processes cannot be looked at here; set evidence.proc_root, or evidence.enabled to false", zap.Error(err))
 }
 
 func (s *sampled) run(ctx context.Context, log *zap.Logger) {

@@ -6,6 +6,8 @@ package criobserverreceiver
 import (
 	"time"
 
+	"go.opentelemetry.io/collector/confmap"
+
 	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/redact"
 )
@@ -33,7 +35,20 @@ type EvidenceConfig struct {
 	// Budgets bound a look.
 	Budgets BudgetsConfig `mapstructure:"budgets"`
 
+	asked bool // Enabled is the user's word and not the default
+
 	_ struct{}
+}
+
+var _ confmap.Unmarshaler = (*EvidenceConfig)(nil)
+
+// Unmarshal notes whether the user asked for evidence: only who did is warned where there cannot be any.
+func (c *EvidenceConfig) Unmarshal(conf *confmap.Conf) error {
+	if err := conf.Unmarshal(c); err != nil {
+		return err
+	}
+	c.asked = c.Enabled && conf.IsSet("enabled")
+	return nil
 }
 
 // BudgetsConfig bounds what is read; internal/evidence.Limits says what each one is.

@@ -5,6 +5,8 @@ package criobserverreceiver
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	goruntime "runtime"
 	"sync/atomic"
 	"testing"
@@ -13,9 +15,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	zapobserver "go.uber.org/zap/zaptest/observer"
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/evidence"
@@ -68,4 +74,48 @@ func TestHitsThatAreNotToldYetAreToldAtShutdown(t *testing.T) {
 		})
 	}
 	assert.Equal(t, looks.looks.Load(), told, "each look counts")
+}
+
+func TestOnlyWhoAskedForEvidenceIsWarnedThatThereIsNone(t *testing.T) {
+	unsupported := fmt.Errorf("here: %w", evidence.ErrUnsupported)
+	for name, test := range map[string]struct {
+		evidence map[string]any
+		err      error
+		want     zapcore.Level
+	}{
+		"left at the default":             {nil, unsupported, zapcore.InfoLevel},
+		"other options set":               {map[string]any{"arguments": "none"}, unsupported, zapcore.InfoLevel},
+		"turned on":                       {map[string]any{"enabled": true}, unsupported, zapcore.WarnLevel},
+		"a proc_root that is none":        {map[string]any{"proc_root": "/nowhere"}, errors.New("shows no processes"), zapcore.WarnLevel},
+		"turned on, proc_root that isn't": {map[string]any{"enabled": true}, errors.New("shows no processes"), zapcore.WarnLevel},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := createDefaultConfig().(*Config)
+			given := map[string]any{}
+			if test.evidence != nil {
+				given["evidence"] = test.evidence
+			}
+			require.NoError(t, confmap.NewFromStringMap(given).Unmarshal(cfg))
+			assert.True(t, cfg.Evidence.Enabled)
+			core, logs := zapobserver.New(zapcore.InfoLevel)
+			sayNoEvidence(cfg.Evidence.asked, zap.New(core), test.err)
+			require.Equal(t, 1, logs.Len())
+			assert.Equal(t, test.want, logs.All()[0].Level)
+		})
+	}
+}
+
+// TestEvidenceWhereThereIsNoProc starts the receiver with its defaults on a system without /proc.
+func TestEvidenceWhereThereIsNoProc(t *testing.T) {
+	if goruntime.GOOS == "linux" {
+		t.Skip("there is process evidence here")
+	}
+	core, logs := zapobserver.New(zapcore.InfoLevel)
+	set := receivertest.NewNopSettings(metadata.Type)
+	set.Logger = zap.New(core)
+	r, err := newReceiver(createDefaultConfig().(*Config), set, consumertest.NewNop())
+	require.NoError(t, err)
+	assert.Nil(t, r.delivery.samples)
+	require.Equal(t, 1, logs.Len())
+	assert.Equal(t, zapcore.InfoLevel, logs.All()[0].Level)
 }
