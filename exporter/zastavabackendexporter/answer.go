@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,7 +16,7 @@ import (
 )
 
 const (
-	maxAnswerBytes   = 64 << 10 // read of an answer's body, and drained beyond to keep the connection
+	maxAnswerBytes   = 64 << 10 // read of an answer's body
 	maxRejectedBytes = 2 << 10  // more of a 202, for each event of the batch
 	maxQuotedBytes   = 1 << 10  // of an answer's body in an error
 	maxRetryAfter    = time.Hour
@@ -80,8 +79,7 @@ func (e *backendExporter) read(resp *http.Response, n int) answer {
 	if resp.StatusCode == http.StatusAccepted { // it may reject each event
 		most += int64(n) * maxRejectedBytes
 	}
-	body, readErr := io.ReadAll(io.LimitReader(resp.Body, most))
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswerBytes)
+	body, readErr := backendapi.ReadAnswer(resp, most)
 	_ = resp.Body.Close()
 
 	a := answer{verdict: verdictOf(resp.StatusCode), status: resp.StatusCode}

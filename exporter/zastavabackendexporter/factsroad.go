@@ -8,7 +8,6 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -175,8 +174,7 @@ func (f *factsRoad) post(ctx context.Context, g *factGroup, lines [][]byte) answ
 	if err != nil {
 		return answer{verdict: later, err: fmt.Errorf("POST %s: %w", shown, withoutURL(err))}
 	}
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswerBytes)
+	text, _ := backendapi.ReadAnswer(resp, maxAnswerBytes)
 	_ = resp.Body.Close()
 	a := answer{verdict: verdictOf(resp.StatusCode), status: resp.StatusCode}
 	if a.verdict == stored {

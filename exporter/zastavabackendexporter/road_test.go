@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"pgregory.net/rapid"
 )
@@ -56,6 +57,27 @@ func TestSlowAnswersAreRetried(t *testing.T) {
 			assert.Equal(t, map[string]int64{"accepted": 2}, e.outcomes(t))
 		})
 	}
+}
+
+// The connection of a 101 is never handed back to HTTP, and no timeout holds for what comes on it.
+func TestAnotherProtocolIsNotWaitedFor(t *testing.T) {
+	over := make(chan struct{})
+	s := newServer(t, func(w http.ResponseWriter, _ *request) {
+		conn, out, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = out.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = out.Flush()
+		<-over
+	})
+	defer close(over)
+	e := newRig(t, s.URL)
+	err := e.push(stops(2))
+	require.ErrorContains(t, err, "answered 101 Switching Protocols")
+	assert.Equal(t, stopIDs(2), retried(t, err))
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, e.host.reported())
 }
 
 // A server that takes its connections away within a request's body has the batch sent again, with the same bytes.

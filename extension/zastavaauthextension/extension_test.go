@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -278,6 +279,27 @@ func TestFailuresNameNoSecret(t *testing.T) {
 			assert.NotContains(t, err.Error(), "s3cret")
 		})
 	}
+}
+
+// The connection of a 101 is never handed back to HTTP, and no timeout holds for what comes on it.
+func TestATokenEndpointThatTurnsToAnotherProtocolIsNotWaitedFor(t *testing.T) {
+	over := make(chan struct{})
+	endpoint := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		conn, out, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = out.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = out.Flush()
+		<-over
+	}))
+	defer endpoint.Close()
+	defer close(over)
+	w := newWorld(t, false)
+	r := newRig(t, w, func(c *Config) { c.TokenURL = endpoint.URL })
+	_, err := r.post(t, w.resource.URL)
+	require.ErrorContains(t, err, "101 Switching Protocols")
 }
 
 func TestKeysThatCannotBeUsed(t *testing.T) {

@@ -34,6 +34,7 @@ func newFetcher(cfg *Config, base http.RoundTripper, p *prover) (*fetcher, error
 	if err != nil {
 		return nil, errors.New("token_url is not a URL") // the error would quote it
 	}
+	base = unswitched{base}
 	if p != nil {
 		base = &proven{base: base, prover: p}
 	}
@@ -106,6 +107,18 @@ func harmless(err error) error {
 		return urlErr.Err
 	}
 	return err
+}
+
+// unswitched makes an error of a 101: its body is the connection, which no timeout of a client bounds.
+type unswitched struct{ http.RoundTripper }
+
+func (t unswitched) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.RoundTripper.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close()
+		return nil, errors.New("answered 101 Switching Protocols; nobody asked for that")
+	}
+	return resp, err
 }
 
 // proven adds a proof to requests for tokens, and repeats one once when the server asks for a nonce.

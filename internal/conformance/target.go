@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -127,7 +126,7 @@ func (s *session) once(ctx context.Context, method, path string, body []byte, he
 		return nil, fmt.Errorf("%s %s: %w", method, path, withoutAddress(err))
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	raw, err := backendapi.ReadAnswer(resp, maxAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: read the answer %d: %w", method, path, resp.StatusCode, err)
 	}

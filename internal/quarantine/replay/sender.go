@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -133,7 +132,7 @@ func (s *Sender) once(ctx context.Context, r *request, out []outcome) error {
 	if err != nil {
 		return fmt.Errorf("POST %s: %w", r.Shown, withoutURL(err))
 	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(maxAnswerBytes+len(r.items)*maxRejectedBytes)))
+	answer, err := backendapi.ReadAnswer(resp, int64(maxAnswerBytes+len(r.items)*maxRejectedBytes))
 	_ = resp.Body.Close()
 	says := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	if p, ok := backendapi.ParseProblem(resp.Header.Get("Content-Type"), answer); ok {
