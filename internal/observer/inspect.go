@@ -161,6 +161,9 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 		return
 	}
 	e := r.seat
+	if errors.Is(r.err, runtime.ErrNotFound) {
+		l.takeNotices(ctx) // how it ended may have been told already
+	}
 	e.busy = false
 	if l.entries[e.id] != e {
 		return // it was removed meanwhile

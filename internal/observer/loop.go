@@ -237,11 +237,12 @@ func (l *loop) list(ctx context.Context) {
 
 // takeList compares a list with what is known.
 func (l *loop) takeList(ctx context.Context, r listed) {
-	l.listing = false
 	if ctx.Err() != nil {
 		return
 	}
 	l.tel.Listed(r.took, r.err)
+	l.takeNotices(ctx) // how that ended which the list does not show may have been told already
+	l.listing = false
 	if r.err != nil {
 		l.lostSight(r)
 		return

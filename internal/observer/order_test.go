@@ -1,0 +1,66 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// TestNoticesThatWaitAreTakenBeforeAnAbsence plays a busy machine: the notices of an end and of a removal wait in the mailbox
+// while the loop takes the list that does not show the container any more, or the inspect that does not find it.
+func TestNoticesThatWaitAreTakenBeforeAnAbsence(t *testing.T) {
+	tests := []struct {
+		name   string
+		absent func(ctx context.Context, l *loop, e *seat)
+	}{
+		{"list", func(ctx context.Context, l *loop, _ *seat) { l.takeList(ctx, listed{began: time.Now()}) }},
+		{"inspect", func(ctx context.Context, l *loop, e *seat) {
+			e.busy, l.inFlight, l.lanes["a"] = true, 1, []*seat{e}
+			l.takeInspected(ctx, inspected{seat: e, lane: "a", began: time.Now(), err: runtime.ErrNotFound})
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			r := newStreaming()
+			started := time.Now().Add(-time.Minute)
+			c := &container.Container{ID: "a", Name: "a", CreatedAt: started}
+			tel := &counted{}
+			o := New(Options{PollInterval: time.Second, ResyncInterval: time.Minute, Timeout: time.Second}, nil, &kept{}, nil, Host{}, tel, tel, func(error) {})
+			tr := tracker.New(tracker.Options{})
+			tr.Restore("a", &tracker.Known{Container: c, State: container.StateRunning, Run: container.Run{StartedAt: started}})
+			l := newLoop(o, r, runtime.Info{Engine: "scripted"}, tr, time.Time{})
+			defer l.drain(cancel)
+			l.first, l.source, l.streaming, l.lastList = false, container.SourceList, true, started.Add(time.Second)
+			e := l.entries["a"]
+			e.container = c
+
+			ended := time.Now().Add(-100 * time.Millisecond)
+			l.mailbox.post(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: ended, ExitCode: 3})
+			l.mailbox.post(runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: ended})
+			tt.absent(ctx, l, e)
+
+			var told []container.Transition
+			for _, waits := range l.outbox.queue {
+				assert.Nil(t, waits.gap)
+				told = append(told, waits.change.Transitions...)
+			}
+			require.Len(t, told, 2)
+			assert.Equal(t, container.KindStopped, told[0].Kind)
+			assert.True(t, told[0].Run.ExitKnown)
+			assert.EqualValues(t, 3, told[0].Run.ExitCode)
+			assert.Equal(t, ended, told[0].When)
+			assert.Equal(t, container.KindRemoved, told[1].Kind)
+		})
+	}
+}
