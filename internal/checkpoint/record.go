@@ -150,12 +150,14 @@ func encode(k *tracker.Known) ([]byte, error) {
 		},
 		func() { r.Image, r.Manifest = "", "" },
 		func() { r.Compose = nil },
+		func() { r.Namespace, r.Pod = "", "" }, // the pod's uid tells whose restart the next container is
 		func() {
 			r.Reason = ""
 			if r.Loop != nil {
 				r.Loop.Ends = nil
 			}
 		},
+		func() { r.Name, r.UID, r.OS, r.Health = "", "", "", "" }, // longer than Kubernetes allows; what is left has no text
 	}
 	for i := 0; ; i++ {
 		raw, err := json.Marshal(&r)
