@@ -4,16 +4,18 @@
 package redact
 
 import (
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// named is a name and what separates it from its value: --password=, "token": , Authorization: .
-var named = regexp.MustCompile(`([A-Za-z0-9_.-]+)["']?(?:[ \t]*=[ \t]*|[ \t]*:[ \t]*)`)
+// named is a name and what separates it from its value: --password=, "token": , Authorization: , :secret => , ('TOKEN', .
+var named = regexp.MustCompile(`([A-Za-z0-9_.-]+)(?:[\\"'\]]*[ \t]*(?:=>|[:+]?=|:)|\\*["'][ \t]*,)[ \t]*`)
 
-// maskNamed masks the values of secret names. A name that the text begins with owns all that follows it on its line, for it is
-// one argument or one header; any other owns what a shell, a URL or JSON would give it.
+// maskNamed masks the values of secret names. A name that the text begins with owns all that follows it, for it is one argument
+// or one header; any other owns what a shell, a URL or JSON would give it.
 func maskNamed(s string) string {
 	var b strings.Builder
 	at := 0
@@ -24,13 +26,15 @@ func maskNamed(s string) string {
 		}
 		start, from := at+match[2], at+match[1]
 		name := s[start : at+match[3]]
-		if !secretName(name) || strings.HasPrefix(s[from:], "//") {
-			b.WriteString(s[at:from])
-			at = from
-			continue
+		scheme := s[from-1] == ':' && strings.HasPrefix(s[from:], "//") // token://
+		to := from
+		if !scheme && secretName(name) {
+			to += valueLength(s[from:], name, start == 0)
 		}
-		to := from + valueLength(s[from:], start == 0)
 		b.WriteString(s[at:from])
+		if plainValue(s[from:to]) {
+			to = from
+		}
 		b.WriteString(hideKeeping(s[from:to]))
 		at = to
 	}
@@ -38,28 +42,80 @@ func maskNamed(s string) string {
 	return b.String()
 }
 
+// plainValue: a switch is no secret, whatever it switches is called.
+func plainValue(s string) bool { return s == "true" || s == "false" }
+
 // valueLength says how far the value reaches that s begins with.
-func valueLength(s string, whole bool) int {
+func valueLength(s, name string, whole bool) int {
 	if whole {
-		if end := strings.IndexByte(s, '\n'); end >= 0 {
-			return end
-		}
 		return len(s)
 	}
-	if s != "" && (s[0] == '"' || s[0] == '\'') {
-		if end := strings.IndexByte(s[1:], s[0]); end >= 0 {
-			return end + 2
-		}
-		return len(s)
+	bare := strings.TrimLeft(s, `\`)
+	quoted := bare != "" && (bare[0] == '"' || bare[0] == '\'')
+	switch {
+	case quoted:
+		return quotedLength(s, s[:len(s)-len(bare)+1])
+	case s != "" && strings.IndexByte("([{", s[0]) >= 0:
+		return bracketLength(s)
+	case len(s) > len(mask) && strings.HasPrefix(s, mask) && strings.IndexByte(",)]}", s[len(mask)]) >= 0:
+		return len(mask) // what was a list or an object
+	case header(name): // its value has blanks: a scheme and what follows, or several cookies
+		return lengthUntil(s, "\r\n\"'`")
 	}
-	if end := strings.IndexAny(s, " \t\r\n&\"'`"); end >= 0 {
+	return lengthUntil(s, " \t\r\n&\"'`")
+}
+
+func lengthUntil(s, ends string) int {
+	if end := strings.IndexAny(s, ends); end >= 0 {
 		return end
 	}
 	return len(s)
 }
 
+// quotedLength says how long the quoted text is that s begins with. The quote has backslashes before it where the text is within
+// another that is quoted; with one more it stands for itself.
+func quotedLength(s, quote string) int {
+	for at := len(quote); at < len(s); {
+		end := strings.IndexByte(s[at:], quote[len(quote)-1])
+		if end < 0 {
+			break
+		}
+		at += end + 1
+		slashes := 0
+		for slashes < at-1 && s[at-2-slashes] == '\\' {
+			slashes++
+		}
+		if escapes := len(quote) - 1; slashes == escapes || (escapes == 0 && slashes%2 == 0) {
+			return at
+		}
+	}
+	return len(s)
+}
+
+// bracketLength says how long the list or object is that s begins with.
+func bracketLength(s string) int {
+	depth := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(s)
+}
+
+// header says whether a name is that of a header with credentials in it.
+func header(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, "authorization") || strings.HasSuffix(name, "cookie")
+}
+
 // flagWithin is a flag and the word after it, inside one text: sh -c "mysql --password hunter2".
-var flagWithin = regexp.MustCompile(`(?:^|[\s"'])(--?[A-Za-z][A-Za-z0-9_.-]*)[ \t]+("[^"]*"|'[^']*'|[^\s"'-][^\s]*)`)
+var flagWithin = regexp.MustCompile(`(?:^|[\s"'])(--?[A-Za-z][A-Za-z0-9_.-]*)[ \t]+(?:\\\r?\n[ \t]*|=[ \t]+)?("[^"]*"|'[^']*'|[^\s"'-][^\s]*)`)
 
 // shortWithin is -p with its value attached, inside one text.
 var shortWithin = regexp.MustCompile(`[\s"'](-p[^\s"'=]+)`)
@@ -103,26 +159,121 @@ func maskFlagsWithin(s string) string {
 }
 
 // list masks what only the order of the arguments tells: a flag's value in the argument after it.
-func (r *Redactor) list(args []string) {
+func list(args []string) {
 	if len(args) == 0 {
 		return
 	}
-	program := path.Base(args[0])
+	given := slices.Clone(args) // what is masked must not hide what it says of the next
+	program := programOf(args[0])
 	for i := 1; i < len(args); i++ {
-		arg, before := args[i], args[i-1]
+		arg, before := given[i], given[i-1]
+		if arg == "=" {
+			given[i] = before // the value is what comes after the sign
+			continue
+		}
+		after := secretAfter[program]
 		switch {
-		case i > 1 && secretFlag(before) && !strings.HasPrefix(arg, "--"),
-			secretAfter[program] != nil && secretAfter[program][before]:
+		case i > 1 && secretFlag(before) && !strings.HasPrefix(arg, "--") && !plainValue(arg),
+			slices.Contains(after, before),
+			secretWord(before) && strings.IndexByte("-=:", (arg + "-")[0]) < 0,
+			before == "-p" && !plainPrograms[program] && !plainAfterP.MatchString(arg):
 			args[i] = hide(arg)
-		case before == "-p" && !plainAfterP.MatchString(arg):
-			args[i] = hide(arg)
-		case attachedSecret(arg):
+		case attachedTo(program, arg):
 			args[i] = arg[:2] + hide(arg[2:])
+		case len(arg) > 3 && slices.Contains(after, arg[:3]): // /p:
+			args[i] = arg[:3] + hide(arg[3:])
 		case userFlags[before]:
-			args[i] = maskUserPair(arg)
+			args[i] = maskUserPair(program, arg)
+		case before == "--from-literal":
+			args[i] = maskLiteral(arg)
 		default:
-			if name, value, ok := strings.Cut(arg, "="); ok && userFlags[name] {
-				args[i] = name + "=" + maskUserPair(value)
+			maskJoined(program, &args[i])
+		}
+		if known := programOf(arg); isProgram[known] {
+			program = known // env, sudo, timeout and their like come before it
+		}
+	}
+	maskLast(args)
+}
+
+func programOf(arg string) string {
+	program := path.Base(arg)
+	switch {
+	case strings.HasPrefix(program, "mysql"), strings.HasPrefix(program, "mariadb"):
+		return "mysql" // and mysqldump, mariadb-admin …
+	case strings.HasPrefix(program, "ldap"):
+		return "ldapsearch"
+	}
+	return program
+}
+
+// maskJoined masks in a flag that has its value joined to it: -ume:hunter2, --user=me:hunter2, --from-literal=a=hunter2.
+func maskJoined(program string, arg *string) {
+	if name, value, ok := strings.Cut(*arg, "="); ok {
+		switch {
+		case userFlags[name]:
+			*arg = name + "=" + maskUserPair(program, value)
+			return
+		case name == "--from-literal":
+			*arg = name + "=" + maskLiteral(value)
+			return
+		}
+	}
+	if oraclePrograms[program] {
+		*arg = replaceGroup(*arg, oracleLogin, 1)
+		return
+	}
+	if joinedUser.MatchString(*arg) && !strings.HasPrefix(*arg, "-url:") {
+		*arg = (*arg)[:2] + maskUserPair(program, (*arg)[2:])
+	}
+}
+
+// oraclePrograms take user/password@database.
+var oraclePrograms = map[string]bool{"sqlplus": true, "sqlldr": true, "rman": true, "expdp": true, "impdp": true}
+
+var oracleLogin = regexp.MustCompile(`^[^-/@=][^/@=]*/([^/@][^@]*)`)
+
+var joinedUser = regexp.MustCompile(`^-[uU][A-Za-z0-9_.@%+-]+:[^/]`)
+
+// maskLiteral masks the value of kubectl's --from-literal=key=value.
+func maskLiteral(s string) string {
+	key, value, ok := strings.Cut(s, "=")
+	if !ok {
+		return s
+	}
+	return key + "=" + hide(value)
+}
+
+// lastSecrets are commands that take a secret without a flag, as their last arguments.
+var lastSecrets = []struct {
+	program, command string
+	last             int
+}{
+	{"rabbitmqctl", "add_user", 1},
+	{"rabbitmqctl", "change_password", 1},
+	{"rabbitmqctl", "authenticate_user", 1},
+	{"vault", "login", 1},
+	{"mc", "alias", 2},
+	{"htpasswd", "-b", 1},
+	{"htpasswd", "-nb", 1},
+	{"htpasswd", "-cb", 1},
+	{"htpasswd", "-bc", 1},
+}
+
+// maskLast masks the last arguments of such a command.
+func maskLast(args []string) {
+	for _, secret := range lastSecrets {
+		at := slices.IndexFunc(args, func(arg string) bool { return path.Base(arg) == secret.program })
+		if at < 0 {
+			continue
+		}
+		command := slices.Index(args[at:], secret.command)
+		if command < 0 {
+			continue
+		}
+		for i := max(len(args)-secret.last, at+command+1); i < len(args); i++ {
+			if !strings.HasPrefix(args[i], "-") && !strings.Contains(args[i], "=") {
+				args[i] = hide(args[i])
 			}
 		}
 	}
@@ -138,12 +289,39 @@ func secretFlag(arg string) bool {
 	return len(words) > 0 && !refusals[words[0]] && secretName(name)
 }
 
+// secretWord says whether the argument is a secret's name without dashes, as aws configure set and nmcli take it before the secret.
+func secretWord(arg string) bool {
+	switch arg {
+	case "password", "passwd", "passphrase", "authtoken", "psk":
+		return true
+	}
+	return bareName.MatchString(arg) && secretName(arg)
+}
+
+var bareName = regexp.MustCompile(`^[a-z]+(?:_[a-z]+)+$`)
+
+// attachedTo says whether the argument is a flag of one letter with a secret attached: for some programs any, else see attachedSecret.
+func attachedTo(program, arg string) bool {
+	switch {
+	case len(arg) < 3 || arg[0] != '-' || arg[1] == '-':
+		return false
+	case attachedP[program]:
+		return arg[1] == 'p' && !secretFlag(arg)
+	case arg[1] == 'p':
+		return !plainPrograms[program] && attachedSecret(arg)
+	}
+	return slices.Contains(secretAfter[program], arg[:2])
+}
+
 // attachedSecret says whether the argument is -p with a value attached, as the MySQL and MariaDB tools take a password.
 func attachedSecret(arg string) bool {
-	if len(arg) < 3 || !strings.HasPrefix(arg, "-p") {
+	if len(arg) < 3 || !strings.HasPrefix(arg, "-p") || secretFlag(arg) {
 		return false
 	}
-	word, _, _ := strings.Cut(arg[1:], "=")
+	word := arg[1:]
+	if end := strings.IndexAny(word, "=-._"); end >= 0 {
+		word = word[:end]
+	}
 	return !plainP[word] && !plainAfterP.MatchString(arg[2:])
 }
 
@@ -153,40 +331,70 @@ var plainP = map[string]bool{
 	"plugin": true, "plugins": true, "pid": true, "pidfile": true, "prune": true, "parallel": true, "parallelism": true,
 	"perm": true, "package": true, "prefix": true, "protocol": true, "pprof": true, "profiler": true, "policy": true,
 	"partition": true, "pool": true, "peer": true, "peers": true, "ping": true, "platform": true, "project": true, "public": true,
+	"pod": true, "pods": true, "preset": true, "pix": true, "pipe": true, "pthread": true, "pedantic": true, "poll": true, "pull": true, "push": true,
+	"passin": true, "passout": true,
 }
 
 // plainAfterP is a port, a mapping of ports, a path, a flag, or what is masked already.
 var plainAfterP = regexp.MustCompile(`^(?:[0-9.:/\[\]-]+(?:/(?:tcp|udp|sctp))?|\.{0,2}/.*|-.*|\*{1,3})$`)
 
-// secretAfter are short flags that only some programs take a secret after.
-var secretAfter = map[string]map[string]bool{
-	"sshpass":    {"-p": true},
-	"redis-cli":  {"-a": true},
-	"ldapsearch": {"-w": true},
-	"ldapmodify": {"-w": true},
-	"ldapadd":    {"-w": true},
-	"ldapwhoami": {"-w": true},
-	"cqlsh":      {"-p": true},
-	"mongo":      {"-p": true},
-	"mongosh":    {"-p": true},
-	"mongodump":  {"-p": true},
-	"sqlcmd":     {"-P": true},
-	"bcp":        {"-P": true},
-	"ipmitool":   {"-P": true},
-	"snmpwalk":   {"-A": true, "-X": true, "-c": true},
-	"etcdctl":    {"--user": true},
+// secretAfter are short flags that only some programs take a secret after, or with it attached.
+var secretAfter = map[string][]string{
+	"sshpass":    {"-p"},
+	"redis-cli":  {"-a"},
+	"ldapsearch": {"-w"},
+	"cqlsh":      {"-p"},
+	"mongo":      {"-p"},
+	"mongosh":    {"-p"},
+	"mongodump":  {"-p"},
+	"sqlcmd":     {"-P"},
+	"bcp":        {"-P"},
+	"ipmitool":   {"-P"},
+	"zip":        {"-P"},
+	"unzip":      {"-P"},
+	"snmpwalk":   {"-A", "-X", "-c"},
+	"snmpget":    {"-A", "-X", "-c"},
+	"openssl":    {"-k", "-K", "-passin", "-passout"},
+	"xfreerdp":   {"/p:"},
+	"etcdctl":    {"--user"},
 }
 
+// attachedP are programs whose -p has a password attached, whatever it looks like.
+var attachedP = map[string]bool{"mysql": true, "sshpass": true, "7z": true, "7za": true, "7zr": true}
+
+// plainPrograms are those whose -p is no secret. They count as the first word only: others are called by subcommands of such names.
+var plainPrograms = map[string]bool{
+	"mkdir": true, "cp": true, "scp": true, "tar": true, "rsync": true, "install": true, "touch": true, "ps": true, "perl": true, "bash": true,
+	"sh": true, "make": true, "gcc": true, "g++": true, "cc": true, "c++": true, "clang": true, "systemctl": true, "tini": true, "ffmpeg": true,
+	"gunicorn": true, "nginx": true, "pytest": true, "find": true,
+}
+
+// isProgram are the programs that are known to take secrets.
+var isProgram = func() map[string]bool {
+	all := maps.Clone(attachedP)
+	for program := range secretAfter {
+		all[program] = true
+	}
+	return all
+}()
+
 // userFlags take user:password.
-var userFlags = map[string]bool{"-u": true, "--user": true, "-U": true, "--proxy-user": true}
+var userFlags = map[string]bool{"-u": true, "--user": true, "-U": true, "--proxy-user": true, "--login": true}
 
 var numericPair = regexp.MustCompile(`^[0-9]*:[0-9]*$`) // uid:gid
 
-// maskUserPair masks the password of user:password.
-func maskUserPair(s string) string {
-	user, password, ok := strings.Cut(s, ":")
+// maskUserPair masks the password of user:password. Samba's tools have a percent sign between them, lftp a comma.
+func maskUserPair(program, s string) string {
+	separator := ":"
+	switch program {
+	case "smbclient", "rpcclient", "net", "smbget":
+		separator = "%"
+	case "lftp":
+		separator = ","
+	}
+	user, password, ok := strings.Cut(s, separator)
 	if !ok || numericPair.MatchString(s) {
 		return s
 	}
-	return user + ":" + hide(password)
+	return user + separator + hide(password)
 }

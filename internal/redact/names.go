@@ -4,6 +4,7 @@
 package redact
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -11,7 +12,7 @@ import (
 // secretParts are what makes a name that of a secret wherever they stand in it.
 var secretParts = []string{
 	"password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "accesskey", "privatekey", "accountkey",
-	"credential", "authorization", "authkey", "signingkey", "encryptionkey", "masterkey", "sharedkey",
+	"credential", "authorization", "authkey", "signingkey", "encryptionkey", "masterkey", "sharedkey", "licensekey", "masterauth",
 }
 
 // secretWords do so only as a word of the name of their own: --pass, not --passive; --auth, not --author.
@@ -19,7 +20,22 @@ var secretWords = map[string]bool{
 	"pass": true, "pwd": true, "pw": true, "passw": true, "auth": true, "cred": true, "creds": true, "cookie": true, "jwt": true,
 	"bearer": true, "sig": true, "signature": true, "sas": true, "otp": true, "totp": true, "pin": true, "mnemonic": true,
 	"dsn": true, "key": true, "psk": true, "session": true, "sessionid": true, "nonce": true, "pat": true,
+	"oauth": true, "hmac": true, "salt": true, "authtoken": true,
 }
+
+// secretEndings do so at the end of a word: --dbpass, --storepass, --bindpw.
+var secretEndings = []string{"pass", "pwd", "pw"}
+
+// plainEndings are words that only end so.
+var plainEndings = map[string]bool{"bypass": true, "compass": true, "encompass": true, "multipass": true, "singlepass": true, "onepass": true}
+
+// plainKeys stand before a key that is none of a secret: --sort-key, --public-key.
+var plainKeys = map[string]bool{
+	"public": true, "sort": true, "primary": true, "partition": true, "foreign": true, "routing": true, "order": true, "group": true,
+}
+
+// counts start a name that is of a number of tokens, as language models have them.
+var counts = map[string]bool{"max": true, "min": true, "num": true, "n": true}
 
 // plainWords end a name that says where a secret is, or something about it, and is none.
 var plainWords = map[string]bool{
@@ -37,9 +53,15 @@ func secretName(name string) bool {
 	if len(words) == 0 || plainWords[words[len(words)-1]] {
 		return false
 	}
-	for _, word := range words {
-		if secretWords[word] {
+	if last := words[len(words)-1]; counts[words[0]] && last == "tokens" || last == "key" && len(words) > 1 && plainKeys[words[len(words)-2]] {
+		return false
+	}
+	for i, word := range words {
+		if secretWords[word] || endsSecret(word) {
 			return true
+		}
+		if strings.HasPrefix(word, "tokeniz") {
+			words[i] = ""
 		}
 	}
 	joined := strings.Join(words, "")
@@ -49,6 +71,10 @@ func secretName(name string) bool {
 		}
 	}
 	return false
+}
+
+func endsSecret(word string) bool {
+	return !plainEndings[word] && slices.ContainsFunc(secretEndings, func(end string) bool { return strings.HasSuffix(word, end) })
 }
 
 // split gives the words of a name in lower case: dbPassword, db-password, DB_PASSWORD and db.password all have two.

@@ -49,7 +49,7 @@ func (r *Redactor) Arguments(args []string) []string {
 	args = slices.Clone(args)
 	for range passes {
 		before := slices.Clone(args)
-		r.list(args)
+		list(args)
 		for i := range args {
 			args[i] = r.String(args[i])
 		}
@@ -80,12 +80,12 @@ func (r *Redactor) pass(s string) string {
 		s = replaceGroup(s, authScheme, 1)
 	}
 	if strings.ContainsAny(s, " \t\r\n\f\"'") {
-		s = maskFlagsWithin(s)
+		s = maskCommands(maskFlagsWithin(s))
 	}
 	if strings.Contains(s, "@") {
 		s = maskConnectionStrings(s)
 	}
-	if strings.ContainsAny(s, "=:") {
+	if strings.ContainsAny(s, "=:,") {
 		s = maskNamed(s)
 	}
 	for _, addition := range r.additions {
@@ -97,10 +97,14 @@ func (r *Redactor) pass(s string) string {
 // hide gives the mask for a secret, never longer than it.
 func hide(secret string) string { return mask[:min(len(mask), len(secret))] }
 
-// hideKeeping masks a value but leaves the quotes around it.
+// hideKeeping masks a value but leaves the quotes around it, with the backslashes that are before them in a text within another.
 func hideKeeping(value string) string {
-	if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
-		return value[:1] + hide(value[1:len(value)-1]) + value[:1]
+	slashes := len(value) - len(strings.TrimLeft(value, `\`))
+	if slashes < len(value) && (value[slashes] == '"' || value[slashes] == '\'') {
+		quote := value[:slashes+1]
+		if inner, ok := strings.CutSuffix(value[len(quote):], quote); ok {
+			return quote + hide(inner) + quote
+		}
 	}
 	return hide(value)
 }

@@ -46,6 +46,16 @@ var keyShapes = []shape{
 	shapeOf(`\bnpm_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}|\bdckr_pat_[A-Za-z0-9_-]{16,}`, "npm_", "pypi-", "dckr_pat_"),
 	shapeOf(`\bhv[sbr]\.[A-Za-z0-9_-]{16,}`, "hvs.", "hvb.", "hvr."), // Vault
 	shapeOf(`\bdo[opr]_v1_[a-f0-9]{32,}|\bhf_[A-Za-z0-9]{24,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, "_v1_", "hf_", "SG."),
+	shapeOf(`\bglsa_[A-Za-z0-9_]{16,}|\bglc_[A-Za-z0-9+/=_-]{16,}|\bdapi[a-f0-9]{32,}|\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{16,}|\bsq0[a-z]{3}-[A-Za-z0-9_-]{16,}`,
+		"glsa_", "glc_", "dapi", "shp", "sq0"), // Grafana, Databricks, Shopify, Square
+	shapeOf(`\bATATT3[A-Za-z0-9_=-]{16,}|\bNRAK-[A-Z0-9]{16,}|\bsntry[su]_[A-Za-z0-9_=+/-]{16,}|\btskey-[A-Za-z0-9-]{12,}|\brubygems_[a-f0-9]{16,}`,
+		"ATATT3", "NRAK-", "sntry", "tskey-", "rubygems_"), // Atlassian, New Relic, Sentry, Tailscale
+	shapeOf(`\bdp\.(?:pt|st|ct|sa|scim|audit)\.[A-Za-z0-9.]{16,}|\bpscale_[a-z]+_[A-Za-z0-9._-]{16,}|\bpul-[a-f0-9]{32,}|[A-Za-z0-9]{8,}\.atlasv1\.[A-Za-z0-9_=-]{16,}`,
+		"dp.", "pscale_", "pul-", ".atlasv1."), // Doppler, PlanetScale, Pulumi, HCP Terraform
+	shapeOf(`\bgsk_[A-Za-z0-9]{16,}|\bxai-[A-Za-z0-9]{16,}|\br8_[A-Za-z0-9]{16,}|\bpplx-[A-Za-z0-9]{16,}|\bntn_[A-Za-z0-9]{16,}|\blin_api_[A-Za-z0-9]{16,}`,
+		"gsk_", "xai-", "r8_", "pplx-", "ntn_", "lin_api_"), // Groq, xAI, Replicate, Perplexity, Notion, Linear
+	shapeOf(`discord(?:app)?\.com/api/webhooks/[0-9]+/[A-Za-z0-9_-]+|\.webhook\.office\.com/[A-Za-z0-9@/_-]+`,
+		"/api/webhooks/", ".webhook.office.com/"), // Discord, Teams
 	shapeOf(`\bAGE-SECRET-KEY-1[A-Z0-9]{20,}`, "AGE-SECRET-KEY-1"),
 	shapeOf(`\b[0-9]{8,10}:AA[A-Za-z0-9_-]{30,}`, ":AA"), // Telegram bots
 }
@@ -56,8 +66,15 @@ var authScheme = regexp.MustCompile(`(?i)\b(?:bearer|basic|dpop|negotiate|digest
 // userPassword is user:password@somewhere without a scheme, as in Go's MySQL data source names.
 var userPassword = regexp.MustCompile(`[A-Za-z0-9_.%+-]+:([^\s:@'"/]+)@([A-Za-z0-9_.(\[-]+)`)
 
+// networkPassword is that of a data source name of Go's, which has any character in it: me:p/a@ss@tcp(db:3306)/shop.
+var networkPassword = regexp.MustCompile(`[A-Za-z0-9_.%+-]+:([^\s"']+)@(?:tcp|tcp6|unix)\(`)
+
+// oraclePassword is that of jdbc:oracle:thin:scott/tiger@//db:1521/shop.
+var oraclePassword = regexp.MustCompile(`oracle:[a-z0-9]+:[^\s/"']*/([^\s"']+)@`)
+
 // maskConnectionStrings masks the password of user:password@host. An image reference, name:tag@sha256:…, has the same shape.
 func maskConnectionStrings(s string) string {
+	s = replaceGroup(replaceGroup(s, networkPassword, 1), oraclePassword, 1)
 	var b strings.Builder
 	at := 0
 	for _, match := range userPassword.FindAllStringSubmatchIndex(s, -1) {
