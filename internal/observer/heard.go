@@ -165,10 +165,12 @@ func (h *heard) newest(after time.Time) (run container.Run, state container.Stat
 	return run, state
 }
 
-// overlayExit completes a status that does not show an end yet which a notice has told: the runtime's own bookkeeping comes
-// later than its event. It tells that it did.
+// overlayExit completes a status that does not show an end yet which a notice has told, or not its exit code: the runtime's own
+// bookkeeping comes later than its event, and Docker's has the code of a start that failed in its place. It tells that it did.
 func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
-	if snap.State != container.StateRunning && snap.State != container.StatePaused || snap.Run.StartedAt.IsZero() {
+	running := snap.State == container.StateRunning || snap.State == container.StatePaused
+	codeless := l.info.Reruns && snap.State == container.StateExited && !snap.Run.ExitKnown
+	if !running && !codeless || snap.Run.StartedAt.IsZero() {
 		return false // created: not even its start shows yet
 	}
 	var after time.Time

@@ -488,3 +488,18 @@ func TestContainerThatIsListedBeforeItCanBeAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestCodeOfAnEndIsTheNoticesWhereNoLookTellsIt: a start that fails leaves its own code in Docker's books, in place of the run's.
+func TestCodeOfAnEndIsTheNoticesWhereNoLookTellsIt(t *testing.T) {
+	rerun(t, 50*time.Millisecond, func(r *rerunning) {
+		r.create("a")
+		r.do(func() { // its run is over before it is looked at
+			s := r.containers["a"]
+			s.State, s.Run = container.StateExited, container.Run{StartedAt: time.Now(), FinishedAt: time.Now().Add(time.Millisecond)}
+			r.containers["a"] = s
+		})
+		r.tell("a", runtime.NoticeCreated, 0)
+		r.tell("a", runtime.NoticeStarted, 0)
+		r.tell("a", runtime.NoticeExited, 3)
+	}, "created", "started", "stopped 3 known=true")
+}

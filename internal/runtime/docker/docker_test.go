@@ -357,6 +357,10 @@ func TestInspect(t *testing.T) {
 			"start failed", `{"Status":"created","ExitCode":127,"Error":"exec: ` + canary + `: not found","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`,
 			container.Snapshot{State: container.StateExited, Run: container.Run{ExitCode: 127, ExitKnown: true, Reason: "StartError"}},
 		},
+		{
+			"a later start failed", `{"Status":"exited","ExitCode":127,"Error":"exec: ` + canary + `: not found","StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end)}},
+		},
 		{"removed before it ran", `{"Status":"removing","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`, container.Snapshot{State: container.StateCreated}},
 		{
 			"dead", `{"Status":"dead","Dead":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,

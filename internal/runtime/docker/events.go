@@ -34,9 +34,16 @@ var actions = []string{
 	"create", "start", "die", "oom", "pause", "unpause", "kill", "destroy", "rename", "health_status",
 }
 
+// The attributes that are read besides the name and the image.
+const (
+	attributeExitCode       = "exitCode"
+	attributePodmanExitCode = "containerExitCode" // and exitCode as well, where Podman says die for died
+	attributeSignal         = "signal"
+)
+
 // attributeNames are the attributes that engines add to the labels, and what is called so is not told as a label.
 var attributeNames = []string{
-	"name", "image", "exitCode", "containerExitCode", "execDuration", "execID", "signal", "oldName", "podId", "health_status",
+	"name", "image", attributeExitCode, attributePodmanExitCode, "execDuration", "execID", attributeSignal, "oldName", "podId", "health_status",
 }
 
 // Watch follows the engine's events of containers. What it posts:
@@ -98,17 +105,23 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 	if !r.replay.fresh(m.TimeNano, m.Actor.ID, action) {
 		return
 	}
-	n, ok := notice(action, strings.TrimSpace(rest), m)
+	who := r.memory.whoAnswers()
+	n, ok := notice(action, strings.TrimSpace(rest), m, who.podman)
 	if !ok || (isKubernetes(m.Actor.Attributes) && r.elsewhere != nil && r.elsewhere() && !r.memory.hasShown(n.ID)) {
 		return
 	}
-	who := r.memory.whoAnswers()
 	r.memory.do(n.ID, func(k *remembered) {
+		if !who.podman {
+			k.hide(m.Actor.Attributes, action)
+		}
+		if n.Kind == runtime.NoticeExited && !who.podman && k.hides.exitCode {
+			n.Kind, n.ExitCode = runtime.NoticeChanged, 0
+		}
 		switch {
-		case action == "kill" && who.podman:
+		case action == "kill" && (who.podman || k.hides.signal):
 			k.signal, k.signaled = 0, time.Time{} // it does not tell which; what is called signal there is a label
 		case action == "kill":
-			k.signal, k.signaled = signal.Number(who.host.os, who.host.arch, m.Actor.Attributes["signal"]), n.At
+			k.signal, k.signaled = signal.Number(who.host.os, who.host.arch, m.Actor.Attributes[attributeSignal]), n.At
 		case n.Kind == runtime.NoticeOOM:
 			k.oom = n.At
 			n.OOMKilled = k.killed.Add(oomAfterEnd).After(n.At)
@@ -128,9 +141,9 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 	}
 }
 
-// notice reads a message. False: it is nothing that an observer needs to know. Its attributes hold the container's labels too;
-// the engine sets its own after the labels, so that no label passes for one.
-func notice(action, rest string, m *events.Message) (runtime.Notice, bool) {
+// notice reads a message. False: it is nothing that an observer needs to know. Its attributes hold the container's labels too.
+// Docker sets the name and the image after the labels, and the rest before them: see hidden.
+func notice(action, rest string, m *events.Message, podman bool) (runtime.Notice, bool) {
 	if (m.Type != "" && m.Type != events.ContainerEventType) || !validID(m.Actor.ID) || isSandbox(m.Actor.Attributes) {
 		return runtime.Notice{}, false
 	}
@@ -141,7 +154,7 @@ func notice(action, rest string, m *events.Message) (runtime.Notice, bool) {
 	case "start":
 		n.Kind = runtime.NoticeStarted
 	case "die", "died":
-		code, ok := exitCode(m.Actor.Attributes)
+		code, ok := exitCode(m.Actor.Attributes, podman)
 		n.Kind, n.ExitCode = runtime.NoticeExited, code
 		if !ok || n.At.IsZero() {
 			n.Kind = runtime.NoticeChanged
@@ -190,10 +203,10 @@ func (r *Runtime) told(attributes map[string]string) *container.Container {
 	return c
 }
 
-func exitCode(attributes map[string]string) (uint32, bool) {
-	s, ok := attributes["exitCode"]
-	if !ok {
-		s = attributes["containerExitCode"] // Podman's
+func exitCode(attributes map[string]string, podman bool) (uint32, bool) {
+	s := attributes[attributeExitCode]
+	if own, ok := attributes[attributePodmanExitCode]; ok && podman {
+		s = own
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < -1<<31 || n > 1<<32-1 {

@@ -64,7 +64,7 @@ func TestNotices(t *testing.T) {
 		{"die", `"exitCode":"-1073741510"`, runtime.Notice{Kind: runtime.NoticeExited, ExitCode: 3221225786}},
 		{"die", `"exitCode":"` + canary + `"`, runtime.Notice{Kind: runtime.NoticeChanged}},
 		{"die", "", runtime.Notice{Kind: runtime.NoticeChanged}},
-		{"died", `"containerExitCode":"3"`, runtime.Notice{Kind: runtime.NoticeExited, ExitCode: 3}},
+		{"die", `"containerExitCode":"3"`, runtime.Notice{Kind: runtime.NoticeChanged}}, // a label: it is Podman's word
 		{"oom", "", runtime.Notice{Kind: runtime.NoticeOOM}},
 		{"pause", "", runtime.Notice{Kind: runtime.NoticePaused}},
 		{"unpause", "", runtime.Notice{Kind: runtime.NoticeResumed}},
@@ -220,6 +220,82 @@ func TestWhatAnEventTellsOfItsContainer(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	assert.Nil(t, watched(t, r, 1)[0].Told.Labels, "what is the engine's own is no label")
+}
+
+// TestLabelsInThePlaceOfWhatTheEngineSays: Docker copies a container's labels over the exit code and the signal of its events.
+func TestLabelsInThePlaceOfWhatTheEngineSays(t *testing.T) {
+	nano := time.Now().Add(time.Hour).UnixNano()
+	const lie = `"exitCode":"0","signal":"15"`
+	kill, die := event("kill", nano+2, lie), event("die", nano+3, lie)
+	check := func(name string, e *engine, r *Runtime, notices int) {
+		t.Helper()
+		_, err := r.Info(t.Context())
+		require.NoError(t, err)
+		e.events = append(e.events, kill, die)
+		got := watched(t, r, notices)
+		last := got[len(got)-1]
+		assert.Equal(t, runtime.NoticeChanged, last.Kind, name+": only an inspect tells how it ended")
+		assert.Zero(t, last.ExitCode, name)
+		assert.Empty(t, last.StopSignal, name)
+		assert.Zero(t, r.memory.containers[id1].signal, name)
+	}
+
+	e := newEngine(t)
+	e.events = []string{event("create", nano, lie), event("start", nano+1, lie)}
+	check("an event that has none of its own", e, e.runtime(), 3)
+
+	e = newEngine(t)
+	e.answer("/containers/json", `[{"Id":"`+id1+`","Names":["/web"],"State":"running","Status":"Up 1 second","Labels":{`+lie+`}}]`)
+	r := e.runtime()
+	_, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	check("a list", e, r, 1)
+
+	e = newEngine(t)
+	e.answer("/containers/"+id1+"/json", `{"Id":"`+id1+`","Config":{"Labels":{`+lie+`}}}`)
+	r = e.runtime()
+	_, err = r.Inspect(t.Context(), &container.Container{ID: id1})
+	require.NoError(t, err)
+	check("an inspect", e, r, 1)
+
+	e = newEngine(t) // one label of the two, and the event of the other kind shows it
+	e.events = []string{event("kill", nano, `"exitCode":"0","signal":"15"`), event("die", nano+1, `"exitCode":"0"`)}
+	assert.Equal(t, runtime.NoticeChanged, watched(t, e.runtime(), 1)[0].Kind)
+	e = newEngine(t)
+	e.events = []string{event("die", nano, `"exitCode":"1","signal":"15"`), event("kill", nano+1, `"signal":"15"`), event("die", nano+2, `"exitCode":"143","signal":"15"`)}
+	got := watched(t, e.runtime(), 2)
+	assert.Equal(t, runtime.NoticeExited, got[1].Kind)
+	assert.EqualValues(t, 143, got[1].ExitCode)
+	assert.Empty(t, got[1].StopSignal)
+}
+
+func TestPodmansExitCodeIsNoLabel(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
+	nano := time.Now().Add(time.Hour).UnixNano()
+	e.events = []string{event("start", nano, `"exitCode":"0"`), event("died", nano+1, `"exitCode":"0","containerExitCode":"5"`)}
+	r := e.runtime()
+	_, err := r.Info(t.Context())
+	require.NoError(t, err)
+	got := watched(t, r, 2)
+	assert.Equal(t, runtime.NoticeExited, got[1].Kind)
+	assert.EqualValues(t, 5, got[1].ExitCode)
+}
+
+// TestSignalThatItsImageAsksToBeStoppedBy is Apache's httpd, which ends gracefully at SIGWINCH and exits with 0.
+func TestSignalThatItsImageAsksToBeStoppedBy(t *testing.T) {
+	nano := time.Now().Add(time.Hour).UnixNano()
+	for asked, want := range map[string]string{"SIGWINCH": "SIGWINCH", "28": "SIGWINCH", "SIGTERM": "", "": ""} {
+		e := newEngine(t)
+		e.answer("/containers/"+id1+"/json", `{"Id":"`+id1+`","State":{"Status":"running"},"Config":{"StopSignal":"`+asked+`"}}`)
+		e.events = []string{event("kill", nano, `"signal":"28"`), event("die", nano+1, `"exitCode":"0"`)}
+		r := e.runtime()
+		_, err := r.Info(t.Context())
+		require.NoError(t, err)
+		_, err = r.Inspect(t.Context(), &container.Container{ID: id1})
+		require.NoError(t, err)
+		assert.Equal(t, want, watched(t, r, 1)[0].StopSignal, asked)
+	}
 }
 
 func TestOOMKillIsToldWithTheEndOrAfterIt(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/signal"
 )
 
 // The reasons of an end, in the words that CRI has for them: Docker has none of its own that is free of what users wrote.
@@ -36,7 +37,13 @@ func (r *Runtime) Inspect(ctx context.Context, c *container.Container) (containe
 	who := r.memory.whoAnswers()
 	s := snapshot(c, in, who)
 	s.Container = r.withImage(ctx, s.Container)
-	r.memory.do(c.ID, func(k *remembered) { k.complete(&s, who.host) })
+	r.memory.do(c.ID, func(k *remembered) {
+		if in.Config != nil {
+			k.hide(in.Config.Labels, "")
+			k.stopBy = signal.Number(who.host.os, who.host.arch, in.Config.StopSignal)
+		}
+		k.complete(&s, who.host)
+	})
 	return s, nil
 }
 
@@ -90,6 +97,9 @@ func snapshot(c *container.Container, in *api.InspectResponse, who peer) contain
 		s.Health = health(st)
 	case container.StateExited:
 		s.Run = ended(run, st)
+		if st.Error != "" { // a later start failed, and the code may be that one's; the times are the run's
+			s.Run.ExitCode, s.Run.ExitKnown, s.Run.Reason, s.Run.OOMKilled = 0, false, "", false
+		}
 	case container.StateCreated:
 		if !startFailed(st) {
 			return s

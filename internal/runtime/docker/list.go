@@ -90,6 +90,7 @@ func (r *Runtime) summary(item *api.Summary, began, ended time.Time, elsewhere b
 		return runtime.Summary{}, false
 	}
 	k.shown = true
+	k.hide(item.Labels, "")
 	s := runtime.Summary{ID: item.ID, State: state(string(item.State)), Item: item}
 	created := sane(time.Unix(item.Created, 0))
 	if !created.IsZero() {

@@ -38,10 +38,26 @@ type remembered struct {
 
 	failed bool // created, and its start failed: the list calls it created still
 
+	hides    hidden // what its events do not tell
+	stopBy   uint32 // the signal that asks its program to end; 0 = not looked at yet
 	signal   uint32 // the newest that was sent on request
 	signaled time.Time
 	oom      time.Time // the newest OOM kill that an event told
 	killed   time.Time // the end of the newest run, if it was by a SIGKILL that nobody was seen to ask for
+}
+
+// hidden says which of the engine's own attributes an event does not tell, because the container has a label of that name: Docker
+// copies the labels over what it has to say itself.
+type hidden struct{ exitCode, signal bool }
+
+// hide takes the labels of a container, or the attributes of an event, which are labels but for those that its action has.
+func (k *remembered) hide(labels map[string]string, action string) {
+	if _, is := labels[attributeExitCode]; is && action != "die" {
+		k.hides.exitCode = true
+	}
+	if _, is := labels[attributeSignal]; is && action != "kill" {
+		k.hides.signal = true
+	}
 }
 
 func (m *memory) init() { m.containers = map[string]*remembered{} }

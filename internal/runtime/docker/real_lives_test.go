@@ -17,6 +17,7 @@ import (
 	"time"
 
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -40,6 +41,8 @@ func TestRealEngines(t *testing.T) {
 		{"OOM, and removed at once", (*lab).oomAndGone},
 		{"OOM of a child", (*lab).oomOfAChild},
 		{"a start that fails", (*lab).startFails},
+		{"a start that fails after a run", (*lab).startFailsAfterARun},
+		{"labels that are called as the engine's own attributes", (*lab).hostileLabels},
 		{"restart on failure", (*lab).restartOnFailure},
 		{"restart always", (*lab).restartAlways},
 		{"docker restart", (*lab).restartOnRequest},
@@ -245,6 +248,64 @@ func (l *lab) startFails() {
 	assert.Equal(l.t, []string{"created", "stopped"}, l.kinds(id))
 	assert.EqualValues(l.t, 127, l.stops(id)[0].Run.ExitCode)
 	assert.Equal(l.t, "StartError", l.stops(id)[0].Run.Reason)
+}
+
+// startFailsAfterARun is a container that cannot be started again: the engine gives it the code of that start, and keeps the times
+// of the run before.
+func (l *lab) startFailsAfterARun() {
+	place := filepath.Join(l.t.TempDir(), "mounted")
+	require.NoError(l.t, os.Mkdir(place, 0o700))
+	id := l.run("", func(_ *api.Config, h *api.HostConfig) {
+		h.Mounts = []mount.Mount{{Type: mount.TypeBind, Source: place, Target: "/mounted"}}
+	}, "exit", "0")
+	assert.Zero(l.t, l.ended(id).Run.ExitCode)
+	require.NoError(l.t, os.Remove(place))
+	require.NoError(l.t, os.WriteFile(place, nil, 0o600)) // what is not a directory cannot be mounted on one
+	_, err := l.docker.Client().ContainerStart(l.ctx(), id, client.ContainerStartOptions{})
+	require.Error(l.t, err)
+	if !l.kind.podman {
+		assert.NotZero(l.t, l.truth(id).State.ExitCode, "there is something to be misled by")
+	}
+	_, err = l.docker.Client().ContainerRename(l.ctx(), id, client.ContainerRenameOptions{NewName: "looked-at-again-" + id[:8]})
+	require.NoError(l.t, err)
+	time.Sleep(time.Second) // a few lists, or the notice of the new name
+	stops := l.stops(id)
+	require.Len(l.t, stops, 1)
+	assert.Zero(l.t, stops[0].Run.ExitCode, "that run ended well")
+	assert.Zero(l.t, stops[0].Revision)
+}
+
+// hostileLabels is what a container tells of itself by labels that Docker mixes into its events after what it has to say itself.
+func (l *lab) hostileLabels() {
+	labels := map[string]string{
+		"exitCode": "0", "containerExitCode": "0", "signal": "15", "name": canary, "image": canary, "execID": canary, "execDuration": "-1",
+		"health_status": "healthy", "oldName": canary, "podId": canary,
+	}
+	lie := func(c *api.Config, _ *api.HostConfig) { c.Labels = labels }
+	id := l.run("honest", lie, "sleepms", "500", "5")
+	last := l.ended(id)
+	assert.EqualValues(l.t, 5, last.Run.ExitCode)
+	assert.Empty(l.t, last.Run.StopSignal)
+	for _, stop := range l.stops(id) {
+		assert.Zero(l.t, stop.Revision, "it was told right at once")
+	}
+	assert.Equal(l.t, "honest", last.Container.Name)
+	assert.Equal(l.t, testruntime.ProbeImage, last.Container.Image.Reference)
+
+	id = l.run("", lie, "pause")
+	l.until("started", func() bool { return len(l.kinds(id)) == 2 })
+	_, err := l.docker.Client().ContainerKill(l.ctx(), id, client.ContainerKillOptions{Signal: "KILL"})
+	require.NoError(l.t, err)
+	assert.Empty(l.t, l.ended(id).Run.StopSignal, "which one it was, the engine does not tell")
+
+	id = l.run("", func(c *api.Config, h *api.HostConfig) {
+		lie(c, h)
+		h.AutoRemove = true
+	}, "sleepms", "500", "5")
+	l.until("it is gone", func() bool { return slices.Contains(l.kinds(id), "removed") })
+	for _, stop := range l.stops(id) {
+		assert.True(l.t, !stop.Run.ExitKnown || stop.Run.ExitCode == 5, "%+v", stop.Run)
+	}
 }
 
 func (l *lab) restartOnFailure() {
