@@ -43,8 +43,7 @@ type answer struct {
 	err        error
 	reason     string        // the answer without what an unknown server may have put into it; for the quarantine
 	retryAfter time.Duration // 0 = not told
-	accepted   int
-	duplicates int
+	duplicates int           // as told; no more than the batch has
 	rejected   []backendapi.Rejected
 }
 
@@ -88,7 +87,7 @@ func (e *backendExporter) read(resp *http.Response, n int) answer {
 		a.duplicates = n
 		return a
 	case a.verdict == stored:
-		return e.readStored(resp, body, readErr, n)
+		return e.readStored(resp, body, int64(len(body)) == most, readErr, n)
 	}
 	a.explain(e.shownURL, resp, body, e.now())
 	return a
@@ -108,10 +107,16 @@ func (a *answer) explain(shownURL string, resp *http.Response, body []byte, now 
 
 // readStored reads a 202. What it does not call a duplicate or rejected was accepted. A body that is no such JSON object
 // comes from something that is not this API, and a body that broke off is asked for again: the batch's id makes that
-// harmless.
-func (e *backendExporter) readStored(resp *http.Response, body []byte, readErr error, n int) answer {
+// harmless. One that is too long to be read would be as long the next time; those to parts of the batch are shorter.
+func (e *backendExporter) readStored(resp *http.Response, body []byte, tooLong bool, readErr error, n int) answer {
 	if readErr != nil {
 		return answer{verdict: later, status: resp.StatusCode, err: fmt.Errorf("POST %s: read the answer %s: %w", e.shownURL, statusLine(resp), readErr)}
+	}
+	if tooLong && body[0] == '{' {
+		return answer{
+			verdict: invalid, status: resp.StatusCode, reason: statusLine(resp) + ", with more text than is read",
+			err: fmt.Errorf("POST %s: answered %s with more than %d bytes, which nobody reads", e.shownURL, statusLine(resp), len(body)),
+		}
 	}
 	var in backendapi.IngestResponse
 	if len(body) > 0 {
@@ -121,10 +126,7 @@ func (e *backendExporter) readStored(resp *http.Response, body []byte, readErr e
 		}
 	}
 	// Numbers beyond the batch would make the metrics lie.
-	a := answer{verdict: stored, status: resp.StatusCode, rejected: in.Rejected[:min(len(in.Rejected), n)]}
-	a.duplicates = min(max(in.Duplicates, 0), n-len(a.rejected))
-	a.accepted = n - len(a.rejected) - a.duplicates
-	return a
+	return answer{verdict: stored, status: resp.StatusCode, duplicates: min(max(in.Duplicates, 0), n), rejected: in.Rejected}
 }
 
 func statusLine(resp *http.Response) string {

@@ -5,7 +5,10 @@ package zastavabackendexporter
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -197,6 +200,63 @@ func TestRejectionsOfALostAnswerAreAskedForAgain(t *testing.T) {
 	e = newRig(t, s.URL)
 	require.NoError(t, e.push(stops(8)))
 	assert.Len(t, s.got(), 3, "asked once only")
+}
+
+// However a server spells what it rejects: each event is stored or in quarantine, once, and counted once.
+func TestRejectionsThatAreToldInOddWays(t *testing.T) {
+	ids := stopIDs(4)
+	rejects := func(r *request, id, entries string) string { // the answer of who has rejected id
+		if !slices.Contains(r.ids(), id) {
+			return fmt.Sprintf(`{"accepted":%d}`, len(r.ids()))
+		}
+		return fmt.Sprintf(`{"accepted":%d,"rejected":[%s]}`, len(r.ids())-1, entries)
+	}
+	for _, tt := range []struct {
+		desc, entries string
+		requests      int
+	}{
+		{"in upper case", `{"eventId":"` + strings.ToUpper(ids[2]) + `","code":"x"}`, 1},
+		{"twice", `{"eventId":"` + ids[2] + `","code":"x"},{"eventId":"` + ids[2] + `","code":"y"}`, 1},
+		{"more often than there are events", strings.Repeat(`{"eventId":"`+ids[2]+`","code":"x"},`, 9) + `{"eventId":"` + ids[2] + `"}`, 1},
+		{"by a name of its own", `{"eventId":"7","code":"x"}`, 5},
+		{"without a name", `{"code":"x"},{"code":"y"}`, 5},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			s := newServer(t, func(w http.ResponseWriter, r *request) {
+				says(202, "application/json", rejects(r, ids[2], tt.entries))(w, r)
+			})
+			dir := t.TempDir()
+			e := newRig(t, s.URL, confinedIn(dir))
+			require.NoError(t, e.push(stops(4)))
+			assert.Equal(t, map[string]int64{"accepted": 3, "quarantined": 1}, e.outcomes(t))
+			assert.Equal(t, ids[2:3], eventIDs(quarantined(t, dir)))
+			assert.Len(t, s.got(), tt.requests)
+		})
+	}
+}
+
+// What no answer's length may do is to have a batch sent for ever.
+func TestAnswersThatAreTooLongToBeRead(t *testing.T) {
+	ids := stopIDs(4)
+	s := newServer(t, func(w http.ResponseWriter, r *request) {
+		detail := ""
+		if slices.Contains(r.ids(), ids[1]) {
+			detail = strings.Repeat("x", 1<<20)
+		}
+		says(202, "application/json", `{"accepted":1,"detail":"`+detail+`"}`)(w, r)
+	})
+	dir := t.TempDir()
+	e := newRig(t, s.URL, confinedIn(dir))
+	require.NoError(t, e.push(stops(4)))
+	assert.Equal(t, map[string]int64{"accepted": 3, "quarantined": 1}, e.outcomes(t))
+	got := quarantined(t, dir)
+	require.Equal(t, ids[1:2], eventIDs(got))
+	assert.Equal(t, "202 Accepted, with more text than is read", got[0].Reason)
+
+	e = newRig(t, newServer(t, says(202, "text/html", "<html>"+strings.Repeat("x", 1<<20))).URL)
+	err := e.push(stops(4))
+	require.ErrorContains(t, err, "not of this API", "a page is no answer, however long it is")
+	assert.Equal(t, stopIDs(4), retried(t, err))
 }
 
 func TestWatchedHostShowsEveryExtension(t *testing.T) {

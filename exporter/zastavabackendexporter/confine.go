@@ -20,7 +20,7 @@ var (
 )
 
 // refusal is events that no retry can deliver: those of span were refused for err, or one was named as rejected in the
-// answer to an accepted batch. The span of a rejection is empty if the answer names an event that was not sent.
+// answer to an accepted batch.
 type refusal struct {
 	span     span
 	status   int
@@ -78,11 +78,7 @@ func (e *backendExporter) settle(ctx context.Context, p *payload, refusals []ref
 		case lost[i] == 0:
 		case r.rejected != nil:
 			rejected = append(rejected, r.rejected)
-			if r.span.from == r.span.to {
-				e.countLostKind(ctx, 1, "unknown", "rejected")
-			} else {
-				e.countDropped(ctx, p.items[r.span.from:r.span.to], "rejected")
-			}
+			e.countDropped(ctx, p.items[r.span.from:r.span.to], "rejected")
 		default:
 			e.count(ctx, int64(lost[i]), outcomeRefused)
 			items := p.items[r.span.from:r.span.to]
@@ -108,8 +104,8 @@ func (e *backendExporter) quarantine(ctx context.Context, p *payload, refusals [
 	var from []int // the refusal of each entry
 	now := e.now()
 	for i, r := range refusals {
-		if r.span.from == r.span.to || e.confined == nil {
-			lost[i] = max(r.span.to-r.span.from, 1)
+		if e.confined == nil {
+			lost[i] = r.span.to - r.span.from
 			continue
 		}
 		for _, it := range p.items[r.span.from:r.span.to] {

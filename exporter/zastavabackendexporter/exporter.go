@@ -183,7 +183,14 @@ func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, re
 			asked[halves[0]], asked[halves[1]] = true, true
 			todo = append(halves, todo[1:]...)
 		case a.verdict == stored:
-			refusals = append(refusals, e.stored(ctx, p, s, a)...)
+			rejected, known := p.rejected(s, a)
+			if !known { // the halves tell which: what is stored counts as known there
+				middle := s.from + (s.to-s.from)/2
+				todo = append([]span{{s.from, middle}, {middle, s.to}}, todo[1:]...)
+				continue
+			}
+			e.stored(ctx, s.to-s.from-len(rejected), a.duplicates)
+			refusals = append(refusals, rejected...)
 			todo = todo[1:]
 		case a.verdict == tooLarge && !single:
 			most := e.limit.tooLarge(p.size(s))

@@ -176,7 +176,7 @@ func TestAnswers(t *testing.T) {
 		{desc: "202 without a body", reply: status(202), outcomes: map[string]int64{"accepted": 2}},
 		{desc: "202 with members of a later version", reply: says(202, "application/json", `{"accepted":2,"duplicates":0,"took":"3ms"}`), outcomes: map[string]int64{"accepted": 2}},
 		{desc: "202 with impossible counts", reply: says(202, "application/json", `{"accepted":-7,"duplicates":900}`), outcomes: map[string]int64{"duplicate": 2}},
-		{desc: "202 with a rejection", reply: says(202, "application/json", `{"accepted":1,"duplicates":0,"rejected":[{"eventId":"e","code":"id_conflict","detail":"s3cret"}]}`), outcomes: map[string]int64{"accepted": 1, "rejected": 1}},
+		{desc: "202 with a rejection", reply: says(202, "application/json", `{"accepted":1,"duplicates":0,"rejected":[{"eventId":"`+stopIDs(1)[0]+`","code":"id_conflict","detail":"s3cret"}]}`), outcomes: map[string]int64{"accepted": 1, "rejected": 1}},
 		{desc: "202 of something else", reply: says(202, "text/html", "<html>thanks</html>"), retries: true, says: "not of this API", status: true},
 		{desc: "200", reply: status(200), retries: true, says: "answered 200 OK", status: true},
 		{desc: "204", reply: status(204), retries: true, says: "answered 204 No Content", status: true},

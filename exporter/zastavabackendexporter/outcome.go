@@ -60,28 +60,44 @@ func (e *backendExporter) countConverted(ctx context.Context, p *payload) {
 	}
 }
 
-// stored counts what a batch's answer says and gives what it rejects.
-func (e *backendExporter) stored(ctx context.Context, p *payload, s span, a answer) []refusal {
+// stored counts what a batch's answer says of so many events that it does not reject.
+func (e *backendExporter) stored(ctx context.Context, n, duplicates int) {
 	e.health.well(forEvents)
-	e.count(ctx, int64(a.accepted), outcomeAccepted)
-	e.count(ctx, int64(a.duplicates), outcomeDuplicate)
+	duplicates = min(duplicates, n)
+	e.count(ctx, int64(n-duplicates), outcomeAccepted)
+	e.count(ctx, int64(duplicates), outcomeDuplicate)
+}
+
+// rejected gives the events of s that the answer to them rejects. It names them by id, in whichever case it likes to spell a
+// UUID; where revisions of one event are in the batch, the first is meant first. An event that is named more often is
+// rejected once. Where it names one that was not sent, it is not clear which it means, unless there is but one.
+func (p *payload) rejected(s span, a answer) (out []refusal, known bool) {
 	if len(a.rejected) == 0 {
-		return nil
+		return nil, true
 	}
-	// An answer names events by id; where revisions of one event are in the batch, the first is meant first.
 	where := make(map[string][]int, s.to-s.from)
 	for i := s.from; i < s.to; i++ {
-		where[p.items[i].eventID] = append(where[p.items[i].eventID], i)
+		id := strings.ToLower(p.items[i].eventID)
+		where[id] = append(where[id], i)
 	}
-	out := make([]refusal, len(a.rejected))
-	for i, r := range a.rejected {
-		out[i] = refusal{rejected: &a.rejected[i], status: a.status, reason: clip(r.Code + ": " + r.Detail)}
-		if items := where[r.EventID]; len(items) > 0 {
-			out[i].span = span{items[0], items[0] + 1}
-			where[r.EventID] = items[1:]
+	for i := range a.rejected {
+		r := &a.rejected[i]
+		id := strings.ToLower(r.EventID)
+		items, sent := where[id]
+		switch {
+		case !sent && s.to-s.from > 1:
+			return nil, false
+		case !sent && len(out) == 0:
+			items = []int{s.from}
+		case len(items) == 0:
+			continue
 		}
+		if sent {
+			where[id] = items[1:]
+		}
+		out = append(out, refusal{span: span{items[0], items[0] + 1}, rejected: r, status: a.status, reason: clip(r.Code + ": " + r.Detail)})
 	}
-	return out
+	return out, true
 }
 
 func each[T any](list []T, name func(T) string) []string {

@@ -191,6 +191,31 @@ func TestAnswers(t *testing.T) {
 			_, _ = w.Write([]byte("<html>"))
 			return nil, true
 		}, Summary{Unsent: 4}, ids(0, 4), "not of this API"},
+		"rejected in another spelling": {func(ids []string, w http.ResponseWriter) ([]string, bool) {
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = w.Write([]byte(`{"accepted":3,"rejected":[{"eventId":"EVENT-001"}]}`))
+			return nil, true
+		}, Summary{Stored: 3, Refused: 1}, ids(1, 2), ""},
+		"rejected by another name": {func(ids []string, w http.ResponseWriter) ([]string, bool) {
+			w.WriteHeader(http.StatusAccepted)
+			if slices.Contains(ids, "event-001") {
+				_, _ = w.Write([]byte(`{"rejected":[{"eventId":"1"}]}`))
+			}
+			return nil, true
+		}, Summary{Stored: 3, Refused: 1}, ids(1, 2), ""},
+		"one rejected in an answer that got lost": {func(ids []string, w http.ResponseWriter) ([]string, bool) {
+			if len(ids) == 4 {
+				w.WriteHeader(http.StatusConflict)
+				return nil, true
+			}
+			w.WriteHeader(http.StatusAccepted)
+			if slices.Contains(ids, "event-001") {
+				_, _ = w.Write([]byte(`{"duplicates":1,"rejected":[{"eventId":"event-001"}]}`))
+			} else {
+				_, _ = w.Write([]byte(`{"duplicates":2}`))
+			}
+			return nil, true
+		}, Summary{Duplicates: 3, Refused: 1}, ids(1, 2), ""},
 		"202 without a body": {code(202), Summary{Stored: 4}, ids(0, 0), ""},
 		"202 that knew some of them": {func(_ []string, w http.ResponseWriter) ([]string, bool) {
 			w.WriteHeader(http.StatusAccepted)

@@ -65,6 +65,7 @@ type outcome struct {
 // unacceptableError is an answer about the batch's content.
 type unacceptableError struct {
 	whole  bool // dividing the batch does not help
+	known  bool // the batch was stored before; what of it was rejected then is not told
 	reason string
 }
 
@@ -73,17 +74,28 @@ func (e *unacceptableError) Error() string { return e.reason }
 // deliver sends items, events or facts about something, and writes what became of each into out, which is as long. An error means that sending more is
 // of no use now.
 func (s *Sender) deliver(ctx context.Context, of *about, items []quarantine.Entry, out []outcome) error {
+	return s.divide(ctx, of, items, out, false)
+}
+
+// divide is deliver. asked: items are half of what was stored before. The answers to halves, which are batches of other ids,
+// name what that rejected; they are asked once.
+func (s *Sender) divide(ctx context.Context, of *about, items []quarantine.Entry, out []outcome, asked bool) error {
 	err := s.post(ctx, of, items, out)
 	bad, ok := errors.AsType[*unacceptableError](err)
 	switch {
 	case !ok:
 		return err
+	case bad.known && (asked || len(items) == 1 || of != nil): // no fact is rejected by itself
+		for i := range out {
+			out[i].verdict = duplicate
+		}
+		return nil
 	case len(items) > 1 && !bad.whole:
 		half := len(items) / 2
-		if err := s.deliver(ctx, of, items[:half], out[:half]); err != nil {
+		if err := s.divide(ctx, of, items[:half], out[:half], bad.known); err != nil {
 			return err
 		}
-		return s.deliver(ctx, of, items[half:], out[half:])
+		return s.divide(ctx, of, items[half:], out[half:], bad.known)
 	}
 	for i := range out {
 		out[i] = outcome{refused, bad.reason}
@@ -149,10 +161,7 @@ func (s *Sender) once(ctx context.Context, r *request, out []outcome) error {
 	case code == http.StatusAccepted:
 		return r.accepted(answer, out)
 	case code == http.StatusConflict:
-		for i := range out {
-			out[i].verdict = duplicate
-		}
-		return nil
+		return backoff.Permanent(&unacceptableError{known: true, reason: says})
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity, code == http.StatusRequestEntityTooLarge:
 		return backoff.Permanent(&unacceptableError{reason: says})
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests,
@@ -178,13 +187,21 @@ func (r *request) accepted(answer []byte, out []outcome) error {
 			return backoff.Permanent(fmt.Errorf("POST %s: answered 202 with a body that is not of this API; check %s", r.Shown, r.Flags))
 		}
 	}
+	sent := make(map[string]bool, len(r.items))
+	for i := range r.items {
+		sent[strings.ToLower(r.items[i].EventID)] = true
+	}
 	no := make(map[string]string, len(in.Rejected))
 	for _, rejected := range in.Rejected {
-		no[rejected.EventID] = clip(rejected.Code + " " + rejected.Detail)
+		id, reason := strings.ToLower(rejected.EventID), clip(rejected.Code+" "+rejected.Detail) // an id in any spelling of a UUID
+		if !sent[id] {
+			return backoff.Permanent(&unacceptableError{reason: reason}) // which one is meant, the halves tell
+		}
+		no[id] = reason
 	}
 	duplicates := in.Duplicates // the answer does not say which; only their number is told
 	for i := range out {
-		switch reason, rejected := no[r.items[i].EventID]; {
+		switch reason, rejected := no[strings.ToLower(r.items[i].EventID)]; {
 		case rejected:
 			out[i] = outcome{refused, reason}
 		case duplicates > 0:
