@@ -147,6 +147,24 @@ func TestNoRecordIsLarger(t *testing.T) {
 	}
 }
 
+// TestCrashLoopThatGoesOnKeepsHowItEnds has more ends than a record has room for.
+func TestCrashLoopThatGoesOnKeepsHowItEnds(t *testing.T) {
+	k := typical(1)
+	k.Loop = &tracker.Loop{Count: 20, Active: true}
+	for n := range 8 {
+		k.Loop.Ends = append(k.Loop.Ends, tracker.End{At: seen.Add(time.Duration(n) * time.Minute), ExitCode: 137, Reason: "OOMKilled"})
+	}
+	k.Loop.Ends[7].ExitCode, k.Loop.Ends[7].Reason = 1, "Error"
+	raw, err := encode(k)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, len(raw), MaxRecord)
+	got, err := decode("id", meta{}, raw)
+	require.NoError(t, err)
+	assert.True(t, got.Loop.Active)
+	assert.EqualValues(t, 20, got.Loop.Count)
+	assert.Equal(t, tracker.End{At: seen.Add(7 * time.Minute), ExitCode: 137, Reason: "OOMKilled"}, got.Loop.Dominant())
+}
+
 func TestEveryRecordComesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringMatching(`[a-z0-9:/.@-]{0,20}`)

@@ -143,9 +143,10 @@ func encode(k *tracker.Known) ([]byte, error) {
 		func() { r.RepoDigests = nil },
 		func() { r.ImageID = "" },
 		func() { r.Sandbox = "" },
-		func() { // the ends decide when a loop begins; of one that has begun, the count is enough
+		func() { // the ends decide when a loop begins; of one that has begun, the count and how it mostly ends are enough
 			if r.Loop != nil && r.Loop.Active {
-				r.Loop.Ends = nil
+				e := k.Loop.Dominant()
+				r.Loop.Ends = []end{{nanos(e.At), e.ExitCode, e.Reason}}
 			}
 		},
 		func() { r.Image, r.Manifest = "", "" },

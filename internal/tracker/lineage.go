@@ -248,8 +248,25 @@ func (lp *Loop) add(e End, o Options) *Loop {
 	return next
 }
 
-// summary names the most frequent end; of equally frequent ones, the latest.
-func (lp *Loop) summary(o Options) *container.CrashLoop {
+// corrected gives the loop with a better account of one of its ends.
+func (lp *Loop) corrected(was, now container.Run) *Loop {
+	if lp == nil {
+		return nil
+	}
+	for i, end := range slices.Backward(lp.Ends) {
+		if end.At.Equal(was.FinishedAt) && end.ExitCode == was.ExitCode && end.Reason == was.Reason {
+			next := *lp
+			next.Ends = slices.Clone(lp.Ends)
+			next.Ends[i].ExitCode, next.Ends[i].Reason = now.ExitCode, now.Reason
+			return &next
+		}
+	}
+	return lp
+}
+
+// Dominant gives the most frequent way to end among those remembered, at the time of the latest end; of equally frequent ones,
+// the latest.
+func (lp *Loop) Dominant() End {
 	type way struct {
 		code   uint32
 		reason string
@@ -263,5 +280,11 @@ func (lp *Loop) summary(o Options) *container.CrashLoop {
 			top = w
 		}
 	}
-	return &container.CrashLoop{Count: lp.Count, Window: o.CrashLoopWindow, ExitCode: top.code, Reason: top.reason}
+	return End{At: lp.latest(), ExitCode: top.code, Reason: top.reason}
+}
+
+// summary names the dominant end.
+func (lp *Loop) summary(o Options) *container.CrashLoop {
+	top := lp.Dominant()
+	return &container.CrashLoop{Count: lp.Count, Window: o.CrashLoopWindow, ExitCode: top.ExitCode, Reason: top.Reason}
 }

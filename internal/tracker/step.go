@@ -227,8 +227,13 @@ func (st *step) revise(k *Known) {
 		return // an OOM kill that was known is not taken back by an account that merely lacks it
 	}
 	st.next.Revision++
-	st.next.Run = merge(was, now)
+	st.next.Run = endsAfterStart(merge(was, now))
 	st.emitStop(missed{})
+	if was.Failed() {
+		st.next.Loop = st.next.Loop.corrected(was, st.next.Run)
+	} else {
+		st.crashLoop()
+	}
 }
 
 // stale tells that the look is older than what is known.
@@ -293,13 +298,19 @@ func (st *step) stop(run container.Run, m missed) {
 	if run.StartedAt.IsZero() {
 		run.StartedAt = st.next.Run.StartedAt
 	}
-	if later(run.StartedAt, run.FinishedAt.Add(clockSlack)) {
-		run.FinishedAt = time.Time{} // an end before its start is no time at all
-	}
+	run = endsAfterStart(run)
 	run.PID = keep(run.PID, st.next.Run.PID)
 	st.next.State, st.next.Run, st.next.Revision = container.StateExited, run, 0
 	st.emitStop(m)
 	st.crashLoop()
+}
+
+// endsAfterStart takes the time of an end before the start for none at all: the clock was set back meanwhile.
+func endsAfterStart(run container.Run) container.Run {
+	if later(run.StartedAt, run.FinishedAt.Add(clockSlack)) {
+		run.FinishedAt = time.Time{}
+	}
+	return run
 }
 
 // emitStop reports the end of the run in st.next. Its time is exact when the runtime told when it ended and how: a runtime
@@ -311,7 +322,11 @@ func (st *step) emitStop(m missed) {
 		p.Precision = container.PrecisionWindow
 	}
 	if p.Precision == container.PrecisionWindow {
-		p.WindowStart = latest(st.look.Since.Add(-endLag), run.StartedAt, st.next.Container.CreatedAt)
+		since := st.look.Since.Add(-endLag)
+		if st.next.Revision > 0 {
+			since = time.Time{} // the look before showed the end already
+		}
+		p.WindowStart = latest(since, run.StartedAt, st.next.Container.CreatedAt)
 		if !run.FinishedAt.IsZero() && p.WindowStart.After(run.FinishedAt) {
 			p.WindowStart = run.StartedAt
 		}

@@ -388,6 +388,19 @@ func TestReboot(t *testing.T) {
 	assert.Empty(t, observe(t, tr, exitLost(ctr, 1, 550), look(1)), "the runtime's own 255 afterwards is no news")
 }
 
+func TestARevisionTakesNoEndBeforeTheStart(t *testing.T) {
+	tr := New(Options{})
+	observe(t, tr, running(ctr, 1000), look(0))
+	trs := observe(t, tr, exited(ctr, 1000, 10, 137, "Error"), look(1)) // the clock was set back meanwhile
+	require.Len(t, trs, 1)
+	assert.Equal(t, container.PrecisionWindow, trs[0].Provenance.Precision)
+	trs = observe(t, tr, exited(ctr, 1000, 10, 137, "OOMKilled"), look(2))
+	require.Len(t, trs, 1)
+	assert.EqualValues(t, 1, trs[0].Revision)
+	assert.True(t, trs[0].Run.FinishedAt.IsZero(), "%s", trs[0].Run.FinishedAt)
+	assert.Equal(t, container.PrecisionWindow, trs[0].Provenance.Precision)
+}
+
 func TestAChangeThatIsDroppedIsFoundAgain(t *testing.T) {
 	tr := New(Options{})
 	dropped := tr.Observe(running(ctr, 1), look(0))
@@ -442,6 +455,32 @@ func TestCrashLoop(t *testing.T) {
 		fail(tr, 3, 1)
 		fail(tr, 4, 1)
 		assert.Len(t, fail(tr, 70, 1), 3)
+	})
+	t.Run("names the reason that was known a moment after the end", func(t *testing.T) {
+		tr := New(opts)
+		killed := func(n int) {
+			fail(tr, n, 137)
+			l := Look{At: at(n*10 + 6), Since: at(n*10 + 5), Source: container.SourceList}
+			trs := observe(t, tr, exited(attempt(n), n*10+1, n*10+2, 137, "OOMKilled"), l)
+			require.Len(t, trs, 1, "a revision of the stop")
+		}
+		killed(0)
+		killed(1)
+		trs := fail(tr, 2, 137)
+		require.Len(t, trs, 4)
+		assert.Equal(t, "OOMKilled", trs[3].CrashLoop.Reason)
+		assert.EqualValues(t, 3, trs[3].CrashLoop.Count)
+	})
+	t.Run("counts an end that is known to have failed only later", func(t *testing.T) {
+		tr := New(opts)
+		fail(tr, 0, 3)
+		fail(tr, 1, 3)
+		c, l := attempt(2), Look{At: at(25), Since: at(15), Source: container.SourceList}
+		assert.Len(t, observe(t, tr, exitLost(c, 21, 22), l), 3)
+		trs := observe(t, tr, exited(c, 21, 22, 3, "Error"), Look{At: at(26), Since: at(25), Source: container.SourceList})
+		require.Len(t, trs, 2)
+		assert.EqualValues(t, 1, trs[0].Revision)
+		assert.Equal(t, container.KindCrashLoop, trs[1].Kind)
 	})
 	t.Run("survives the removal of every container of the identity, for the window", func(t *testing.T) {
 		tr := New(opts)
