@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -232,7 +233,7 @@ func (e *Encoder) run(m pcommon.Map, c *container.Container, r *container.Run) {
 
 func putStr(m pcommon.Map, key, value string) {
 	if value != "" {
-		m.PutStr(key, value)
+		m.PutStr(key, strings.ToValidUTF8(value, "?")) // a container names its files; one text that is none has all of a request refused
 	}
 }
 

@@ -111,7 +111,7 @@ func (b *Batch) AppendEvidence(t *container.Transition, s *evidence.Sample) {
 		}
 		n++
 		lib := list.AppendEmpty().SetEmptyMap()
-		lib.PutStr("path", f.Path)
+		putStr(lib, "path", f.Path)
 		putDatum(lib, "sha256", f.SHA256)
 		putDatum(lib, "build_id", f.BuildID)
 		if size, ok := f.Size.Get(); ok {
@@ -159,7 +159,7 @@ func putMain(m pcommon.Map, s *evidence.Sample) {
 	if !ok {
 		return
 	}
-	m.PutStr(AttrExecutablePath, path)
+	putStr(m, AttrExecutablePath, path)
 	for i := range s.Files {
 		if f := &s.Files[i]; f.Path == path && f.Kind == evidence.KindExecutable {
 			if id, ok := f.BuildID.Get(); ok {
@@ -289,7 +289,7 @@ func putCoverage(m pcommon.Map, c *evidence.Coverage) {
 // putDatum puts a text that is there as key, and what is known of one that is not.
 func putDatum(m pcommon.Map, key string, d evidence.Datum[string]) {
 	if value, ok := d.Get(); ok {
-		m.PutStr(key, value)
+		putStr(m, key, value)
 	}
 	putStatus(m, key, d.Status, d.Reason)
 }

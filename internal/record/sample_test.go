@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -100,6 +101,20 @@ func TestEveryAttributeOfSamplesIsInTheSchema(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNamesThatAreNotUTF8 is for receivers of OTLP that refuse a whole request for one text that is none.
+func TestNamesThatAreNotUTF8(t *testing.T) {
+	s := sampled()
+	s.Sample.Processes[0].Executable = evidence.Present("/usr/bin/\xffapi")
+	s.Sample.Files[0].Path = "/usr/bin/\xffapi"
+	batch := sampleEncoder().NewBatch()
+	batch.AppendSampled(s)
+	batch.AppendEvidence(&sampleTransitions()[1], &s.Sample)
+	raw, err := (&plog.JSONMarshaler{}).MarshalLogs(batch.Logs())
+	require.NoError(t, err)
+	assert.True(t, utf8.Valid(raw))
+	assert.Equal(t, 5, strings.Count(string(raw), "/usr/bin/?api"), "executable of both records, of the process, of the file and of the library")
 }
 
 func factsIn(t require.TestingT, logs plog.Logs) (facts []backendapi.Fact, passed int) {
