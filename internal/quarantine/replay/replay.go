@@ -116,6 +116,9 @@ func (r *run) file(name string) error {
 	original := strings.TrimSuffix(name, claimed) // a replay that was killed left its claim
 	claim := original + claimed
 	if name != claim {
+		if _, err := os.Lstat(claim); err == nil { // to rename would put one in the place of the other
+			return fmt.Errorf("replay %s: there is %s too, which another replay has left or is at: run again, or move one of them away", name, claim)
+		}
 		switch err := os.Rename(name, claim); {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil // evicted meanwhile

@@ -284,6 +284,27 @@ func TestAReplayThatWasKilledIsFinishedByTheNext(t *testing.T) {
 	assert.Equal(t, ids(1, 2), left(t, dir))
 }
 
+// A file that someone put back under the name of one that a replay has claimed takes nothing from it.
+func TestAFileBesideItsOwnClaimIsKept(t *testing.T) {
+	dir := fill(t, 4)
+	names, err := quarantine.Files(dir)
+	require.NoError(t, err)
+	require.Len(t, names, 1)
+	raw, err := os.ReadFile(names[0])
+	require.NoError(t, err)
+	lines := strings.SplitAfter(string(raw), "\n")
+	require.NoError(t, os.WriteFile(names[0]+claimed, []byte(strings.Join(lines[:2], "")), 0o600))
+	require.NoError(t, os.WriteFile(names[0], []byte(strings.Join(lines[2:], "")), 0o600))
+	b := newBackend(t, takeAll)
+	sum, err := replayAll(t, b, dir)
+	require.ErrorContains(t, err, "move one of them away")
+	assert.Equal(t, 2, sum.Stored)
+	_, err = replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, ids(0, 4), b.stored)
+	assert.Empty(t, left(t, dir))
+}
+
 // The exporter adds to the file that is being replayed, at each request.
 func TestNothingIsLostBesideAWriter(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "quarantine")
