@@ -165,6 +165,11 @@ func (cfg *Config) Validate() error {
 			fault("callgraph_id has more than %d characters: shorten it", backendapi.MaxName)
 		}
 	}
+	if cfg.ClientConfig.ProxyURL != "" { // confighttp would quote it, with its password
+		if u, err := url.ParseRequestURI(cfg.ClientConfig.ProxyURL); err != nil || u.Scheme == "" || u.Host == "" {
+			fault("proxy_url is not a URL: write it as http://host:port")
+		}
+	}
 	if cfg.FactsEndpoint != "" {
 		if err := validateEndpoint(cfg.FactsEndpoint); err != nil {
 			fault("facts_%w", err)

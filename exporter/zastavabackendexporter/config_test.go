@@ -114,6 +114,8 @@ func TestFaults(t *testing.T) {
 	}{
 		{"no host", func(c *Config) { c.ClientConfig.Endpoint = "https://" }, "endpoint is not an http or https URL"},
 		{"not a URL", func(c *Config) { c.ClientConfig.Endpoint = "http://user:s3cret@[::1" }, "endpoint is not an http or https URL"},
+		{"a proxy that is no URL", func(c *Config) { c.ClientConfig.ProxyURL = "http://user:s3cret@proxy:80x" }, "proxy_url is not a URL"},
+		{"a proxy without a scheme", func(c *Config) { c.ClientConfig.ProxyURL = "user:s3cret@proxy:3128" }, "proxy_url is not a URL"},
 		{"query", func(c *Config) { c.ClientConfig.Endpoint = "https://u:s3cret@host/base?token=s3cret" }, "endpoint https://host/base has a query"},
 		{"tenant of another alphabet", func(c *Config) { c.Tenant = "вартовий" }, "cannot be sent in a header"},
 		{"tenant with a line break", func(c *Config) { c.Tenant = "a\r\nX-Admin: 1" }, "cannot be sent in a header"},
