@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,6 @@ const (
 	rateMemory  = 5 * time.Minute // how far back the present rate looks: its weight of an arrival falls to 1/e in that time
 	maxCapacity = 1e9             // seconds; more is as good as for ever
 	behindAfter = 5 * time.Second // events older than that are a backlog
-	maxHeld     = 4096            // batches that wait for another try; there is one for each consumer of the queue
 )
 
 // backlog knows what of events, or of facts, is not delivered yet: how old the oldest of it is, how large the queue is, and how long it would last.
@@ -35,8 +33,8 @@ type backlog struct {
 	most queueMost
 
 	mu      sync.Mutex
-	held    map[string]time.Time // when the oldest record of each batch that is being sent or waits was seen, by a key of it
-	keys    uint64               // made up by hold
+	held    map[uint64]time.Time // when the oldest record of each push that is under way was seen
+	keys    uint64               // of held, counted up
 	arrived float64              // units, each with the weight of its age
 	at      time.Time            // of arrived
 	began   time.Time
@@ -74,38 +72,19 @@ func (m queueMost) used(s queuestate.State) int64 {
 	}
 }
 
-// batchKey names a batch, the same when what is left of it is tried again.
-func batchKey(items []item) string {
-	return items[0].eventID + " " + strconv.FormatUint(uint64(items[0].revision), 10)
-}
-
-// sending says that items are tried now.
-func (b *backlog) sending(items []item, oldest time.Time) {
-	if len(items) == 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.put(batchKey(items), oldest)
-}
-
-func (b *backlog) put(key string, oldest time.Time) {
-	if b.held == nil {
-		b.held = map[string]time.Time{}
-	}
-	if len(b.held) >= maxHeld { // of retries that were given up
-		clear(b.held)
-	}
-	b.held[key] = oldest
-}
-
-// hold says that something is not delivered until release is called.
+// hold says that something is not delivered until release is called. A zero time says nothing.
 func (b *backlog) hold(oldest time.Time) (release func()) {
+	if oldest.IsZero() {
+		return func() {}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.held == nil {
+		b.held = map[uint64]time.Time{}
+	}
 	b.keys++
-	key := strconv.FormatUint(b.keys, 10)
-	b.put(key, oldest)
+	key := b.keys
+	b.held[key] = oldest
 	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -113,17 +92,11 @@ func (b *backlog) hold(oldest time.Time) (release func()) {
 	}
 }
 
-// sent says that the first done of items are dealt with.
-func (b *backlog) sent(items []item, done int) {
-	if done == 0 || len(items) == 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	oldest := b.held[batchKey(items)]
-	delete(b.held, batchKey(items))
-	if done < len(items) {
-		b.held[batchKey(items[done:])] = oldest
+// holding has the age of what is pushed known until the push is over, with all that it tries.
+func (b *backlog) holding(push func(context.Context, plog.Logs) error) func(context.Context, plog.Logs) error {
+	return func(ctx context.Context, logs plog.Logs) error {
+		defer b.hold(oldestOf(logs))()
+		return push(ctx, logs)
 	}
 }
 

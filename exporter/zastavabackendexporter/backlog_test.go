@@ -17,8 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadatatest"
@@ -140,20 +142,48 @@ func TestAFullQueueDropsItsOldestIfItIsToldTo(t *testing.T) {
 }
 
 func TestOldestUndelivered(t *testing.T) {
-	s := newServer(t, status(503), accept)
-	e := newRig(t, s.URL, func(cfg *Config) { cfg.MaxBatchEvents = 2 })
-	now := finished.Add(time.Hour)
-	e.backlog.now = func() time.Time { return now }
-	err := e.push(stops(3))
-	require.Error(t, err)
-	assert.InDelta(t, time.Hour.Seconds(), e.backlog.oldest().Seconds(), 1)
-	require.ErrorIs(t, e.backlog.eventsFirst(), errEventsFirst)
+	down := newServer(t, status(503))
+	for _, tt := range []struct {
+		desc   string
+		change func(*Config)
+	}{
+		{"with a queue", func(*Config) {}},
+		{"without one", func(cfg *Config) { cfg.QueueConfig = configoptional.None[exporterhelper.QueueBatchConfig]() }},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			exp := startDefault(t, down.URL, tt.change, func(cfg *Config) {
+				cfg.RetryConfig.InitialInterval, cfg.RetryConfig.MaxElapsedTime = time.Millisecond, 500*time.Millisecond
+			})
+			in := exp.(*intake)
+			age := func() time.Duration { return in.backlog.oldest() }
+			assert.Zero(t, age())
+			begun := time.Now()
+			over := make(chan struct{})
+			go func() { defer close(over); _ = exp.ConsumeLogs(t.Context(), stops(3)) }()
+			soon(t, func() bool { return age() > 0 })
+			assert.InDelta(t, begun.Sub(finished).Seconds(), age().Seconds(), 60)
+			require.ErrorIs(t, in.backlog.eventsFirst(), errEventsFirst)
+			// Who gave up has no backlog, and no fact waits for it.
+			soon(t, func() bool { return age() == 0 })
+			require.NoError(t, in.backlog.eventsFirst())
+			<-over
+			require.NoError(t, exp.Shutdown(context.Background()))
+		})
+	}
+}
 
-	var rest consumererror.Logs
-	require.ErrorAs(t, err, &rest)
-	require.NoError(t, e.push(rest.Data()))
-	assert.Zero(t, e.backlog.oldest())
-	require.NoError(t, e.backlog.eventsFirst())
+// Records without a time are not as old as 1970.
+func TestUnknownTimesAreNoAge(t *testing.T) {
+	logs := stops(2)
+	seen := oldestOf(logs)
+	assert.WithinDuration(t, finished, seen, time.Second)
+	first := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
+	first.SetTimestamp(0)
+	first.SetObservedTimestamp(0)
+	assert.Equal(t, seen, oldestOf(logs))
+	b := &backlog{now: time.Now}
+	defer b.hold(oldestOf(plog.NewLogs()))()
+	assert.Zero(t, b.oldest())
 }
 
 func TestOutageCapacity(t *testing.T) {

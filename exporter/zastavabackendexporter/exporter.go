@@ -144,9 +144,7 @@ func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
 	defer e.putBack(p)
 	e.countConverted(ctx, p) // not part of the rest of a partial success, so counted once
 
-	e.backlog.sending(p.items, p.oldest)
 	done, refused, err := e.deliver(ctx, p)
-	e.backlog.sent(p.items, done)
 	refusals := e.settle(ctx, p, refused)
 	switch {
 	case err != nil:

@@ -88,6 +88,7 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 		}
 		queue = configoptional.Some(q)
 		push = (&road{what: forEvents.String(), retry: config.RetryConfig, most: e.backlog.most, shed: e.shed, logger: set.Logger, attempt: e.pushLogs, drop: e.drop}).carry
+		push = e.backlog.holding(push)
 	}
 	queued, err := exporterhelper.NewLogs(ctx, set, cfg, push,
 		exporterhelper.WithStart(e.start),

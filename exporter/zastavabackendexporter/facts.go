@@ -57,7 +57,7 @@ func newWithFacts(ctx context.Context, set exporter.Settings, cfg *Config, e *ba
 	}
 	own := set
 	own.ID = component.NewIDWithName(set.ID.Type(), set.ID.Name()+"-facts") // for the queue's storage and metrics
-	facts, err := exporterhelper.NewLogs(ctx, own, cfg, f.holding(push),
+	facts, err := exporterhelper.NewLogs(ctx, own, cfg, f.own.holding(push),
 		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
 		exporterhelper.WithTimeout(exporterhelper.TimeoutConfig{Timeout: 0}),
 		exporterhelper.WithRetry(cfg.RetryConfig),

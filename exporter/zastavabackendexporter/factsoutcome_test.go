@@ -157,7 +157,7 @@ func TestTheAgeOfFactsThatAreNotDelivered(t *testing.T) {
 	road := &road{what: "facts", retry: r.config.RetryConfig, shed: newShedding(), logger: r.logger, attempt: r.facts.push, drop: r.facts.drop}
 	road.retry.InitialInterval, road.retry.MaxInterval = time.Millisecond, time.Millisecond
 	done := make(chan error, 1)
-	go func() { done <- r.facts.holding(road.carry)(t.Context(), onlySamples(1, 3)) }()
+	go func() { done <- r.facts.own.holding(road.carry)(t.Context(), onlySamples(1, 3)) }()
 	soon(t, func() bool { return gauge("facts_oldest_undelivered") > 0 })
 	assert.InDelta(t, time.Hour.Seconds(), gauge("facts_oldest_undelivered"), 1)
 	assert.Zero(t, gauge("oldest_undelivered"), "of events")

@@ -52,14 +52,6 @@ func newFactsRoad(cfg *Config, e *backendExporter) (*factsRoad, error) {
 	return f, nil
 }
 
-// holding has the age of what is pushed known meanwhile.
-func (f *factsRoad) holding(push func(context.Context, plog.Logs) error) func(context.Context, plog.Logs) error {
-	return func(ctx context.Context, logs plog.Logs) error {
-		defer f.own.hold(oldestOf(logs))()
-		return push(ctx, logs)
-	}
-}
-
 // push sends the facts of logs, subject by subject. Errors: consumererror.Logs with the records of the subjects that are to be
 // sent again. What becomes of a subject's facts is counted, and put into quarantine, when all of them are dealt with: a part is
 // told again with the rest, and counts as known at the backend then.

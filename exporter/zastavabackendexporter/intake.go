@@ -41,8 +41,8 @@ func (in *intake) Shutdown(ctx context.Context) error {
 }
 
 func (in *intake) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
-	if !in.queued {
-		return in.Logs.ConsumeLogs(ctx, logs)
+	if !in.queued { // it is over when they are delivered, or given back
+		return in.backlog.holding(in.Logs.ConsumeLogs)(ctx, logs)
 	}
 	size := in.backlog.most.sizeOf(logs)
 	// The queue never takes what is larger than itself; of what nearly fills it, a piece at a time flows better.

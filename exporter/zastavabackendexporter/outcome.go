@@ -122,7 +122,6 @@ func (e *backendExporter) drop(ctx context.Context, logs plog.Logs, cause string
 		e.logger.Error("Events are lost", zap.String("cause", cause), zap.Int("events", len(p.items)),
 			zap.Time("oldest", p.oldest), zap.String("first_id", p.items[0].eventID))
 	}
-	e.backlog.sent(p.items, len(p.items))
 }
 
 // countDropped counts lost events by kind.

@@ -112,6 +112,9 @@ func earlier(than time.Time, lr plog.LogRecord) time.Time {
 	if at == 0 {
 		at = lr.Timestamp()
 	}
+	if at == 0 { // nobody knows
+		return than
+	}
 	if t := at.AsTime(); than.IsZero() || t.Before(than) {
 		return t
 	}
