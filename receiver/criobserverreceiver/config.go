@@ -110,7 +110,7 @@ type Config struct {
 	Exclude []MatchConfig `mapstructure:"exclude"`
 	// NodeName becomes k8s.node.name; usually ${env:K8S_NODE_NAME}.
 	NodeName string `mapstructure:"node_name"`
-	// HostRoot is where the host's root directory is mounted, for looking up sockets, the machine id and the boot id.
+	// HostRoot is where the host's root directory is mounted, for looking up sockets and the machine id.
 	HostRoot string `mapstructure:"host_root"`
 	// Evidence says what is read of the processes of containers.
 	Evidence EvidenceConfig `mapstructure:"evidence"`
