@@ -102,8 +102,11 @@ func (c Config) Validate() error {
 type Target struct {
 	ContainerID string // the runtime's bare id
 	PID         int    // of the main process, in ProcRoot's pid namespace
-	// StartedAt is when the runtime says the run began; zero = not known. It tells a reused pid where the cgroup's name does not.
+	// StartedAt is when the runtime says the run began; zero = not known. It tells another process with the pid where the cgroup's
+	// name does not: the pid may be reused, or be that of another machine.
 	StartedAt time.Time
+	// Elsewhere: the runtime may be on another machine. Only a cgroup that bears the container's id then makes a process its own.
+	Elsewhere bool
 }
 
 // Stats counts what a Sampler did since it was made.

@@ -202,6 +202,37 @@ func TestAReusedPID(t *testing.T) {
 	assert.Empty(t, sample.Files)
 }
 
+// TestTheProcessOfAnotherMachine is for runtimes whose pids are of another machine, behind tcp:// or a forwarded socket.
+func TestTheProcessOfAnotherMachine(t *testing.T) {
+	c := child(t, "sleep", "1000")
+	s := samplerFor(t, testConfig())
+	now := time.Now()
+	for name, test := range map[string]struct {
+		target Target
+		own    bool
+	}{
+		"started with the run":              {Target{StartedAt: now}, true},
+		"a slow hook":                       {Target{StartedAt: now.Add(30 * time.Second)}, true},
+		"started long before":               {Target{StartedAt: now.Add(time.Hour)}, false},
+		"started long after":                {Target{StartedAt: now.Add(-time.Hour)}, false},
+		"the runtime may be anywhere":       {Target{StartedAt: now, Elsewhere: true}, false},
+		"it may be anywhere, start unknown": {Target{Elsewhere: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.target.ContainerID, test.target.PID = strings.Repeat("ab", 32), c.Process.Pid
+			sample, err := s.Sample(t.Context(), test.target)
+			require.NoError(t, err)
+			if test.own {
+				assert.Equal(t, "sleep", sample.Processes[0].Name)
+				assert.NotEmpty(t, sample.Files)
+				return
+			}
+			assert.Equal(t, []Process{unknownProcess(c.Process.Pid, true, ReasonProcessGone)}, sample.Processes)
+			assert.Empty(t, sample.Files)
+		})
+	}
+}
+
 func TestCPUShareIsKept(t *testing.T) {
 	t.Parallel()
 	c := child(t, "sleep", "1000")

@@ -12,9 +12,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/redact"
 )
 
-// startSlack is how much later than the run a main process may seem to have started: clocks are set, and the kernel tells starts to
-// a hundredth of a second.
-const startSlack = 5 * time.Second
+const (
+	// startSlack is how much later than the run a main process may seem to have started: clocks are set, and the kernel tells starts
+	// to a hundredth of a second.
+	startSlack = 5 * time.Second
+	// startLead is how much earlier: the process is made before the runtime's hooks, and the run is told after them.
+	startLead = time.Minute
+)
 
 // processesOfTheContainer visits the main process, then every other one.
 func (l *look) processesOfTheContainer() {
@@ -92,7 +96,7 @@ func (l *look) openMain() (*process, error) {
 	}
 	l.mainAt = p.startedAt()
 	l.member = membershipOf(p.cgroup, l.target.ContainerID)
-	if !l.member.named() && !l.target.StartedAt.IsZero() && l.mainAt.After(l.target.StartedAt.Add(startSlack)) {
+	if !l.member.named() && (l.target.Elsewhere || !l.startedWithTheRun()) {
 		p.close()
 		return nil, errOtherProcess
 	}
@@ -100,6 +104,12 @@ func (l *look) openMain() (*process, error) {
 		l.member.pidNamespace = pidNamespace(l.sampler.config.ProcRoot, p.pid)
 	}
 	return p, nil
+}
+
+// startedWithTheRun says whether the main process started when the runtime says its run began, as far as that is known.
+func (l *look) startedWithTheRun() bool {
+	at := l.target.StartedAt
+	return at.IsZero() || (!l.mainAt.After(at.Add(startSlack)) && !l.mainAt.Before(at.Add(-startLead)))
 }
 
 // belongs says whether a candidate, now that it is held, is one of the container's processes.

@@ -102,7 +102,10 @@ func (s *Scheduler) sample(ctx context.Context, t *tracked) (string, *evidence.S
 		s.count(t)
 		return OutcomeFailed, nil
 	}
-	sample, err := s.sampler.Sample(ctx, evidence.Target{ContainerID: t.key.id, PID: int(pid), StartedAt: t.run.Run.StartedAt})
+	s.mu.Lock()
+	elsewhere := s.elsewhere[t.key.runtime]
+	s.mu.Unlock()
+	sample, err := s.sampler.Sample(ctx, evidence.Target{ContainerID: t.key.id, PID: int(pid), StartedAt: t.run.Run.StartedAt, Elsewhere: elsewhere})
 	s.count(t)
 	if err != nil {
 		return OutcomeFailed, nil

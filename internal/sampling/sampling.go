@@ -134,6 +134,8 @@ type Scheduler struct {
 	first queue // looks that are the first of their run
 	later queue
 	pids  map[string]PID // by runtime
+
+	elsewhere map[string]bool // runtimes that may be on another machine
 }
 
 // New makes a scheduler. It does nothing before Run.
@@ -141,7 +143,7 @@ func New(opts Options, sampler Sampler, sink Sink, tel Telemetry) *Scheduler {
 	opts.defaults()
 	return &Scheduler{
 		opts: opts, sampler: sampler, sink: sink, tel: tel, reports: make(chan *Report, opts.Reports), wake: make(chan struct{}, 1),
-		runs: map[key]*tracked{}, pids: map[string]PID{},
+		runs: map[key]*tracked{}, pids: map[string]PID{}, elsewhere: map[string]bool{},
 	}
 }
 
@@ -150,6 +152,13 @@ func (s *Scheduler) Asks(runtime string, pid PID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pids[runtime] = pid
+}
+
+// Elsewhere says that a runtime may be on another machine, so that its process ids say nothing by themselves.
+func (s *Scheduler) Elsewhere(runtime string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.elsewhere[runtime] = true
 }
 
 // Len is the number of runs that are remembered.

@@ -6,6 +6,7 @@ package criobserverreceiver
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
@@ -82,10 +83,14 @@ func (s *sampled) took(items []observer.Item) {
 	}
 }
 
-// asking has the runtime asked for process ids that no start told.
-func (s *sampled) asking(name string, open observer.Open) observer.Open {
+// asking has the runtime asked for process ids that no start told. One behind tcp:// is often on this machine, behind a proxy, but
+// need not be.
+func (s *sampled) asking(name, endpoint string, open observer.Open) observer.Open {
 	if s == nil {
 		return open
+	}
+	if strings.HasPrefix(endpoint, "tcp://") {
+		s.scheduler.Elsewhere(name)
 	}
 	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
 		rt, info, err := open(ctx)

@@ -76,6 +76,35 @@ func TestHitsThatAreNotToldYetAreToldAtShutdown(t *testing.T) {
 	assert.Equal(t, looks.looks.Load(), told, "each look counts")
 }
 
+// targets remembers what is looked at.
+type targets struct{ seen chan evidence.Target }
+
+func (l targets) Sample(_ context.Context, target evidence.Target) (evidence.Sample, error) {
+	l.seen <- target
+	return evidence.Sample{}, nil
+}
+
+func TestAnEndpointOnTCPMayBeElsewhere(t *testing.T) {
+	looks := targets{make(chan evidence.Target, 2)}
+	r, err := newReceiver(quick("unix:///nowhere.sock"), receivertest.NewNopSettings(metadata.Type), consumertest.NewNop())
+	require.NoError(t, err)
+	s := &sampled{scheduler: sampling.New(sampling.Options{First: time.Millisecond}, looks, &reports{r.delivery}, &sampleTelemetry{r.tel.builder})}
+	s.asking("far", "tcp://127.0.0.1:2375", nil)
+	s.asking("near", "unix:///run/docker.sock", nil)
+	for id, name := range map[string]string{"1": "far", "2": "near"} {
+		s.scheduler.Began(sampling.Run{Runtime: name, Container: &container.Container{ID: id}, Run: container.Run{StartedAt: time.Now(), PID: 7}})
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.scheduler.Run(ctx) }()
+	for range 2 {
+		target := <-looks.seen
+		assert.Equal(t, target.ContainerID == "1", target.Elsewhere)
+	}
+	stop()
+	<-done
+}
+
 func TestOnlyWhoAskedForEvidenceIsWarnedThatThereIsNone(t *testing.T) {
 	unsupported := fmt.Errorf("here: %w", evidence.ErrUnsupported)
 	for name, test := range map[string]struct {

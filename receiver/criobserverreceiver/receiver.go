@@ -131,7 +131,7 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 		},
 		Filter: r.filter,
 	}
-	o := observer.New(opts, r.delivery.samples.asking(name, r.opener(rc, name, log)), r.delivery, r.delivery.samples.remembering(cp), r.facts, r.tel.of(name), logger{log.WithOptions(zap.AddCallerSkip(1)).Sugar()}, func(err error) { r.status.set(name, err) })
+	o := observer.New(opts, r.delivery.samples.asking(name, rc.Endpoint, r.opener(rc, name, log)), r.delivery, r.delivery.samples.remembering(cp), r.facts, r.tel.of(name), logger{log.WithOptions(zap.AddCallerSkip(1)).Sugar()}, func(err error) { r.status.set(name, err) })
 	r.tel.watch(name, o.Stats)
 	r.work.Go(func() {
 		o.Run(ctx)
