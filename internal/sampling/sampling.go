@@ -5,7 +5,7 @@
 // little later because libraries load lazily, then at long intervals.
 //
 // What it promises: telling it of a run never blocks and never waits for a sample; runs are looked at in the order in which
-// they are due, first looks first; only what changed since it was told is told again, with the number of samples that showed
+// they are due, first looks first, but for one in five while others wait; only what changed since it was told is told again, with the number of samples that showed
 // it meanwhile; what the sink has no room for counts as not told. When it ends, what was seen and not told yet is told.
 //
 // What it refuses: it remembers a bounded number of runs and holds a bounded number of reports, and counts what goes beyond.
@@ -118,6 +118,10 @@ type Report struct {
 // PID asks a runtime for the main process of a container.
 type PID func(ctx context.Context, id string) (uint32, error)
 
+// firstInRow is how many first looks come before a later one that is due: containers that start all the time must not keep the others
+// from ever being looked at again.
+const firstInRow = 4
+
 type key struct{ runtime, id string }
 
 // Scheduler remembers the runs of all runtimes and has them looked at.
@@ -135,6 +139,7 @@ type Scheduler struct {
 	later queue
 	pids  map[string]PID // by runtime
 
+	inRow     int             // first looks taken since a later one
 	elsewhere map[string]bool // runtimes that may be on another machine
 }
 
@@ -323,7 +328,11 @@ func (s *Scheduler) next() (*tracked, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait := time.Hour
-	for _, q := range []*queue{&s.first, &s.later} {
+	order := [...]*queue{&s.first, &s.later}
+	if s.inRow >= firstInRow {
+		order = [...]*queue{&s.later, &s.first}
+	}
+	for _, q := range order {
 		if len(q.heap) == 0 {
 			continue
 		}
@@ -333,6 +342,9 @@ func (s *Scheduler) next() (*tracked, time.Duration) {
 		}
 		t := q.take()
 		t.busy = true
+		if s.inRow++; q == &s.later {
+			s.inRow = 0
+		}
 		return t, 0
 	}
 	return nil, wait

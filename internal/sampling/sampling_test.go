@@ -142,6 +142,31 @@ func TestLooksComeSoonThenLaterThenRarely(t *testing.T) {
 	})
 }
 
+// TestFirstLooksDoNotKeepOthersFromTheirNext has more containers start than can be looked at.
+func TestFirstLooksDoNotKeepOthersFromTheirNext(t *testing.T) {
+	slow := always("/lib/a")
+	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+		time.Sleep(10 * time.Second)
+		return slow(look)
+	}}
+	with(t, Options{Resample: time.Minute, Workers: 1}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("old", 7))
+		for i := range 600 {
+			s.Began(run("new"+strconv.Itoa(i), 7))
+			time.Sleep(2 * time.Second)
+		}
+		synctest.Wait()
+		old := 0
+		for _, target := range w.targets {
+			if target.ContainerID == "old" {
+				old++
+			}
+		}
+		assert.GreaterOrEqual(t, old, 2)
+		assert.Greater(t, len(w.told()), 80, "first looks still come first")
+	})
+}
+
 func TestARuntimeThatMayBeElsewhere(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
