@@ -89,6 +89,7 @@ type seat struct {
 	busy       bool                 // described or inspected right now
 	dirty      bool                 // to be looked at (again)
 	deleted    bool                 // a notice told that it is gone, while it was looked at
+	replayed   bool                 // all that notices told of it was before the stream was followed; an interruption is a gap anyway
 	source     container.Source     // of what made it dirty
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
@@ -452,7 +453,7 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 	}
 	known := l.tracker.Known(e.id)
 	if known == nil {
-		if !e.excluded && !e.foreign && !e.inventory && !e.behind.IsZero() {
+		if !e.excluded && !e.foreign && !e.inventory && !e.replayed && !e.behind.IsZero() {
 			l.fold(e.behind, container.CauseRemovedUnseen) // it came and went, and nothing but its id is known
 		}
 		l.leave(e)

@@ -6,6 +6,7 @@ package observer
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -63,4 +64,22 @@ func TestNoticesThatWaitAreTakenBeforeAnAbsence(t *testing.T) {
 			assert.Equal(t, container.KindRemoved, told[1].Kind)
 		})
 	}
+}
+
+// TestReplaysOfWhatIsGoneAreNoGap subscribes to a stream that begins with what happened minutes ago, as containerd's CRI stream
+// does: of containers that were removed long before, and reported.
+func TestReplaysOfWhatIsGoneAreNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, nil)
+		pass(10 * time.Minute)
+		for _, kind := range []runtime.NoticeKind{runtime.NoticeCreated, runtime.NoticeStarted, runtime.NoticeExited, runtime.NoticeDeleted} {
+			r.notice(runtime.Notice{ID: "old", Kind: kind, At: time.Now().Add(-4 * time.Minute), Replayed: true})
+		}
+		pass(2 * time.Minute)
+		b.stop()
+		assert.Empty(t, b.sink.told())
+		assert.Empty(t, b.sink.gaps)
+		assert.Zero(t, b.tel.folded)
+	})
 }

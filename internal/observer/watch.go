@@ -107,9 +107,10 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		if _, late := l.left[n.ID]; late {
 			return // where one id has many runs, it is not used again once it is removed
 		}
-		e = &seat{id: n.ID}
+		e = &seat{id: n.ID, replayed: true}
 		l.entries[n.ID] = e
 	}
+	e.replayed = e.replayed && n.Replayed
 	now := time.Now()
 	stranger := e.foreign && e.container == nil
 	e.seenAt, e.foreign, e.awaiting = now, false, 0

@@ -108,7 +108,8 @@ type Notice struct {
 	// Told is the container as far as the stream describes it (Docker: names, image, labels): all that remains to be known of
 	// one that is gone before it can be looked at. Nil = not told, as in a stream in which ids may be a sandbox's.
 	Told *container.Container
-	// Replayed: it happened before the subscription, and the runtime told it now because it was asked to reach back.
+	// Replayed: it happened before the subscription, and the runtime told it now because it was asked to reach back, or keeps
+	// what it told before for every new reader.
 	Replayed bool
 	// Snapshot is the container as the stream showed it, where the stream carries it (CRI). Nil: not carried.
 	Snapshot *container.Snapshot

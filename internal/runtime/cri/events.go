@@ -5,6 +5,7 @@ package cri
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -26,8 +27,9 @@ var _ runtime.Watcher = EventRuntime{}
 func WithEvents(r *Runtime) EventRuntime { return EventRuntime{r} }
 
 // Watch follows GetContainerEvents. The stream may begin with events of up to 5 minutes ago (containerd 2) or of any age
-// (containerd 1.7). Events of sandboxes are left out where the event says that it is one's, or the sandbox is known.
+// (containerd 1.7); they are marked as replayed. Events of sandboxes are left out where the event says that it is one's, or the sandbox is known.
 func (r EventRuntime) Watch(ctx context.Context, ready func(), post func(runtime.Notice)) error {
+	subscribed := time.Now()
 	return Follow(ctx, r.Runtime, Stream[runtimeapi.ContainerEventResponse]{
 		Name: "container events",
 		Open: func(ctx context.Context, conn grpc.ClientConnInterface) (grpc.ServerStreamingClient[runtimeapi.ContainerEventResponse], error) {
@@ -35,6 +37,8 @@ func (r EventRuntime) Watch(ctx context.Context, ready func(), post func(runtime
 		},
 		Take: func(e *runtimeapi.ContainerEventResponse) error {
 			if n, ok := r.notice(e); ok {
+				at := saneTime(e.GetCreatedAt())
+				n.Replayed = !at.IsZero() && at.Before(subscribed)
 				post(n)
 			}
 			return nil

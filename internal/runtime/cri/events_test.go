@@ -178,6 +178,11 @@ func TestEventsFromBeforeTheSubscription(t *testing.T) {
 	w.stands(t)
 	assert.Equal(t, id, all[0].ID)
 	assert.True(t, all[0].At.Before(time.Now()))
+	assert.True(t, all[0].Replayed && all[1].Replayed)
+	require.NoError(t, s.Exit(id, 0, "Completed"))
+	all = w.after(t, 3)
+	assert.Equal(t, runtime.NoticeExited, all[2].Kind)
+	assert.False(t, all[2].Replayed)
 }
 
 func TestReadyThatBlocksHoldsUpNoMessage(t *testing.T) {
