@@ -5,6 +5,7 @@ package zastavabackendexporter
 
 import (
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -128,7 +129,7 @@ func TestEachFactEndsInOneOutcome(t *testing.T) {
 }
 
 func TestAQuarantineThatCannotBeWrittenLosesFactsCounted(t *testing.T) {
-	_, url := answering(t, func(string, string) (int, string) { return 415, "" })
+	_, url := answering(t, func(string, string) (int, string) { return 418, "" })
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	r := newFactsRig(t, url, confinedIn(filepath.Join(file, "x")))
@@ -164,6 +165,31 @@ func TestTheAgeOfFactsThatAreNotDelivered(t *testing.T) {
 	down.Store(false)
 	require.NoError(t, <-done)
 	assert.Zero(t, gauge("facts_oldest_undelivered"))
+	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
+}
+
+// A 202 counts as stored only where it comes from the API, and whole.
+func TestFactsThatSomethingElseTookAreSentAgain(t *testing.T) {
+	var asked atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, "<html>Log in to the network</html>")
+		case 2:
+			w.Header().Set("Content-Length", "100")
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, `{"accepted":`)
+		default:
+			w.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	r := newFactsRig(t, srv.URL)
+	require.ErrorContains(t, r.facts.push(t.Context(), onlySamples(1, 3)), "not of this API")
+	require.ErrorContains(t, r.facts.push(t.Context(), onlySamples(1, 3)), "read the answer 202 Accepted")
+	assert.Empty(t, sums(t, r.telemetry, "facts"))
+	require.NoError(t, r.facts.push(t.Context(), onlySamples(1, 3)))
 	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
 }
 

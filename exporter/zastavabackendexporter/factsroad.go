@@ -166,10 +166,19 @@ func (f *factsRoad) post(ctx context.Context, g *factGroup, lines [][]byte) answ
 	if err != nil {
 		return answer{verdict: later, err: fmt.Errorf("POST %s: %w", shown, withoutURL(err))}
 	}
-	text, _ := backendapi.ReadAnswer(resp, maxAnswerBytes)
+	text, readErr := backendapi.ReadAnswer(resp, maxAnswerBytes)
 	_ = resp.Body.Close()
 	a := answer{verdict: verdictOf(resp.StatusCode), status: resp.StatusCode}
-	if a.verdict == stored {
+	switch text = bytes.TrimSpace(text); {
+	case a.verdict != stored:
+	case resp.StatusCode == http.StatusConflict: // done, whatever is said besides
+		return a
+	case readErr != nil:
+		return answer{verdict: later, status: resp.StatusCode, err: fmt.Errorf("POST %s: read the answer %s: %w", shown, statusLine(resp), readErr)}
+	case len(text) > 0 && text[0] != '{': // a page of something else
+		return answer{verdict: misplaced, status: resp.StatusCode, err: fmt.Errorf("POST %s: answered %s with a body that is not of this API%s",
+			shown, statusLine(resp), quote(resp.Header.Get("Content-Type"), text))}
+	default:
 		return a
 	}
 	a.explain(shown, resp, text, f.now())
