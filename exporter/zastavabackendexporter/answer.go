@@ -30,7 +30,7 @@ const (
 	stored    verdict = iota // done
 	later                    // retry
 	denied                   // retry; the credentials are at fault
-	misplaced                // retry; what answers there is not this API
+	misplaced                // retry; what answers there is not this API, or is to be asked in another way
 	invalid                  // something in the batch is: bisect
 	tooLarge                 // split
 	refused                  // no retry can mend it
@@ -52,10 +52,11 @@ func verdictOf(status int) verdict {
 	switch status {
 	case http.StatusAccepted, http.StatusConflict:
 		return stored
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
 		return denied
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return misplaced
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented,
+		http.StatusGone, http.StatusUnsupportedMediaType, http.StatusMisdirectedRequest, http.StatusUpgradeRequired:
+		return misplaced // of the last four no event is at fault, whatever it holds, but how or where it is sent
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		return invalid
 	case http.StatusRequestEntityTooLarge:
@@ -101,6 +102,9 @@ func (a *answer) explain(shownURL string, resp *http.Response, body []byte, now 
 		a.reason += ": " + clip(p.String())
 	}
 	if a.verdict == later {
+		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			now = date // a date in Retry-After is of the same clock
+		}
 		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"), now)
 	}
 }

@@ -34,6 +34,18 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// A date is of the server's clock, which may be another than this node's.
+func TestRetryAfterByTheServersClock(t *testing.T) {
+	theirs := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
+	for _, ours := range []time.Time{theirs, theirs.Add(-30 * time.Minute), theirs.Add(30 * time.Minute)} {
+		a := answer{verdict: later}
+		a.explain("http://backend", &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{
+			"Date": {theirs.Format(http.TimeFormat)}, "Retry-After": {theirs.Add(7 * time.Second).Format(http.TimeFormat)},
+		}}, nil, ours)
+		assert.Equal(t, 7*time.Second, a.retryAfter, "here it is %s", ours)
+	}
+}
+
 func FuzzRetryAfter(f *testing.F) {
 	f.Add("7")
 	f.Add("Sun, 22 Nov 2026 18:00:05 GMT")

@@ -256,6 +256,8 @@ func (e *backendExporter) comeBack(of roadName, a answer, path string) error {
 	switch {
 	case a.verdict == denied:
 		e.health.ill(of, a.status, "check the exporter's auth, headers and tenant", a.err)
+	case a.status == http.StatusUnsupportedMediaType:
+		e.health.ill(of, a.status, "check the exporter's compression", a.err)
 	case a.verdict == misplaced:
 		e.health.ill(of, a.status, "check the exporter's endpoint and "+path, a.err)
 	case distrusted(a.err):

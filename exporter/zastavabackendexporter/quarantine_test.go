@@ -98,7 +98,7 @@ func TestWhatNoRetryMendsIsQuarantined(t *testing.T) {
 		{"rejected in a 202", func(w http.ResponseWriter, _ *request) {
 			says(202, "application/json", `{"accepted":6,"duplicates":0,"rejected":[{"eventId":"`+ids[2]+`","code":"id_conflict","detail":"of another"},{"eventId":"`+ids[7]+`","code":"x"}]}`)(w, nil)
 		}, []string{ids[2], ids[7]}, 202, "id_conflict: of another"},
-		{"all of it", status(415), ids, 415, "415 Unsupported Media Type"},
+		{"all of it", status(418), ids, 418, "418 I'm a teapot"},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			s, dir := newServer(t, tt.reply), filepath.Join(t.TempDir(), "q")
