@@ -58,6 +58,7 @@ type Store struct {
 	segment  map[string]int            // of each container id
 	pending  map[string]*tracker.Known // changes that are not written yet; nil: to be deleted
 	stale    map[int]bool              // segments that are not written yet
+	fresh    map[string]struct{}       // containers of which nothing was ever written
 }
 
 // New makes a store on a client of its own. boot identifies the present boot of the host.
@@ -71,7 +72,7 @@ func (s *Store) reset(boot string) {
 	generation := strconv.FormatInt(time.Now().UnixNano(), 36)
 	s.meta = meta{Kind: kind, Version: version, Generation: generation, Boot: boot}
 	s.segments, s.segment = nil, map[string]int{}
-	s.pending, s.stale = map[string]*tracker.Known{}, map[int]bool{}
+	s.pending, s.stale, s.fresh = map[string]*tracker.Known{}, map[int]bool{}, map[string]struct{}{}
 }
 
 func (s *Store) containerKey(id string) string { return s.meta.Generation + "/c/" + id }
@@ -170,12 +171,12 @@ func (s *Store) setAside(ctx context.Context, key string, raw []byte, cause erro
 func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Time) error {
 	for i := range changes {
 		c := &changes[i]
-		s.pending[c.ID] = c.Next
 		if c.Next == nil {
-			s.unindex(c.ID)
+			s.remove(c.ID)
 			continue
 		}
 		s.index(c.ID)
+		s.pending[c.ID] = c.Next
 		s.meta.Engine, s.meta.Runtime = c.Next.Container.Engine, c.Next.Container.Runtime
 	}
 	if !seen.IsZero() {
@@ -207,6 +208,7 @@ func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Ti
 	}
 	clear(s.pending)
 	clear(s.stale)
+	clear(s.fresh)
 	return nil
 }
 
@@ -225,6 +227,21 @@ func (s *Store) index(id string) {
 	s.segments[n] = append(s.segments[n], id)
 	s.segment[id] = n
 	s.stale[n] = true
+	if _, waits := s.pending[id]; !waits {
+		s.fresh[id] = struct{}{}
+	}
+}
+
+// remove has a container deleted. Of one that came and went while nothing could be written, nothing is kept: a storage may fail
+// for days.
+func (s *Store) remove(id string) {
+	s.unindex(id)
+	if _, never := s.fresh[id]; never {
+		delete(s.fresh, id)
+		delete(s.pending, id)
+		return
+	}
+	s.pending[id] = nil
 }
 
 func (s *Store) unindex(id string) {

@@ -6,7 +6,9 @@ package checkpoint
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +259,30 @@ func TestWhatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
 	r, err := New(c, "boot").Load(ctx)
 	require.NoError(t, err)
 	assert.Len(t, r.Containers, 1)
+}
+
+func TestAStorageThatFailsForDaysIsNoLeak(t *testing.T) {
+	ctx := t.Context()
+	c := &failing{Client: client()}
+	s := New(c, "boot")
+	require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(0)), change(typical(1))}, seen))
+	c.fail = true
+	gone := func(n int) tracker.Change { return tracker.Change{ID: typical(n).Container.ID} }
+	for n := 2; n < 1000; n++ {
+		require.Error(t, s.Save(ctx, []tracker.Change{change(typical(n))}, seen))
+		require.Error(t, s.Save(ctx, []tracker.Change{gone(n)}, seen))
+	}
+	require.Error(t, s.Save(ctx, []tracker.Change{gone(1), change(typical(1)), gone(1), change(typical(2000))}, seen))
+	assert.Len(t, s.pending, 2, "what is to be deleted on the disk, and what is there")
+	assert.Len(t, s.segments, 1)
+	c.fail = false
+	require.NoError(t, s.Save(ctx, nil, seen.Add(time.Minute)))
+	r, err := New(c, "boot").Load(ctx)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{typical(0).Container.ID, typical(2000).Container.ID}, slices.Collect(maps.Keys(r.Containers)))
+	left, err := c.Get(ctx, s.containerKey(typical(1).Container.ID))
+	require.NoError(t, err)
+	assert.Nil(t, left)
 }
 
 func TestASaveBeforeTheRuntimeWasSeenWellRemembersNoTime(t *testing.T) {
