@@ -69,6 +69,9 @@ func (e *seat) hear(n *runtime.Notice) {
 		}
 		h.starts = append(h.starts, n.At)
 	default:
+		if s := n.Snapshot; s != nil && len(h.starts) == 0 && !s.Run.StartedAt.IsZero() {
+			h.starts = append(h.starts, s.Run.StartedAt)
+		}
 		if len(h.ends) == maxHeard {
 			h.ends = append(h.ends[:0], h.ends[1:]...)
 		}
@@ -88,6 +91,14 @@ func (h *heard) end(started, next time.Time) *ending {
 		}
 	}
 	return nil
+}
+
+// began gives the first start that was heard; zero: none was, or not when.
+func (h *heard) began() time.Time {
+	if h == nil || len(h.starts) == 0 {
+		return time.Time{}
+	}
+	return h.starts[0]
 }
 
 // between tells how many runs began after ended and before started, if the stream told of every run since from.

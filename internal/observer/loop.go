@@ -123,6 +123,12 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 	if !seen.IsZero() {
 		l.source = container.SourceCheckpoint
 	}
+	if seen.After(time.Now()) {
+		// The clock was set back: when the runtime was last seen is not known by it, but that it was since the host was booted.
+		l.lastList = time.Time{}
+		seen = o.host.BootTime
+		l.lastSight = seen
+	}
 	for id, k := range tr.All {
 		e := &seat{id: id, state: k.State} // described anew when next looked at: labels may be asked for that were not
 		// Its second look may not have come before the end: whether memory was the reason is known a little later.
@@ -512,7 +518,7 @@ func (l *loop) settle(e *seat, look tracker.Look) bool {
 	if k == nil || ran && (k.State == container.StateCreated || k.State == container.StateUnknown) {
 		snap := container.Snapshot{Container: e.container, State: container.StateCreated}
 		if ran {
-			snap.State = container.StateRunning
+			snap.State, snap.Run.StartedAt = container.StateRunning, e.heard.began()
 		}
 		if c := l.tracker.Observe(&snap, look); !l.take(&c) {
 			return false

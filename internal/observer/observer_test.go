@@ -749,25 +749,45 @@ func TestAStartThatFailsWithoutAnEvent(t *testing.T) {
 }
 
 func TestALifeThatNoticesToldAndNobodyCanAskAboutAnyMore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newStreaming()
-		b := observe(t, r, r.scripted, nil)
-		pass(time.Second)
-		r.create("a")
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeCreated})
-		pass(10 * time.Millisecond)
-		ended := time.Now()
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeStarted})
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: ended, ExitCode: 5})
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: ended.Add(time.Millisecond)})
-		r.remove("a")
-		pass(10 * time.Second)
-		b.stop()
-		require.Equal(t, []string{"a created", "a started", "a stopped", "a removed"}, b.sink.told())
-		assert.Equal(t, container.PrecisionWindow, b.sink.trs[1].Provenance.Precision, "when it began, nobody can say")
-		assert.EqualValues(t, 5, b.sink.trs[2].Run.ExitCode)
-		assert.Equal(t, ended, b.sink.trs[2].When)
-	})
+	at := time.Date(2000, 1, 1, 0, 0, 1, 0, time.UTC) // synctest's clock begins a second before
+	for name, c := range map[string]struct {
+		start     runtime.Notice
+		exit      *container.Snapshot
+		precision container.Precision
+		when      time.Time
+	}{
+		"a notice told when it began": {runtime.Notice{Kind: runtime.NoticeStarted, At: at}, nil, container.PrecisionExact, at},
+		"that of its end told it": {
+			runtime.Notice{Kind: runtime.NoticeChanged},
+			&container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at}},
+			container.PrecisionExact, at,
+		},
+		"nobody can say when it began": {runtime.Notice{Kind: runtime.NoticeStarted}, nil, container.PrecisionWindow, at.Add(20 * time.Millisecond)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newStreaming()
+				b := observe(t, r, r.scripted, nil)
+				pass(time.Second)
+				r.create("a")
+				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeCreated})
+				pass(20 * time.Millisecond)
+				ended := time.Now()
+				r.remove("a")
+				c.start.ID = "a"
+				r.notice(c.start)
+				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: ended, ExitCode: 5, Snapshot: c.exit})
+				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: ended.Add(time.Millisecond)})
+				pass(10 * time.Second)
+				b.stop()
+				require.Equal(t, []string{"a created", "a started", "a stopped", "a removed"}, b.sink.told())
+				assert.Equal(t, c.precision, b.sink.trs[1].Provenance.Precision)
+				assert.Equal(t, c.when, b.sink.trs[1].When.UTC())
+				assert.EqualValues(t, 5, b.sink.trs[2].Run.ExitCode)
+				assert.Equal(t, ended, b.sink.trs[2].When)
+			})
+		})
+	}
 }
 
 func TestAListThatIsOlderThanARemovalBringsNothingBack(t *testing.T) {
