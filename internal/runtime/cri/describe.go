@@ -4,8 +4,11 @@
 package cri
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"unicode/utf8"
 	"unique"
 
@@ -66,34 +69,40 @@ func nameOf(m *runtimeapi.ContainerMetadata, labels map[string]string) string {
 	return labels[labelContainerName]
 }
 
-// allowed keeps the entries whose key one of the patterns matches. Nil when there is none.
+// allowed keeps the entries whose key one of the patterns matches: where there are too many, those of earlier patterns first, then
+// by their keys, so that each look keeps the same ones. Nil when there is none.
 func allowed(all map[string]string, patterns []glob.Glob) map[string]string {
 	if len(patterns) == 0 || len(all) == 0 {
 		return nil
 	}
-	var kept map[string]string
-	for k, v := range all {
-		if len(k) > maxText || !matches(k, patterns) {
-			continue
+	var keys []string
+	for k := range all {
+		if len(k) <= maxText && rank(k, patterns) < len(patterns) {
+			keys = append(keys, k)
 		}
-		if kept == nil {
-			kept = make(map[string]string)
-		}
-		if len(kept) == maxKept {
-			break
-		}
-		kept[intern(k)] = intern(v)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	if len(keys) > maxKept {
+		slices.SortFunc(keys, func(a, b string) int { return cmp.Or(rank(a, patterns)-rank(b, patterns), strings.Compare(a, b)) })
+		keys = keys[:maxKept]
+	}
+	kept := make(map[string]string, len(keys))
+	for _, k := range keys {
+		kept[intern(k)] = intern(all[k])
 	}
 	return kept
 }
 
-func matches(s string, patterns []glob.Glob) bool {
-	for _, p := range patterns {
-		if p.Match(s) {
-			return true
+// rank numbers the first pattern that matches a key; there are as many patterns when none does.
+func rank(key string, patterns []glob.Glob) int {
+	for i, p := range patterns {
+		if p.Match(key) {
+			return i
 		}
 	}
-	return false
+	return len(patterns)
 }
 
 // intern makes equal strings share memory: namespaces, image references and label values repeat over a node's containers.

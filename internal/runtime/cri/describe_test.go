@@ -143,10 +143,10 @@ func TestOnlyAllowedLabelsAreKept(t *testing.T) {
 }
 
 func TestLabelsAreBounded(t *testing.T) {
-	s, r := fake(t, crifake.Options{}, Options{Labels: []string{"*"}})
+	s, r := fake(t, crifake.Options{}, Options{Labels: []string{"z-named", "*"}})
 	id := s.Fill(1, 1)[0]
 	require.NoError(t, s.Edit(id, func(item *runtimeapi.Container, _ *runtimeapi.ContainerStatus) string {
-		item.Labels = map[string]string{"huge": strings.Repeat("ы", 1<<19), strings.Repeat("k", 1<<20): "v"}
+		item.Labels = map[string]string{"z-named": "v", "huge": strings.Repeat("ы", 1<<19), strings.Repeat("k", 1<<20): "v"}
 		item.Metadata.Name = strings.Repeat("n", 1<<20)
 		for i := range 1000 {
 			item.Labels[strings.Repeat("x", i+1)] = "v"
@@ -155,6 +155,10 @@ func TestLabelsAreBounded(t *testing.T) {
 	}))
 	c := described(t, r, id)
 	assert.LessOrEqual(t, len(c.Labels), maxKept)
+	assert.Contains(t, c.Labels, "z-named", "what comes first in the list is not pushed out")
+	for range 5 {
+		assert.Equal(t, c.Labels, described(t, r, id).Labels, "the same ones each time")
+	}
 	assert.Len(t, c.Name, maxText)
 	for k, v := range c.Labels {
 		assert.LessOrEqual(t, len(k), maxText)

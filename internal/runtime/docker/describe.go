@@ -4,8 +4,10 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -93,29 +95,35 @@ func attempt(name string) uint32 {
 	return uint32(n)
 }
 
-// allowed keeps the labels whose key one of the patterns matches. Nil when there is none.
+// allowed keeps the labels whose key one of the patterns matches: where there are too many, those of earlier patterns first, then
+// by their keys, so that each look keeps the same ones. Nil when there is none.
 func (r *Runtime) allowed(all map[string]string) map[string]string {
-	var kept map[string]string
-	for k, v := range all {
-		if len(k) > maxText || !r.allows(k) {
-			continue
+	var keys []string
+	for k := range all {
+		if len(k) <= maxText && r.rank(k) < len(r.labels) {
+			keys = append(keys, k)
 		}
-		if kept == nil {
-			kept = map[string]string{}
-		}
-		if len(kept) == maxKept {
-			break
-		}
-		kept[intern(k)] = intern(v)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	if len(keys) > maxKept {
+		slices.SortFunc(keys, func(a, b string) int { return cmp.Or(r.rank(a)-r.rank(b), strings.Compare(a, b)) })
+		keys = keys[:maxKept]
+	}
+	kept := make(map[string]string, len(keys))
+	for _, k := range keys {
+		kept[intern(k)] = intern(all[k])
 	}
 	return kept
 }
 
-func (r *Runtime) allows(key string) bool {
-	for _, g := range r.labels {
+// rank numbers the first pattern that matches a key; there are as many patterns when none does.
+func (r *Runtime) rank(key string) int {
+	for i, g := range r.labels {
 		if g.Match(key) {
-			return true
+			return i
 		}
 	}
-	return false
+	return len(r.labels)
 }
