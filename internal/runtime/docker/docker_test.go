@@ -53,6 +53,8 @@ type engine struct {
 	api      string            // the newest API version that it speaks
 	answers  map[string]string // by path without the version
 	status   map[string]int
+	refuse   map[string]int // answered with this status and nothing else
+	slow     map[string]time.Duration
 	asked    map[string]int
 	events   []string
 	hangUp   chan struct{} // closes the event stream
@@ -69,7 +71,7 @@ func newEngine(t *testing.T) *engine {
 		answers: map[string]string{
 			"/version": `{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64","Components":[{"Name":"Engine","Version":"20.10.24"}]}`,
 		},
-		status: map[string]int{}, asked: map[string]int{}, hangUp: make(chan struct{}),
+		status: map[string]int{}, refuse: map[string]int{}, asked: map[string]int{}, hangUp: make(chan struct{}),
 	}
 	l, endpoint := listen(t, dir)
 	e.endpoint = endpoint
@@ -100,12 +102,17 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 	e.asked[path]++
 	answer, known := e.answers[path]
-	status, events, hangUp := e.status[path], e.events, e.hangUp
+	status, events, hangUp, refused := e.status[path], e.events, e.hangUp, e.refuse[path]
+	wait := e.slow[path]
 	if path == "/events" {
 		e.queries = append(e.queries, q.URL.RawQuery)
 	}
 	e.mu.Unlock()
+	time.Sleep(wait)
 	switch {
+	case refused != 0:
+		w.WriteHeader(refused)
+		_, _ = w.Write([]byte(`{"message":"refused"}`))
 	case path == "/_ping":
 		_, _ = w.Write([]byte("OK"))
 	case path == "/events":
@@ -361,6 +368,22 @@ func TestInspect(t *testing.T) {
 			"a later start failed", `{"Status":"exited","ExitCode":127,"Error":"exec: ` + canary + `: not found","StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
 			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end)}},
 		},
+		{
+			"start failed without a code", `{"Status":"created","ExitCode":0,"Error":"` + canary + `","StartedAt":"0001-01-01T00:00:00Z"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{ExitKnown: true, Reason: "StartError"}},
+		},
+		{
+			"start failed without an error", `{"Status":"created","ExitCode":128,"StartedAt":"0001-01-01T00:00:00Z"}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{ExitCode: 128, ExitKnown: true, Reason: "StartError"}},
+		},
+		{
+			"running, with an end that is not before its start", `{"Status":"running","Pid":42,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
+			container.Snapshot{State: container.StateRunning, Run: container.Run{StartedAt: at(start), PID: 42}},
+		},
+		{
+			"restarting, and nothing counted", `{"Status":"restarting","ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"},"RestartCount":0,"Ignored":{}`,
+			container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 1, ExitKnown: true, Reason: "Error"}},
+		},
 		{"removed before it ran", `{"Status":"removing","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}`, container.Snapshot{State: container.StateCreated}},
 		{
 			"dead", `{"Status":"dead","Dead":true,"ExitCode":1,"StartedAt":"` + start + `","FinishedAt":"` + end + `"}`,
@@ -418,6 +441,15 @@ func TestOneImageInspectForEachImage(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 1, e.times("/images/"+img+"/json"))
+}
+
+func TestNameOfAPodsContainerIsKubernetes(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
+	got, err := e.runtime().Inspect(t.Context(), &container.Container{ID: id1, Name: "api", Attempt: 3, Pod: container.Pod{UID: "u1"}})
+	require.NoError(t, err)
+	assert.Equal(t, "api", got.Container.Name)
+	assert.EqualValues(t, 3, got.RestartCount)
 }
 
 func TestStartThatFailedStaysEndedInTheList(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -150,7 +151,7 @@ func TestSubscription(t *testing.T) {
 
 	query, err := url.ParseQuery(e.queries[1])
 	require.NoError(t, err)
-	since := heard.Add(-overlap)
+	since := heard.Add(-time.Second)
 	assert.Equal(t, fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()), query.Get("since"))
 	var filters map[string]map[string]bool
 	require.NoError(t, json.Unmarshal([]byte(query.Get("filters")), &filters))
@@ -184,6 +185,73 @@ func TestReplayIsBounded(t *testing.T) {
 	assert.Len(t, r.seen, maxReplayed)
 	assert.Len(t, r.order, maxReplayed)
 	assert.True(t, r.fresh(1, id1, "start"), "forgotten by now")
+	assert.GreaterOrEqual(t, maxReplayed, 2*256, "a replay must not push out what it repeats")
+}
+
+func TestSubscriptionReachesBackFromTheNewestEvent(t *testing.T) {
+	var r replay
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	r.since(at.Add(-time.Hour))
+	r.fresh(at.UnixNano(), id1, "start")
+	r.fresh(at.Add(-time.Minute).UnixNano(), id2, "start") // told late
+	since, _ := r.since(at.Add(time.Hour))
+	assert.Equal(t, at.Add(-time.Second), since)
+	assert.True(t, r.fresh(0, id1, "start"))
+	assert.True(t, r.fresh(0, id1, "start"), "nobody knows whether it is the same")
+}
+
+// TestPodmanIsAskedForAllEvents: it has other words for some, and does not take a prefix for health_status.
+func TestPodmanIsAskedForAllEvents(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/version", `{"Version":"5.0.0","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
+	nano := time.Now().Add(time.Hour).UnixNano()
+	e.events = []string{event("restart", nano, "")}
+	r := e.runtime()
+	_, err := r.Info(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, runtime.NoticeChanged, watched(t, r, 1)[0].Kind)
+	query, err := url.ParseQuery(e.queries[0])
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"type":{"container":true}}`, query.Get("filters"))
+}
+
+func TestEventsOfKubernetesContainersThatCRITells(t *testing.T) {
+	const labels = `"io.kubernetes.pod.uid":"u1","io.kubernetes.container.name":"api"`
+	nano := time.Now().Add(time.Hour).UnixNano()
+	e := newEngine(t)
+	e.events = []string{event("die", nano, labels+`,"exitCode":"1"`), strings.ReplaceAll(event("pause", nano+1, ""), id1, id2)}
+	r := e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return true } })
+	assert.Equal(t, id2, watched(t, r, 1)[0].ID)
+
+	spoken := false // it was shown before CRI was found
+	e.answer("/containers/json", `[{"Id":"`+id1+`","State":"running","Labels":{`+labels+`}}]`)
+	r = e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return spoken } })
+	_, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	spoken = true
+	assert.Equal(t, id1, watched(t, r, 1)[0].ID, "who told its start tells its end")
+}
+
+func TestStreamThatIsRefusedIsNone(t *testing.T) {
+	e := newEngine(t)
+	e.refuse["/events"] = http.StatusForbidden
+	err := e.runtime().Watch(t.Context(), func() { t.Error("not ready") }, func(runtime.Notice) {})
+	require.ErrorIs(t, err, runtime.ErrNoStream)
+}
+
+func TestTimesOfEvents(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	for _, c := range []struct {
+		message events.Message
+		want    time.Time
+	}{
+		{events.Message{Time: at.Unix(), TimeNano: at.UnixNano()}, at},
+		{events.Message{Time: at.Unix()}, at.Truncate(time.Second)},
+		{events.Message{}, time.Time{}},
+		{events.Message{TimeNano: 1}, time.Time{}},
+	} {
+		assert.Equal(t, c.want, timeOf(&c.message))
+	}
 }
 
 func TestOOMKillOfAChildIsRemembered(t *testing.T) {
@@ -269,6 +337,42 @@ func TestLabelsInThePlaceOfWhatTheEngineSays(t *testing.T) {
 	assert.Empty(t, got[1].StopSignal)
 }
 
+func TestWhatWasHeardOfAnEarlierRunIsNotOfThisOne(t *testing.T) {
+	at := time.Date(2023, 11, 14, 22, 13, 21, 0, time.UTC)
+	e := newEngine(t)
+	e.events = []string{event("oom", at.Add(-time.Minute).UnixNano(), ""), event("kill", at.Add(-time.Minute).UnixNano(), `"signal":"15"`), event("pause", at.UnixNano(), "")}
+	r := e.runtime()
+	_, err := r.Info(t.Context())
+	require.NoError(t, err)
+	watched(t, r, 2)
+	look := func(state string) container.Snapshot {
+		e.answer("/containers/"+id1+"/json", inspection(id1, state))
+		s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
+		require.NoError(t, err)
+		return s
+	}
+	assert.False(t, look(`{"Status":"running","StartedAt":"2023-11-14T22:13:21Z"}`).OOM)
+	assert.Empty(t, look(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:21Z"}`).Run.StopSignal)
+	assert.Equal(t, "SIGTERM", look(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:12:21Z"}`).Run.StopSignal)
+	assert.Empty(t, look(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:10:21Z"}`).Run.StopSignal, "it was sent after the end")
+}
+
+// TestOOMKillIsNotThatOfARequest: a process inside was killed so, and then somebody ended the container.
+func TestOOMKillIsNotThatOfARequest(t *testing.T) {
+	e := newEngine(t)
+	at := time.Date(2023, 11, 14, 22, 14, 0, 0, time.UTC)
+	e.events = []string{event("kill", at.UnixNano(), `"signal":"9"`), event("pause", at.UnixNano()+1, "")}
+	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:00.1Z"}`))
+	r := e.runtime()
+	_, err := r.Info(t.Context())
+	require.NoError(t, err)
+	watched(t, r, 1)
+	s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
+	require.NoError(t, err)
+	assert.False(t, s.Run.OOMKilled)
+	assert.Equal(t, "Error", s.Run.Reason)
+}
+
 func TestPodmansExitCodeIsNoLabel(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
@@ -327,7 +431,7 @@ func TestOOMKillIsToldWithTheEndOrAfterIt(t *testing.T) {
 	assert.False(t, play(oom(0), event("kill", nano(1), `"signal":"9"`), die(time.Millisecond, "137"))[1].OOMKilled, "that was asked for")
 	assert.False(t, play(oom(0), event("start", nano(1), ""), die(time.Millisecond, "137"))[2].OOMKilled, "that was in the run before")
 	assert.False(t, play(die(0, "137"), event("start", nano(1), ""), oom(2))[2].OOMKilled, "that is in the next run")
-	assert.False(t, play(die(0, "137"), oom(oomAfterEnd+1))[1].OOMKilled)
+	assert.False(t, play(die(0, "137"), oom(time.Second+1))[1].OOMKilled, "too late to be of that end")
 }
 
 func FuzzEvents(f *testing.F) {

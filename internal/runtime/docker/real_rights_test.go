@@ -79,7 +79,7 @@ func guard(t *testing.T, engine host, may func(*http.Request) bool) (guarded, fu
 	}
 }
 
-// TestLeastRights observes through a proxy that only lets pass what docs/docker.md says is needed.
+// TestLeastRights observes through a proxy that only lets pass what docs/linux.md says is needed.
 func TestLeastRights(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -1,0 +1,111 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/container"
+)
+
+// seenImage inspects a container, and gives its image.
+func seenImage(t *testing.T, r *Runtime) container.Image {
+	t.Helper()
+	s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
+	require.NoError(t, err)
+	return s.Container.Image
+}
+
+func TestManifestDigests(t *testing.T) {
+	const other = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+	cases := []struct {
+		name, reference, repoDigests, descriptor, want string
+	}{
+		{"asked for by digest", "example.test/web@" + other, `"example.test/web@` + mfd + `"`, "", other},
+		{"asked for by tag and digest", "example.test/web:1@" + other, "", "", other},
+		{"all repositories agree", "example.test/web:1", `"a.test/x@` + mfd + `","b.test/y@` + mfd + `"`, "", mfd},
+		{"they do not", "example.test/web:1", `"a.test/x@` + mfd + `","b.test/y@` + other + `"`, "", ""},
+		{"none", "example.test/web:1", "", "", ""},
+		{"no digest", "example.test/web:1", `"a.test/x@` + canary + `","` + canary + `"`, "", ""},
+		{"the engine tells it", "example.test/web@" + other, `"example.test/web@` + mfd + `"`, img, img},
+		{"what it tells is no digest", "example.test/web:1", "", canary, ""},
+		{"asked for by image id", img, "", "", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEngine(t)
+			descriptor := ""
+			if c.descriptor != "" {
+				descriptor = `,"ImageManifestDescriptor":{"digest":"` + c.descriptor + `"}`
+			}
+			e.answer("/containers/"+id1+"/json", `{"Id":"`+id1+`","Image":"`+img+`","Config":{"Image":"`+c.reference+`"}`+descriptor+`}`)
+			e.answer("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":[`+c.repoDigests+`]}`)
+			got := seenImage(t, e.runtime())
+			assert.Equal(t, c.want, got.ManifestDigest)
+			assert.NotEqual(t, img, got.Reference, "an image id is no reference")
+			assertNoCanary(t, got)
+		})
+	}
+}
+
+func TestImageThatCouldNotBeInspectedIsAskedForAgain(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
+	e.answer("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":["example.test/web@`+mfd+`"]}`)
+	e.refuse["/images/"+img+"/json"] = http.StatusInternalServerError
+	r := e.runtime()
+	assert.Empty(t, seenImage(t, r).RepoDigests, "and the container is told all the same")
+	e.mu.Lock()
+	clear(e.refuse)
+	e.mu.Unlock()
+	assert.Len(t, seenImage(t, r).RepoDigests, 1)
+
+	e.mu.Lock()
+	delete(e.answers, "/images/"+img+"/json") // removed by force; the container lives on
+	e.mu.Unlock()
+	assert.Len(t, seenImage(t, r).RepoDigests, 1, "what was known stays known")
+	assert.Equal(t, 2, e.times("/images/"+img+"/json"))
+}
+
+func TestImagesAreBounded(t *testing.T) {
+	var i imageCache
+	i.init()
+	for n := range maxImages + 10 {
+		i.put(strconv.Itoa(n), []string{"x"})
+		i.put(strconv.Itoa(n), nil) // it was known
+	}
+	assert.Len(t, i.digests, maxImages)
+	assert.Len(t, i.order, maxImages)
+	_, ok := i.get("9")
+	assert.False(t, ok, "the oldest goes first")
+	known, ok := i.get("10")
+	assert.True(t, ok)
+	assert.Equal(t, []string{"x"}, known)
+
+	e := newEngine(t)
+	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running"}`))
+	e.answer("/images/"+img+"/json", `{"RepoDigests":["`+strings.Repeat(`a.test/x@`+mfd+`","`, 10*maxDigests)+`a.test/x@`+mfd+`"]}`)
+	assert.Len(t, seenImage(t, e.runtime()).RepoDigests, maxDigests)
+}
+
+func TestOneImageIsAskedForOnceAtATime(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/images/"+img+"/json", `{"RepoDigests":["example.test/web@`+mfd+`"]}`)
+	e.slow = map[string]time.Duration{"/images/" + img + "/json": 100 * time.Millisecond}
+	r := e.runtime()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { assert.Len(t, r.repoDigests(t.Context(), img), 1) })
+	}
+	wg.Wait()
+	assert.Equal(t, 1, e.times("/images/"+img+"/json"))
+}

@@ -1,0 +1,149 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+)
+
+// TestWhatAListShowsChangesTheMark: a container whose mark changed is inspected, and no other one.
+func TestWhatAListShowsChangesTheMark(t *testing.T) {
+	item := func(names, state, status, more string) string {
+		return fmt.Sprintf(`[{"Id":%q,"Names":%s,"Created":1700000000,"State":%q,"Status":%q%s}]`, id1, names, state, status, more)
+	}
+	cases := []struct {
+		name, one, other string
+		changes          bool
+	}{
+		{"nothing", item(`["/a"]`, "running", "Up 5 hours", ""), item(`["/a"]`, "running", "Up 5 hours", ""), false},
+		{"it grew older", item(`["/a"]`, "running", "Up 59 minutes", ""), item(`["/a"]`, "running", "Up About an hour", ""), false},
+		{"a link to it", item(`["/a"]`, "running", "Up 5 hours", ""), item(`["/other/alias","/a"]`, "running", "Up 5 hours", ""), false},
+		{"renamed", item(`["/a"]`, "running", "Up 5 hours", ""), item(`["/b"]`, "running", "Up 5 hours", ""), true},
+		{"restarted", item(`["/a"]`, "running", "Up 5 hours", ""), item(`["/a"]`, "running", "Up 1 second", ""), true},
+		{"ran once more", item(`["/a"]`, "exited", "Exited (1) 5 hours ago", ""), item(`["/a"]`, "exited", "Exited (1) 2 seconds ago", ""), true},
+		{"another exit code", item(`["/a"]`, "exited", "Exited (1) 5 hours ago", ""), item(`["/a"]`, "exited", "Exited (2) 5 hours ago", ""), true},
+		{"health", item(`["/a"]`, "running", "Up 5 hours (healthy)", ""), item(`["/a"]`, "running", "Up 5 hours (unhealthy)", ""), true},
+		{
+			"health in its own field", item(`["/a"]`, "running", "Up 5 hours", `,"Health":{"Status":"healthy"}`),
+			item(`["/a"]`, "running", "Up 5 hours", `,"Health":{"Status":"unhealthy"}`), true,
+		},
+		{"dead", item(`["/a"]`, "exited", "Exited (1) 5 hours ago", ""), item(`["/a"]`, "dead", "Dead", ""), true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEngine(t)
+			r := e.runtime()
+			var marks []uint64
+			for _, answer := range []string{c.one, c.other} {
+				e.answer("/containers/json", answer)
+				list, err := r.List(t.Context(), nil)
+				require.NoError(t, err)
+				marks = append(marks, list[0].Mark)
+			}
+			assert.Equal(t, c.changes, marks[0] != marks[1])
+		})
+	}
+}
+
+func TestAgesThatDoNotMeetAreTwoRuns(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	look := func(k *remembered, age, after time.Duration) {
+		at := now.Add(after)
+		k.look("running", statusText{aged: true, min: age, max: age + time.Second}, at, at)
+	}
+	k := &remembered{}
+	look(k, 10*time.Second, 0)
+	look(k, 11*time.Second, 2*time.Second+50*time.Millisecond)
+	assert.Zero(t, k.jumps, "clocks are read some time within the call")
+	look(k, 10*time.Second, 4*time.Second)
+	assert.EqualValues(t, 1, k.jumps, "it began later than it was known to")
+	look(k, time.Minute, 4*time.Second)
+	assert.EqualValues(t, 2, k.jumps, "it began sooner than it was known to")
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	var m memory
+	m.init()
+	now := time.Now()
+	for i := range maxRemembered + 10 {
+		m.do(strconv.Itoa(i), func(*remembered) {})
+	}
+	assert.Len(t, m.containers, maxRemembered)
+	m.sweep(now.Add(forgetAfter - time.Second))
+	assert.Len(t, m.containers, maxRemembered, "an end may be told after the removal")
+	m.sweep(time.Now().Add(forgetAfter + time.Second))
+	assert.Empty(t, m.containers)
+}
+
+func TestContainersThatNoListShowsAreForgotten(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/containers/json", `[{"Id":"`+id1+`","State":"running"}]`)
+	r := e.runtime()
+	_, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	old := time.Now().Add(-2 * forgetAfter)
+	r.memory.containers[id2] = &remembered{touched: old}
+	r.memory.containers[id1].touched = old
+	_, err = r.List(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Contains(t, r.memory.containers, id1)
+	assert.NotContains(t, r.memory.containers, id2)
+}
+
+func TestFindTakesNoOtherContainer(t *testing.T) {
+	e := newEngine(t)
+	longer := id1[:63] + "2" // Docker finds by the beginning of an id, and Podman by any part
+	e.answer("/containers/json", `[{"Id":"`+longer+`","State":"running"},{"Id":"`+id1+`","State":"exited"}]`)
+	s, err := e.runtime().Find(t.Context(), id1)
+	require.NoError(t, err)
+	assert.Equal(t, id1, s.ID)
+	assert.Equal(t, container.StateExited, s.State)
+	_, err = e.runtime().Find(t.Context(), id2)
+	require.ErrorIs(t, err, runtime.ErrNotFound)
+}
+
+func TestContainerWithoutANameOrATime(t *testing.T) {
+	e := newEngine(t)
+	e.answer("/containers/json", `[{"Id":"`+id1+`","Names":null,"State":"dead"},{"Id":"`+id2+`","Names":["/x/y"],"State":"running","Labels":null}]`)
+	r := e.runtime()
+	list, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	for _, s := range list {
+		assert.Zero(t, s.CreatedAt)
+		c, err := r.Describe(t.Context(), s)
+		require.NoError(t, err)
+		assert.Empty(t, c.Name, "a link is no name")
+		assert.Zero(t, c.CreatedAt)
+	}
+}
+
+func TestLabelsAreBounded(t *testing.T) {
+	r, err := New(Options{Endpoint: nowhere, Labels: []string{"named", "*"}})
+	require.NoError(t, err)
+	many := map[string]string{strings.Repeat("k", maxText+1): "x", "long": strings.Repeat("v", 10*maxText)}
+	kept := r.allowed(many)
+	assert.Len(t, kept, 1, "a key that is cut would be another key")
+	assert.Len(t, kept["long"], maxText)
+	for i := range 10 * maxKept {
+		many[fmt.Sprintf("%04d", i)] = "x"
+	}
+	many["named"] = "x"
+	kept = r.allowed(many)
+	assert.Len(t, kept, maxKept)
+	assert.Contains(t, kept, "named", "what comes first in the list is not pushed out")
+	for range 5 {
+		assert.Equal(t, kept, r.allowed(many), "the same ones each time")
+	}
+}
