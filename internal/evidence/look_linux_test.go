@@ -154,6 +154,61 @@ func TestAChroot(t *testing.T) {
 	assert.Equal(t, StatusPresent, f.SHA256.Status, "the program can be read as long as it runs")
 }
 
+// TestAProgramThatPassesItselfOffAsTheRuntimes is for processes that would not be seen if any program with the name of a runtime's, or with
+// a name that leads nowhere, were the runtime's.
+func TestAProgramThatPassesItselfOffAsTheRuntimes(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	need(t, "busybox", "unshare", "mount")
+	busybox, err := exec.LookPath("busybox")
+	require.NoError(t, err)
+	content, err := os.ReadFile(busybox)
+	require.NoError(t, err)
+
+	fd, err := unix.MemfdCreate("runc_cloned:/proc/self/exe", 0)
+	require.NoError(t, err)
+	memory := os.NewFile(uintptr(fd), "memfd")
+	defer func() { _ = memory.Close() }()
+	sleep, err := exec.LookPath("sleep")
+	require.NoError(t, err)
+	program, err := os.ReadFile(sleep)
+	require.NoError(t, err)
+	_, err = memory.Write(program)
+	require.NoError(t, err)
+	inMemory := child(t, "/proc/self/fd/"+strconv.Itoa(fd), "1000")
+
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "busybox"), content, 0o755))
+	covered := child(t, "unshare", "--mount", dir+"/busybox", "sh", "-c", "mount -t tmpfs none "+dir+" && while :; do sleep 1; done")
+	until(t, "the mount", func() bool {
+		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(covered.Process.Pid), "mounts"))
+		return err == nil && strings.Contains(string(text), " "+dir+" tmpfs ")
+	})
+
+	s := samplerFor(t, testConfig())
+	look := func(c *exec.Cmd) Sample {
+		sample, err := s.Sample(t.Context(), Target{PID: c.Process.Pid})
+		require.NoError(t, err)
+		return sample
+	}
+	for _, c := range []*exec.Cmd{inMemory, covered} {
+		assert.Equal(t, Count{Seen: 1, Skipped: map[Reason]int{ReasonProcessGone: 1}}, look(c).Coverage.Processes, "it may be the runtime's yet")
+	}
+	s.becoming = -time.Hour
+	sample := look(inMemory)
+	assert.Equal(t, Present("/memfd:runc_cloned:/proc/self/exe"), sample.Processes[0].Executable)
+	f := fileNamed(t, sample, "/memfd:runc_cloned:/proc/self/exe")
+	assert.True(t, f.Deleted)
+	assert.Equal(t, StatusPresent, f.SHA256.Status)
+
+	sample = look(covered)
+	assert.Equal(t, Count{Seen: 1, Read: 1}, sample.Coverage.Processes)
+	assert.Equal(t, Unknown[string](ReasonDeletedFile), sample.Processes[0].Executable)
+	assert.Contains(t, sample.Processes[0].Arguments.Value, "sh")
+	assert.Equal(t, Unknown[string](ReasonDeletedFile), fileNamed(t, sample, filepath.Join(dir, "busybox")).SHA256)
+}
+
 func TestAReusedPID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")

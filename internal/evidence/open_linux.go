@@ -229,11 +229,19 @@ func inside(roots []rootDir, raw string) string {
 // errOutside: the program is none of the container's. It is the runtime's own, in the moment before it becomes the container's.
 var errOutside = errors.New("the program is not a file of the container's")
 
+// becoming is for how long after its start a process may run the runtime's own program. What runs such a one later only looks like it: a
+// container can give its own program the name of a runtime's, or hide it by a mount.
+const becoming = 10 * time.Second
+
+// errHiddenProgram: the name of the program leads to another file or to none, as when something was mounted over it. Its file could be
+// read all the same, but nothing tells that it is the container's.
+var errHiddenProgram = errors.New("the program is not where its name says")
+
 // runtimes' programs that run from memory, so that a container cannot write to them.
 var runtimePrograms = []string{"/memfd:runc_cloned:", "/memfd:crun"}
 
-// executable finds the program's file, and what it is called in the container.
-func (p *process) executable(roots []rootDir) (exe *located, name string, deleted bool, err error) {
+// executable finds the program's file, and what it is called in the container. young: it began not longer ago than becoming.
+func (p *process) executable(roots []rootDir, young bool) (exe *located, name string, deleted bool, err error) {
 	raw, err := p.linked("exe")
 	if err != nil {
 		return nil, "", false, err
@@ -254,12 +262,14 @@ func (p *process) executable(roots []rootDir) (exe *located, name string, delete
 	}
 	trimmed, marked := strings.CutSuffix(raw, deletedMark)
 	switch {
-	case slices.ContainsFunc(runtimePrograms, func(prefix string) bool { return strings.HasPrefix(raw, prefix) }):
+	case young && slices.ContainsFunc(runtimePrograms, func(prefix string) bool { return strings.HasPrefix(raw, prefix) }):
 		return nil, "", false, errOutside
 	case marked:
 		return &file, inside(roots, trimmed), true, nil
-	case fileReason(rootErr) == ReasonDeletedFile:
+	case fileReason(rootErr) == ReasonDeletedFile && young:
 		return nil, "", false, errOutside
+	case fileReason(rootErr) == ReasonDeletedFile:
+		return nil, "", false, errHiddenProgram
 	}
 	return &file, inside(roots, raw), false, nil // nobody may look, so the kernel's word has to do
 }

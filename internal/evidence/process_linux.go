@@ -222,6 +222,8 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.Is(err, errOutside):
 		return ReasonProcessGone
+	case errors.Is(err, errHiddenProgram):
+		return ReasonDeletedFile
 	case errors.Is(err, errHidden), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return ReasonPermission
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):

@@ -38,6 +38,7 @@ type Sampler struct {
 	pace     *pace
 	bytes    *rate.Limiter
 	slots    chan struct{}
+	becoming time.Duration // the constant, but in tests
 
 	noMapFiles atomic.Bool // the kernel refused map_files for want of a capability
 
@@ -88,6 +89,7 @@ func NewSampler(config Config) (*Sampler, error) {
 		pace:     newPace(config.MaxCPUFraction, time.Now),
 		bytes:    rate.NewLimiter(rate.Limit(float64(perMinute)/60), int(perMinute)),
 		slots:    make(chan struct{}, concurrent),
+		becoming: becoming,
 		aside:    map[string]aside{},
 		recall:   recall,
 	}, nil

@@ -147,7 +147,7 @@ func (l *look) visit(p *process, main bool, roots []rootDir) {
 		news := l.arguments(p)
 		seen.Arguments, seen.ArgumentsTruncated = p.known.arguments, p.known.truncated
 		var err error
-		running.file, running.name, running.deleted, err = p.executable(roots)
+		running.file, running.name, running.deleted, err = p.executable(roots, time.Since(seen.StartedAt) < l.sampler.becoming)
 		outside = errors.Is(err, errOutside)
 		if seen.Executable = Present(running.name); err != nil {
 			seen.Executable = Unknown[string](reasonOf(err))
