@@ -105,6 +105,9 @@ type Target struct {
 	// StartedAt is when the runtime says the run began; zero = not known. It tells another process with the pid where the cgroup's
 	// name does not: the pid may be reused, or be that of another machine.
 	StartedAt time.Time
+	// CreatedAt is when the container was made; zero = not known. A file that was changed after is the container's own, though it be an
+	// earlier run that did it.
+	CreatedAt time.Time
 	// Elsewhere: the runtime may be on another machine. Only a cgroup that bears the container's id then makes a process its own.
 	Elsewhere bool
 }

@@ -164,7 +164,7 @@ func (l *look) content(d *fileDraft, found located) {
 	if !ok { // it may be known by what it is below an overlay
 		var shared contentKey
 		var below bool
-		l.do(func() { shared, below = found.sharedKey(l.mainAt) })
+		l.do(func() { shared, below = found.sharedKey(l.imageUntil()) })
 		if below {
 			l.sampler.contents.alias(key, shared)
 			known, ok = l.sampler.contents.get(shared)
@@ -196,10 +196,27 @@ func (l *look) content(d *fileDraft, found located) {
 	}
 	c.sha256 = l.hash(fd, found.stat)
 	l.settle(d, size, c)
-	old := time.Since(time.Unix(0, max(key.ctime, key.mtime))) > settled
-	if old && (c.sha256.Status == StatusPresent || c.sha256.Reason == ReasonTooLarge) {
+	var kind int64
+	l.do(func() { kind = found.fileSystem() })
+	if memorable(kind, key, &c, time.Now()) {
 		l.sampler.contents.add(key, &c)
 	}
+}
+
+// memorable says whether what a file holds is remembered by its key: if it was read, and if another content has another key.
+func memorable(fileSystem int64, key contentKey, c *content, now time.Time) bool {
+	old := now.Sub(time.Unix(0, max(key.ctime, key.mtime))) > settled
+	// The program that serves a FUSE file system makes up times and inodes, and when it is unmounted the kernel gives its device number
+	// to the next one, which may be the overlay of another container.
+	return old && fileSystem != unix.FUSE_SUPER_MAGIC && (c.sha256.Status == StatusPresent || c.sha256.Reason == ReasonTooLarge)
+}
+
+// imageUntil is since when the container may have changed its files: since it was made, or else since its main process began.
+func (l *look) imageUntil() time.Time {
+	if made := l.target.CreatedAt; !made.IsZero() && made.Before(l.mainAt) {
+		return made
+	}
+	return l.mainAt
 }
 
 // hash reads the whole file, unless a limit forbids it before it begins.

@@ -105,7 +105,9 @@ func (s *Scheduler) sample(ctx context.Context, t *tracked) (string, *evidence.S
 	s.mu.Lock()
 	elsewhere := s.elsewhere[t.key.runtime]
 	s.mu.Unlock()
-	sample, err := s.sampler.Sample(ctx, evidence.Target{ContainerID: t.key.id, PID: int(pid), StartedAt: t.run.Run.StartedAt, Elsewhere: elsewhere})
+	sample, err := s.sampler.Sample(ctx, evidence.Target{
+		ContainerID: t.key.id, PID: int(pid), StartedAt: t.run.Run.StartedAt, CreatedAt: t.run.Container.CreatedAt, Elsewhere: elsewhere,
+	})
 	s.count(t)
 	if err != nil {
 		return OutcomeFailed, nil

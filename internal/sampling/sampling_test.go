@@ -167,19 +167,20 @@ func TestFirstLooksDoNotKeepOthersFromTheirNext(t *testing.T) {
 	})
 }
 
-func TestARuntimeThatMayBeElsewhere(t *testing.T) {
+func TestWhatIsKnownOfARunIsToldTheSampler(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Elsewhere("main")
 		s.Began(run("1", 7))
 		other := run("2", 8)
-		other.Runtime = "other"
+		other.Runtime, other.Container.CreatedAt = "other", time.Now()
 		s.Began(other)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.Len(t, w.targets, 2)
 		for _, target := range w.targets {
 			assert.Equal(t, target.ContainerID == "1", target.Elsewhere)
+			assert.Equal(t, target.ContainerID == "2", !target.CreatedAt.IsZero())
 		}
 	})
 }
