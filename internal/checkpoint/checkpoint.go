@@ -180,7 +180,7 @@ func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Ti
 		s.meta.Engine, s.meta.Runtime = c.Next.Container.Engine, c.Next.Container.Runtime
 	}
 	if !seen.IsZero() {
-		s.meta.Seen = max(s.meta.Seen, seen.UnixNano())
+		s.meta.Seen = seen.UnixNano() // which is earlier than before when the clock was set back
 	}
 	s.meta.Segments = len(s.segments)
 	ops := make([]*storage.Operation, 0, len(s.pending)+len(s.stale)+1)

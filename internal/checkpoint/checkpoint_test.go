@@ -76,6 +76,7 @@ func TestSaveAndLoad(t *testing.T) {
 	r, err = New(c, "boot-3").Load(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, "boot-2", r.BootID)
+	assert.Equal(t, seen, r.Seen, "the clock was set back")
 	assert.Len(t, r.Containers, 199)
 }
 

@@ -300,7 +300,7 @@ func (o *Observer) deliver(ctx context.Context, batch []entry) error {
 		if e.change.ID != "" {
 			changes = append(changes, e.change)
 		}
-		if e.seen.After(seen) {
+		if !e.seen.IsZero() {
 			seen = e.seen
 		}
 	}

@@ -69,7 +69,7 @@ func (l *loop) whole(r listed) {
 	if l.missing.from.IsZero() || !l.streaming || r.began.Before(l.streamUp.Add(standing)) {
 		return
 	}
-	if r.began.Before(l.missing.from) {
+	if r.began.Before(l.missing.from) && !l.missing.from.After(time.Now()) { // in the future: the clock was set back
 		l.soon = max(l.soon, 1) // it was under way already, and the next one shows what followed
 		return
 	}
@@ -122,6 +122,7 @@ func (l *loop) seenUntil() time.Time {
 // gap tells that something may have been missed. Where the outbox has no room it is told later, in one with others.
 func (l *loop) gap(cause string, from, to time.Time, folded int) {
 	l.tel.Gap(cause)
+	from = earlier(from, to)
 	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, From: from, To: to, Cause: cause, Folded: uint64(max(folded, 0))}
 	if l.outbox.offer(entry{gap: &g}) {
 		return

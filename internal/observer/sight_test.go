@@ -5,6 +5,7 @@ package observer
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,45 @@ func TestAShortRestartOfTheObserverIsAGapWhereTheStreamWouldHaveToldAll(t *testi
 		assert.Equal(t, container.CauseObserverDown, b.sink.gaps[0].Cause)
 		assert.True(t, covers(b.sink.gaps[0], down, up))
 	})
+}
+
+// TestTheClockIsSetBackWhileTheObserverIsDown has a checkpoint of the future.
+func TestTheClockIsSetBackWhileTheObserverIsDown(t *testing.T) {
+	for name, streamed := range map[string]bool{"with a stream": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pass(time.Hour)
+				started := time.Now().Add(-time.Minute)
+				known := &tracker.Known{
+					Container: &container.Container{ID: "a", Name: "a", CreatedAt: started}, State: container.StateRunning, Run: container.Run{StartedAt: started},
+				}
+				r := newStreaming()
+				cp := &remembered{known: map[string]*tracker.Known{"a": known}, seen: time.Now().Add(2 * time.Second), boot: "boot-2"}
+				if streamed {
+					cp.seen = time.Now().Add(time.Hour)
+				}
+				var rt runtime.Runtime = r
+				if !streamed {
+					rt = r.scripted
+				}
+				b := observe(t, rt, r.scripted, func(b *bench, _ *Options) { b.cp = cp })
+				up := time.Now()
+				pass(5 * time.Minute)
+				b.stop()
+				assert.Equal(t, []string{"a stopped", "a removed"}, b.sink.told())
+				assert.False(t, b.sink.trs[0].Provenance.WindowStart.After(started), "nobody can say that it ran until then: %s", b.sink.trs[0].Provenance.WindowStart)
+				if streamed {
+					assert.Less(t, r.lists, 10, "lists go back to their period")
+					assert.True(t, slices.ContainsFunc(b.sink.gaps, func(g container.Gap) bool {
+						return g.Cause == container.CauseObserverDown && !g.From.After(up) && !g.To.Before(up)
+					}), b.sink.gaps)
+				}
+				for _, g := range b.sink.gaps {
+					assert.False(t, g.From.After(g.To), g)
+				}
+			})
+		})
+	}
 }
 
 func TestAShortRestartWithoutAStreamIsNoLongerThanBetweenTwoLists(t *testing.T) {
