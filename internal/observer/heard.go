@@ -24,6 +24,7 @@ type heard struct {
 	created time.Time
 	deleted time.Time
 	told    *container.Container
+	began   time.Time // the runtime's own time of the newest start, where a notice carries a status
 }
 
 // ending is the end of a run as a notice told it.
@@ -57,6 +58,9 @@ func (e *seat) hear(n *runtime.Notice) {
 	if n.Told != nil {
 		h.told = n.Told
 	}
+	if n.Snapshot != nil && !n.Snapshot.Run.StartedAt.IsZero() {
+		h.began = n.Snapshot.Run.StartedAt
+	}
 	switch n.Kind {
 	case runtime.NoticeCreated:
 		h.created = n.At
@@ -69,9 +73,6 @@ func (e *seat) hear(n *runtime.Notice) {
 		}
 		h.starts = append(h.starts, n.At)
 	default:
-		if s := n.Snapshot; s != nil && len(h.starts) == 0 && !s.Run.StartedAt.IsZero() {
-			h.starts = append(h.starts, s.Run.StartedAt)
-		}
 		if len(h.ends) == maxHeard {
 			h.ends = append(h.ends[:0], h.ends[1:]...)
 		}
@@ -91,14 +92,6 @@ func (h *heard) end(started, next time.Time) *ending {
 		}
 	}
 	return nil
-}
-
-// began gives the first start that was heard; zero: none was, or not when.
-func (h *heard) began() time.Time {
-	if h == nil || len(h.starts) == 0 {
-		return time.Time{}
-	}
-	return h.starts[0]
 }
 
 // between tells how many runs began after ended and before started, if the stream told of every run since from.

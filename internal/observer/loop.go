@@ -499,7 +499,8 @@ func (l *loop) leave(e *seat) {
 }
 
 // settle takes what is known from a list item and from notices of a container whose status cannot be asked any more: that
-// it was there, that it ran, how it ended. When it began to run nobody can say.
+// it was there, that it ran, how it ended. When it began to run is known only where a notice carried a
+// status: the time of a notice is not quite that of the start.
 func (l *loop) settle(e *seat, look tracker.Look) bool {
 	if e.container == nil || e.excluded || e.inventory {
 		return true
@@ -518,7 +519,10 @@ func (l *loop) settle(e *seat, look tracker.Look) bool {
 	if k == nil || ran && (k.State == container.StateCreated || k.State == container.StateUnknown) {
 		snap := container.Snapshot{Container: e.container, State: container.StateCreated}
 		if ran {
-			snap.State, snap.Run.StartedAt = container.StateRunning, e.heard.began()
+			snap.State = container.StateRunning
+			if e.heard != nil {
+				snap.Run.StartedAt = e.heard.began
+			}
 		}
 		if c := l.tracker.Observe(&snap, look); !l.take(&c) {
 			return false

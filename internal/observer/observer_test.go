@@ -750,19 +750,24 @@ func TestAStartThatFailsWithoutAnEvent(t *testing.T) {
 
 func TestALifeThatNoticesToldAndNobodyCanAskAboutAnyMore(t *testing.T) {
 	at := time.Date(2000, 1, 1, 0, 0, 1, 0, time.UTC) // synctest's clock begins a second before
+	run := container.Run{StartedAt: at}
 	for name, c := range map[string]struct {
 		start     runtime.Notice
 		exit      *container.Snapshot
 		precision container.Precision
 		when      time.Time
 	}{
-		"a notice told when it began": {runtime.Notice{Kind: runtime.NoticeStarted, At: at}, nil, container.PrecisionExact, at},
-		"that of its end told it": {
-			runtime.Notice{Kind: runtime.NoticeChanged},
-			&container.Snapshot{State: container.StateExited, Run: container.Run{StartedAt: at}},
+		"the notice of its start told it": {
+			runtime.Notice{Kind: runtime.NoticeStarted, Snapshot: &container.Snapshot{State: container.StateRunning, Run: run}},
+			nil,
 			container.PrecisionExact, at,
 		},
-		"nobody can say when it began": {runtime.Notice{Kind: runtime.NoticeStarted}, nil, container.PrecisionWindow, at.Add(20 * time.Millisecond)},
+		"that of its end told it": {
+			runtime.Notice{Kind: runtime.NoticeChanged},
+			&container.Snapshot{State: container.StateExited, Run: run},
+			container.PrecisionExact, at,
+		},
+		"notices without a status": {runtime.Notice{Kind: runtime.NoticeStarted, At: at}, nil, container.PrecisionWindow, at.Add(25 * time.Millisecond)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -772,8 +777,11 @@ func TestALifeThatNoticesToldAndNobodyCanAskAboutAnyMore(t *testing.T) {
 				r.create("a")
 				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeCreated})
 				pass(20 * time.Millisecond)
+				r.slow = 5 * time.Millisecond
 				ended := time.Now()
 				r.remove("a")
+				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) // so that a look is under way, and no status is taken
+				pass(0)
 				c.start.ID = "a"
 				r.notice(c.start)
 				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: ended, ExitCode: 5, Snapshot: c.exit})
