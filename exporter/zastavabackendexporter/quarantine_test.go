@@ -168,7 +168,7 @@ func TestAQuarantineThatFailsBlocksNothingAndIsSaidOnce(t *testing.T) {
 
 func TestAFullQuarantineLosesTheOldestAndCountsThem(t *testing.T) {
 	dir := t.TempDir()
-	e := newRig(t, newServer(t, status(415)).URL, func(cfg *Config) {
+	e := newRig(t, newServer(t, status(418)).URL, func(cfg *Config) {
 		cfg.Quarantine.Directory, cfg.Quarantine.MaxFileBytes, cfg.Quarantine.MaxTotalBytes = dir, 4096, 8192
 	})
 	require.NoError(t, e.push(stops(40)))
