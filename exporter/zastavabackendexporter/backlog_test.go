@@ -86,6 +86,37 @@ func TestARecordLargerThanTheQueueIsRefused(t *testing.T) {
 	assert.True(t, consumererror.IsPermanent(err))
 }
 
+// One record that the queue never takes has the others neither lost nor sent for ever.
+func TestARecordLargerThanTheQueueTakesNoOthersAlong(t *testing.T) {
+	s := newServer(t, accept)
+	in, telemetry := queued(t, s.URL, func(_ *Config, q *exporterhelper.QueueBatchConfig) {
+		q.Sizer, q.QueueSize = exporterhelper.RequestSizerTypeBytes, 8000
+	})
+	logs := stops(9)
+	n := 0
+	for _, rl := range logs.ResourceLogs().All() {
+		for _, sl := range rl.ScopeLogs().All() {
+			for _, lr := range sl.LogRecords().All() {
+				if n++; n == 4 {
+					lr.Body().SetStr(strings.Repeat("x", 9000))
+				}
+			}
+		}
+	}
+	err := in.ConsumeLogs(t.Context(), logs)
+	require.ErrorContains(t, err, "raise sending_queue::queue_size")
+	assert.True(t, consumererror.IsPermanent(err))
+	all := func() (ids []string) {
+		for _, r := range s.got() {
+			ids = append(ids, r.ids()...)
+		}
+		return ids
+	}
+	soon(t, func() bool { return len(all()) == 8 })
+	assert.ElementsMatch(t, slices.Delete(stopIDs(9), 3, 4), all())
+	assert.Equal(t, map[string]int64{"overflow CONTAINER_STOP": 1}, sums(t, telemetry, "dropped"))
+}
+
 func TestAFullQueueDropsItsOldestIfItIsToldTo(t *testing.T) {
 	var mu sync.Mutex
 	down := true

@@ -102,6 +102,6 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 	if err != nil {
 		return nil, err
 	}
-	events := &intake{Logs: queued, backlog: e.backlog, shed: e.shed, dropOldest: config.DropOldest, queued: queue.HasValue()}
+	events := &intake{Logs: queued, backlog: e.backlog, shed: e.shed, dropOldest: config.DropOldest, queued: queue.HasValue(), drop: e.drop}
 	return newWithFacts(ctx, set, config, e, events)
 }

@@ -67,7 +67,7 @@ func newWithFacts(ctx context.Context, set exporter.Settings, cfg *Config, e *ba
 		return nil, fmt.Errorf("set up the delivery of facts: %w", err)
 	}
 	w := &withFacts{intake: events, road: f, budget: budget{e.backlog, &f.own.backlog}}
-	w.facts = &intake{Logs: facts, backlog: &f.own.backlog, shed: f.own.shed, queued: queue.HasValue(), admit: w.budget.admit}
+	w.facts = &intake{Logs: facts, backlog: &f.own.backlog, shed: f.own.shed, queued: queue.HasValue(), admit: w.budget.admit, drop: f.drop}
 	f.own.shed.most = w.budget.excess
 	events.took = func() {
 		if n := w.budget.excess(); n > 0 {

@@ -26,6 +26,7 @@ type intake struct {
 	queued     bool                   // there is a queue
 	admit      func(size int64) error // nil: what the queue has room for may come in
 	took       func()                 // nil: nobody wants to know that something came in
+	drop       func(ctx context.Context, logs plog.Logs, cause string)
 }
 
 func (in *intake) Start(ctx context.Context, host component.Host) error {
@@ -51,19 +52,27 @@ func (in *intake) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 	}
 	total := logs.LogRecordCount()
 	if total == 1 {
+		in.drop(ctx, logs, causeOverflow)
 		return consumererror.NewPermanent(fmt.Errorf("a record of %d bytes is larger than the queue: raise sending_queue::queue_size above it", size))
 	}
+	var never []error // of records that the queue never takes; the others come in all the same
 	for from := 0; from < total; {
 		to := min(from+max(total/2, 1), total)
-		if err := in.ConsumeLogs(ctx, stretch(logs, from, to)); err != nil {
-			if consumererror.IsPermanent(err) {
-				return err
+		switch err := in.ConsumeLogs(ctx, stretch(logs, from, to)); {
+		case err == nil:
+		case consumererror.IsPermanent(err):
+			never = append(never, err)
+		default:
+			if rest, ok := errors.AsType[consumererror.Logs](err); ok { // of this piece
+				left := rest.Data()
+				stretch(logs, to, total).ResourceLogs().MoveAndAppendTo(left.ResourceLogs())
+				return consumererror.NewLogs(err, left)
 			}
 			return consumererror.NewLogs(err, stretch(logs, from, total)) // what went in need not be sent again
 		}
 		from = to
 	}
-	return nil
+	return errors.Join(never...)
 }
 
 func (in *intake) offer(ctx context.Context, logs plog.Logs, size int64) error {
