@@ -10,17 +10,20 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configretry"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadatatest"
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension"
@@ -174,6 +177,33 @@ func TestWhatRetriesGiveUpIsCounted(t *testing.T) {
 			soon(t, func() bool { return sums(t, telemetry, "dropped")["expired fact"] == 6 })
 			assert.Equal(t, map[string]int64{"expired CONTAINER_STOP": 3, "expired fact": 6}, sums(t, telemetry, "dropped"))
 			assert.Equal(t, map[string]int64{"dropped": 3}, sums(t, telemetry, "events"))
+		})
+	}
+}
+
+// Both retry_on_failure and the backend say how long to wait at least.
+func TestTheLongerOfTwoWaitsCounts(t *testing.T) {
+	for _, tt := range []struct{ own, asked, want time.Duration }{
+		{time.Minute, time.Second, time.Minute},
+		{time.Second, time.Minute, time.Minute},
+		{time.Minute, 0, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var tries []time.Time
+			road := &road{what: "events", shed: newShedding(), logger: zap.NewNop()}
+			road.retry = configretry.BackOffConfig{Enabled: true, InitialInterval: tt.own, MaxInterval: tt.own, Multiplier: 1}
+			road.attempt = func(context.Context, plog.Logs) error {
+				if tries = append(tries, time.Now()); len(tries) == 1 {
+					if tt.asked > 0 {
+						return newLater(errors.New("busy"), tt.asked)
+					}
+					return errors.New("busy")
+				}
+				return nil
+			}
+			require.NoError(t, road.carry(t.Context(), stops(1)))
+			require.Len(t, tries, 2)
+			assert.Equal(t, tt.want, tries[1].Sub(tries[0]))
 		})
 	}
 }
