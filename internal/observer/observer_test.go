@@ -777,7 +777,7 @@ func TestALifeThatNoticesToldAndNobodyCanAskAboutAnyMore(t *testing.T) {
 				r.create("a")
 				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeCreated})
 				pass(20 * time.Millisecond)
-				r.slow = 5 * time.Millisecond
+				r.do(func() { r.slow = 5 * time.Millisecond })
 				ended := time.Now()
 				r.remove("a")
 				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) // so that a look is under way, and no status is taken
