@@ -206,17 +206,17 @@ func (c *Config) validateRuntimes(fault func(string, ...any)) {
 		default:
 			fault("%s.stream: %q is unknown; use auto, native, cri or off", field, r.Stream)
 		}
-		if r.Endpoint != "" {
-			if err := r.checkEndpoint(); err != nil {
-				fault("%s.%w", field, err)
-			}
-			if j, twice := endpoints[r.Endpoint]; twice {
+		if err := r.checkEndpoint(); r.Endpoint != "" && err != nil { // it is not quoted, for it may hold a password
+			fault("%s.%w", field, err)
+		} else {
+			place := strings.TrimPrefix(r.Endpoint, "unix://")
+			if j, twice := endpoints[place]; twice && place != "" {
 				fault("%s.endpoint: %q is that of runtimes[%d] too; name each endpoint once", field, r.Endpoint, j)
 			}
-			endpoints[r.Endpoint] = i
-		}
-		if r.TLS != nil && !strings.HasPrefix(r.Endpoint, "tcp://") {
-			fault("%s.tls: is for tcp:// endpoints of docker, and %q is none; remove it", field, r.Endpoint)
+			endpoints[place] = i
+			if r.TLS != nil && !strings.HasPrefix(r.Endpoint, "tcp://") {
+				fault("%s.tls: is for tcp:// endpoints of docker, and %q is none; remove it", field, r.Endpoint)
+			}
 		}
 		if r.Name != "" {
 			if j, twice := names[r.Name]; twice {

@@ -68,6 +68,9 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		{"stream", func(c *Config) { c.Runtimes = []RuntimeConfig{{Stream: "tcp"}} }, `runtimes[0].stream: "tcp" is unknown; use`},
 		{"native elsewhere", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRIO, Stream: StreamNative}} }, "native exists on containerd and docker only"},
 		{"CRI's stream of Docker", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineDocker, Stream: StreamCRI}} }, "docker has no CRI stream"},
+		{"a socket under two names", func(c *Config) {
+			c.Runtimes = []RuntimeConfig{{Endpoint: "/run/docker.sock"}, {Endpoint: "unix:///run/docker.sock"}}
+		}, "runtimes[1].endpoint: \"unix:///run/docker.sock\" is that of runtimes[0] too"},
 		{"ssh", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "ssh://me@host"}} }, "ssh:// is not supported"},
 		{"tcp for CRI", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRI, Endpoint: "tcp://host:1"}} }, `the scheme "tcp" is not known to CRI`},
 		{"tls of a socket", func(c *Config) {
@@ -107,6 +110,21 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		require.Error(t, err)
 		assert.Len(t, strings.Split(err.Error(), "\n"), 3)
 	})
+}
+
+func TestPasswordInAnEndpointIsNotRepeated(t *testing.T) {
+	for _, endpoint := range []string{
+		"ssh://me:hunter2@host", "https://me:hunter2@host:2376", "tcp://me:hunter2@host:2376", "me:hunter2@host:2376", "tcp:/me:hunter2@host:2376",
+	} {
+		for _, engine := range []Engine{EngineAuto, EngineDocker, EngineCRI} {
+			c := createDefaultConfig().(*Config)
+			rc := RuntimeConfig{Engine: engine, Endpoint: endpoint, TLS: &configtls.ClientConfig{}}
+			c.Runtimes = []RuntimeConfig{rc, rc}
+			err := c.Validate()
+			require.ErrorContains(t, err, "runtimes[0].endpoint: ", endpoint)
+			assert.NotContains(t, err.Error(), "hunter2")
+		}
+	}
 }
 
 func TestEvidenceThatIsRefused(t *testing.T) {

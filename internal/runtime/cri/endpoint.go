@@ -75,6 +75,9 @@ func parseEndpoint(s string) (endpoint, error) {
 		rest = s
 	}
 	if !filepath.IsAbs(rest) && !strings.HasPrefix(rest, "/") {
+		if strings.Contains(rest, "@") { // and a password, perhaps: it is not repeated
+			return endpoint{}, errors.New("endpoint: is not an absolute path, and holds a user name; " + want)
+		}
 		return endpoint{}, fmt.Errorf("endpoint: %q is not an absolute path; %s", s, want)
 	}
 	return endpoint{scheme: "unix", address: rest}, nil

@@ -58,6 +58,9 @@ func parseEndpoint(s string) (string, error) {
 		rest = s
 	}
 	if !filepath.IsAbs(rest) && !strings.HasPrefix(rest, "/") {
+		if strings.Contains(rest, "@") { // and a password, perhaps: it is not repeated
+			return "", errors.New("endpoint: is not an absolute path, and holds a user name; " + want)
+		}
 		return "", fmt.Errorf("endpoint: %q is not an absolute path; %s", s, want)
 	}
 	return "unix://" + rest, nil
