@@ -135,6 +135,19 @@ func TestAHeaderThatAsksForATerabyteGetsLittle(t *testing.T) {
 	}
 }
 
+func TestHeadersAreBoundedAltogether(t *testing.T) {
+	r := &boundedReaderAt{r: bytes.NewReader(make([]byte, 100)), left: 100}
+	n, err := r.ReadAt(make([]byte, 60), 0)
+	require.NoError(t, err)
+	assert.Equal(t, 60, n)
+	_, err = r.ReadAt(make([]byte, 60), 0)
+	require.ErrorIs(t, err, errMetadataBudget, "the same part again counts again")
+	_, err = r.ReadAt(make([]byte, 40), 60)
+	require.NoError(t, err)
+	_, err = r.ReadAt(make([]byte, 1), -1)
+	require.ErrorIs(t, err, errMetadataBudget)
+}
+
 func TestThisProgram(t *testing.T) {
 	file, err := os.Open("/proc/self/exe")
 	if err != nil {

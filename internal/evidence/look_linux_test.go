@@ -209,6 +209,40 @@ func TestAProgramThatPassesItselfOffAsTheRuntimes(t *testing.T) {
 	assert.Equal(t, Unknown[string](ReasonDeletedFile), fileNamed(t, sample, filepath.Join(dir, "busybox")).SHA256)
 }
 
+// TestAProcessWithoutItsFirstThread: nothing is to be seen of it but through its other threads.
+func TestAProcessWithoutItsFirstThread(t *testing.T) {
+	need(t, "python3")
+	const program = "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nctypes.CDLL(None).pthread_exit(None)"
+	c := child(t, "python3", "-c", program)
+	until(t, "the first thread to end", func() bool {
+		p, err := openProcess("/proc", c.Process.Pid, newScratch())
+		require.NoError(t, err)
+		defer p.close()
+		return p.stat.state == 'Z'
+	})
+	sample, err := samplerFor(t, testConfig()).Sample(t.Context(), Target{PID: c.Process.Pid})
+	require.NoError(t, err)
+	assert.Equal(t, Count{Seen: 1, Read: 1}, sample.Coverage.Processes)
+	p := sample.Processes[0]
+	assert.Equal(t, c.Process.Pid, p.PID)
+	assert.Equal(t, "python3", filepath.Base(p.Arguments.Value[0]))
+	assert.Equal(t, StatusPresent, fileNamed(t, sample, p.Executable.Value).SHA256.Status)
+	libraries := 0
+	for _, f := range sample.Files {
+		if f.Kind != KindExecutable && f.SHA256.Status == StatusPresent {
+			libraries++
+		}
+	}
+	assert.Positive(t, libraries)
+
+	held, err := openProcess("/proc", c.Process.Pid, newScratch())
+	require.NoError(t, err)
+	defer held.close()
+	require.True(t, held.unchanged(membership{}))
+	require.NoError(t, c.Process.Kill())
+	until(t, "the other to end", func() bool { return !held.unchanged(membership{}) })
+}
+
 func TestAReusedPID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")

@@ -30,6 +30,7 @@ type process struct {
 	*scratch
 
 	statFile, cgroupFile int
+	thread               int // stat of a living thread whose directory dir is, where the first one has ended; else -1
 
 	known    recalled
 	mappings []mapping
@@ -57,16 +58,19 @@ func openProcess(procRoot string, pid int, s *scratch) (*process, error) {
 	if err != nil {
 		return nil, hiddenOrGone(procRoot, pid, err)
 	}
-	p := &process{dir: fd, pid: pid, scratch: s, statFile: -1, cgroupFile: -1}
+	p := &process{dir: fd, pid: pid, scratch: s, statFile: -1, cgroupFile: -1, thread: -1}
 	if err = p.identify(); err != nil {
 		p.close()
 		return nil, hiddenOrGone(procRoot, pid, err)
+	}
+	if p.stat.state == 'Z' {
+		p.lookThroughAThread()
 	}
 	return p, nil
 }
 
 func (p *process) close() {
-	for _, fd := range []int{p.dir, p.statFile, p.cgroupFile} {
+	for _, fd := range []int{p.dir, p.statFile, p.cgroupFile, p.thread} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
@@ -95,6 +99,56 @@ func (p *process) identify() (err error) {
 	return err
 }
 
+// maxThreads is how many threads are tried for one that lives.
+const maxThreads = 256
+
+// lookThroughAThread takes the directory of a living thread for the process's own. When the first thread has ended and others go on, the
+// kernel shows the program, mappings and open files of the process through those alone.
+func (p *process) lookThroughAThread() {
+	tasks, err := openRetry(func() (int, error) {
+		return unix.Openat(p.dir, "task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	})
+	if err != nil {
+		return
+	}
+	list := os.NewFile(uintptr(tasks), "task")
+	defer func() { _ = list.Close() }()
+	names, err := list.Readdirnames(maxThreads)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		dir, err := openRetry(func() (int, error) {
+			return unix.Openat(tasks, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		})
+		if err != nil {
+			continue
+		}
+		thread, err := openRetry(func() (int, error) {
+			return unix.Openat(dir, "stat", unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		})
+		if err == nil && p.lives(thread) {
+			_ = unix.Close(p.dir)
+			p.dir, p.thread = dir, thread
+			return
+		}
+		if err == nil {
+			_ = unix.Close(thread)
+		}
+		_ = unix.Close(dir)
+	}
+}
+
+// lives says whether an open stat is of what has not ended.
+func (s *scratch) lives(statFile int) bool {
+	text, err := s.whole(statFile, maxStatBytes)
+	if err != nil {
+		return false
+	}
+	st, err := parseStat(text)
+	return err == nil && st.state != 'Z' && st.state != 'X'
+}
+
 // unchanged says whether the process still is what it was when it was opened: alive, started then, and in the container.
 func (p *process) unchanged(m membership) bool {
 	text, err := p.whole(p.statFile, maxStatBytes)
@@ -102,7 +156,10 @@ func (p *process) unchanged(m membership) bool {
 		return false
 	}
 	s, err := parseStat(text)
-	if err != nil || s.start != p.stat.start || s.state == 'Z' || s.state == 'X' {
+	if err != nil || s.start != p.stat.start || s.state == 'X' {
+		return false
+	}
+	if s.state == 'Z' && (p.thread < 0 || !p.lives(p.thread)) {
 		return false
 	}
 	text, err = p.whole(p.cgroupFile, maxCgroupBytes)
