@@ -101,6 +101,32 @@ func TestALinkIsNotFollowedToAMapping(t *testing.T) {
 	}
 }
 
+// TestAnotherFileIsMappedThereByNow is for map_files, whose names are addresses and nothing else.
+func TestAnotherFileIsMappedThereByNow(t *testing.T) {
+	p, err := openProcess("/proc", os.Getpid(), newScratch())
+	require.NoError(t, err)
+	defer p.close()
+	maps, err := os.Open("/proc/self/maps")
+	require.NoError(t, err)
+	defer func() { _ = maps.Close() }()
+	found, err := readMaps(maps, 1000)
+	require.NoError(t, err)
+	require.NotEmpty(t, found.code)
+	m := found.code[0]
+	m.deleted = true
+	s := samplerFor(t, testConfig())
+	l, _, deleted, err := s.locateMapping(p, m, nil)
+	if s.noMapFiles.Load() {
+		t.Skip("needs CAP_CHECKPOINT_RESTORE")
+	}
+	require.NoError(t, err)
+	assert.True(t, deleted)
+	l.close()
+	m.inode++
+	_, _, _, err = s.locateMapping(p, m, nil)
+	assert.Equal(t, ReasonDeletedFile, fileReason(err))
+}
+
 // TestALeaseDoesNotHoldUp: the kernel has whoever opens a leased file wait for 45 s (fcntl(2)).
 func TestALeaseDoesNotHoldUp(t *testing.T) {
 	path := fileOf(t, "x")

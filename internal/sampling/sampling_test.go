@@ -240,6 +240,41 @@ func TestEverythingIsToldAgainInTime(t *testing.T) {
 	})
 }
 
+func TestThatAFileIsDeletedIsNews(t *testing.T) {
+	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+		f := file("/lib/a")
+		f.Deleted = look >= 2
+		return main7, []evidence.File{f}
+	}}
+	with(t, Options{Resample: time.Minute}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		require.Len(t, w.reports, 2)
+		assert.True(t, w.reports[1].Sample.Files[0].Deleted)
+	})
+}
+
+// TestFilesWithoutEnd has a container use other files all the time, until there is no room to remember them all.
+func TestFilesWithoutEnd(t *testing.T) {
+	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+		files := make([]evidence.File, 3000)
+		for i := range files {
+			files[i] = file("/lib/" + strconv.Itoa(min(look, 4)*len(files)+i))
+		}
+		return main7, files
+	}}
+	with(t, Options{Resample: time.Minute}, w, func(t *testing.T, s *Scheduler) {
+		s.Began(run("1", 7))
+		time.Sleep(8 * time.Minute)
+		synctest.Wait()
+		assert.Equal(t, []string{"told", "told", "told", "told", "unchanged", "unchanged"}, w.counted[:6], "what is there now is remembered first")
+		s.mu.Lock()
+		assert.LessOrEqual(t, len(s.runs[key{"main", "1"}].told), maxTold)
+		s.mu.Unlock()
+	})
+}
+
 func TestNewProcessesAreNews(t *testing.T) {
 	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
 		processes := main7
