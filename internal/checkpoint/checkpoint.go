@@ -46,7 +46,8 @@ type meta struct {
 	Boot       string `json:"boot,omitempty"`
 	Engine     string `json:"engine,omitempty"`
 	Runtime    string `json:"runtime,omitempty"`
-	Seen       int64  `json:"seen"` // ns since 1970
+	Endpoint   string `json:"endpoint,omitempty"` // "" = nobody said
+	Seen       int64  `json:"seen"`               // ns since 1970
 	Segments   int    `json:"segments"`
 }
 
@@ -59,6 +60,13 @@ type Store struct {
 	pending  map[string]*tracker.Known // changes that are not written yet; nil: to be deleted
 	stale    map[int]bool              // segments that are not written yet
 	fresh    map[string]struct{}       // containers of which nothing was ever written
+}
+
+// Of has the store say which endpoint it is of. The checkpoint of another one is foreign: runtimes that have no name of their own
+// are told apart by a number, which is another one when the configuration changes. Before Load.
+func (s *Store) Of(endpoint string) *Store {
+	s.meta.Endpoint = endpoint
+	return s
 }
 
 // New makes a store on a client of its own. boot identifies the present boot of the host.
@@ -80,7 +88,7 @@ func (s *Store) segmentKey(n int) string       { return s.meta.Generation + "/i/
 
 // Load gives what was saved last. An error tells what could not be read; what comes with it is still good.
 func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
-	boot := s.meta.Boot
+	boot, endpoint := s.meta.Boot, s.meta.Endpoint
 	raw, err := s.client.Get(ctx, metaKey)
 	if err != nil {
 		return observer.Remembered{}, fmt.Errorf("read the checkpoint: %w", err)
@@ -91,6 +99,9 @@ func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
 	var m meta
 	if err := json.Unmarshal(raw, &m); err != nil || m.Kind != kind || m.Version != version || m.Generation == "" || m.Segments < 0 || m.Segments > maxSegments {
 		return observer.Remembered{}, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of kind %q, version %d, where %q, version %d is expected", m.Kind, m.Version, kind, version))
+	}
+	if endpoint != "" && m.Endpoint != "" && m.Endpoint != endpoint {
+		return observer.Remembered{}, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of the runtime at %q, and this one is at %q", m.Endpoint, endpoint))
 	}
 	r := observer.Remembered{Containers: map[string]*tracker.Known{}, Seen: moment(m.Seen), BootID: m.Boot}
 	s.meta = m
@@ -113,6 +124,9 @@ func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
 		}
 	}
 	s.meta.Boot = boot
+	if endpoint != "" {
+		s.meta.Endpoint = endpoint
+	}
 	return r, errors.Join(faults...)
 }
 

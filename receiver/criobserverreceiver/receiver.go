@@ -6,6 +6,7 @@ package criobserverreceiver
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,7 +119,7 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 		if err != nil {
 			log.Error("no checkpoint: the storage cannot be opened; a restart will begin with an inventory", zap.Error(err))
 		} else {
-			cp = checkpoint.New(client, r.facts.BootID)
+			cp = checkpoint.New(client, r.facts.BootID).Of(place(rc.Endpoint))
 		}
 	}
 	opts := observer.Options{
@@ -141,6 +142,15 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 			}
 		}
 	})
+}
+
+// place gives an endpoint in the form that all its spellings share, as far as they tell: for a checkpoint to know its own.
+func place(endpoint string) string {
+	path := strings.TrimPrefix(endpoint, "unix://")
+	if rest, ok := strings.CutPrefix(path, "/var/run/"); ok {
+		return "/run/" + rest
+	}
+	return path
 }
 
 // nameOf gives a name that no other observed runtime has.

@@ -199,6 +199,39 @@ func TestRestartWithACheckpoint(t *testing.T) {
 	})
 }
 
+// TestCheckpointOfAnotherRuntimeIsNotTaken changes the configuration so that another runtime gets the name of the one before.
+func TestCheckpointOfAnotherRuntimeIsNotTaken(t *testing.T) {
+	s, pod := fake(t)
+	host := storagetest.NewStorageHost().WithFileBackedStorageExtension("store", t.TempDir())
+	id := storagetest.NewFileBackedStorageExtension("store", t.TempDir()).ID
+	cfg := quick(s.Endpoint())
+	cfg.StorageID = &id
+	sink := new(consumertest.LogsSink)
+	first := start(t, cfg, sink, host)
+	c, err := s.Create(pod, "api", 0)
+	require.NoError(t, err)
+	require.NoError(t, s.Start(c))
+	eventually(t, func() bool { return len(names(sink)) > 0 }, "started")
+	require.NoError(t, first.Shutdown(t.Context()))
+
+	other, _ := fake(t)
+	cfg = quick(other.Endpoint())
+	cfg.StorageID = &id
+	sink.Reset()
+	second := start(t, cfg, sink, host)
+	eventually(t, func() bool { return other.Calls("ListContainers") > 2 }, "no list")
+	require.NoError(t, second.Shutdown(t.Context()))
+	assert.Empty(t, names(sink), "the other one's containers are not gone")
+}
+
+func TestSpellingsOfAnEndpoint(t *testing.T) {
+	for _, spelling := range []string{"/run/c.sock", "unix:///run/c.sock", "/var/run/c.sock", "unix:///var/run/c.sock"} {
+		assert.Equal(t, "/run/c.sock", place(spelling))
+	}
+	assert.Equal(t, "npipe:////./pipe/docker_engine", place("npipe:////./pipe/docker_engine"))
+	assert.Equal(t, "tcp://10.0.0.1:2376", place("tcp://10.0.0.1:2376"))
+}
+
 func TestStorageThatIsNotThere(t *testing.T) {
 	cfg := quick("unix:///x")
 	id := component.MustNewID("file_storage")
