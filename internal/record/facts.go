@@ -129,7 +129,9 @@ func (r *factReader) file(m pcommon.Map, take func(*backendapi.Fact)) bool {
 		case "sha256.reason":
 			r.put(backendapi.FactReason, name(v))
 		case "build_id":
-			seg.BuildID = name(v)
+			if seg.BuildID = buildID(v); seg.BuildID == "" {
+				buildIDStatus = string(evidence.StatusAbsent)
+			}
 		case "build_id.status":
 			buildIDStatus = name(v)
 		case "build_id.reason":
@@ -204,6 +206,18 @@ func (r *factReader) put(key, value string) {
 	}
 }
 
+// buildID gives a build id as the contract has it; "" for one that identifies no file, as the 8 bytes that lld writes by default.
+func buildID(v pcommon.Value) string {
+	id := name(v)
+	if hex, ok := strings.CutPrefix(id, "gnu-build-id:"); ok {
+		return backendapi.GNUBuildID(hex)
+	}
+	if guid, ok := strings.CutPrefix(id, "pe-guid:"); ok {
+		return backendapi.PEGUID(guid)
+	}
+	return ""
+}
+
 // format is the first part of a code id.
 func format(kind, buildID string) string {
 	switch k := evidence.Kind(kind); {
@@ -236,7 +250,7 @@ func loadedLibs(v pcommon.Value) []backendapi.LoadedLib {
 					lib.SHA256 = sum
 				}
 			case "build_id":
-				lib.BuildID = name(v)
+				lib.BuildID = buildID(v)
 			case "size":
 				if n, ok := u64(v); ok && n < 1<<53 {
 					lib.Size = n

@@ -117,6 +117,44 @@ func TestNamesThatAreNotUTF8(t *testing.T) {
 	assert.Equal(t, 5, strings.Count(string(raw), "/usr/bin/?api"), "executable of both records, of the process, of the file and of the library")
 }
 
+// TestBuildIDsThatIdentifyNothing: lld writes 8 bytes by default, and the contract asks for 16.
+func TestBuildIDsThatIdentifyNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		id, want string
+	}{
+		"GNU, 20 bytes": {"gnu-build-id:" + strings.Repeat("9f", 20), "gnu-build-id:" + strings.Repeat("9f", 20)},
+		"GNU, 16 bytes": {"gnu-build-id:" + strings.Repeat("9f", 16), "gnu-build-id:" + strings.Repeat("9f", 16)},
+		"GNU, 8 bytes":  {"gnu-build-id:" + strings.Repeat("9f", 8), ""},
+		"PE":            {"pe-guid:01020304-0506-0708-090a-0b0c0d0e0f10", "pe-guid:01020304-0506-0708-090a-0b0c0d0e0f10"},
+		"no prefix":     {strings.Repeat("9f", 20), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sampled()
+			s.Sample.Files = []evidence.File{{Path: "/lib/a.so", Kind: evidence.KindLibrary, BuildID: evidence.Present(test.id), SHA256: evidence.Unknown[string](evidence.ReasonTooLarge)}}
+			batch := sampleEncoder().NewBatch()
+			batch.AppendSampled(s)
+			facts, passed := factsIn(t, batch.Logs())
+			require.Len(t, facts, 1)
+			assert.Zero(t, passed)
+			assert.Equal(t, test.want, facts[0].BuildID)
+			if test.want == "" {
+				assert.Equal(t, "path_hash", facts[0].Metadata[backendapi.FactIdentity])
+				assert.Equal(t, "ABSENT", facts[0].Metadata[backendapi.FactBuildIDStatus])
+			} else {
+				assert.Equal(t, "build_id", facts[0].Metadata[backendapi.FactIdentity])
+			}
+
+			start := sampleTransitions()[1]
+			batch = sampleEncoder().NewBatch()
+			batch.AppendEvidence(&start, &s.Sample)
+			rl, lr := one(batch.Logs())
+			event, err := sampleDecoder().Origin(rl.Resource()).Event(lr)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, event.LoadedLibs[0].BuildID)
+		})
+	}
+}
+
 func factsIn(t require.TestingT, logs plog.Logs) (facts []backendapi.Fact, passed int) {
 	d := sampleDecoder()
 	for _, rl := range logs.ResourceLogs().All() {
