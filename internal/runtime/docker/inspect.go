@@ -43,6 +43,7 @@ func (r *Runtime) Inspect(ctx context.Context, c *container.Container) (containe
 			k.stopBy = signal.Number(who.host.os, who.host.arch, in.Config.StopSignal)
 		}
 		k.complete(&s, who.host)
+		k.unrun = s.State == container.StateCreated && in.State != nil && state(string(in.State.Status)) == container.StateExited
 	})
 	return s, nil
 }

@@ -99,6 +99,9 @@ func (r *Runtime) summary(item *api.Summary, began, ended time.Time, elsewhere b
 	if s.State == container.StateCreated && k.failed {
 		s.State = container.StateExited // as the inspect found
 	}
+	if s.State == container.StateExited && k.unrun {
+		s.State = container.StateCreated // likewise
+	}
 	text := parseStatus(item.Status)
 	if item.Health != nil {
 		text.health = string(item.Health.Status)

@@ -56,6 +56,20 @@ func TestWhatAListShowsChangesTheMark(t *testing.T) {
 	}
 }
 
+func TestContainerThatDiedBeforeItRanIsNotLookedAtEachTime(t *testing.T) {
+	for _, state := range []string{"dead", "removing"} {
+		e := newEngine(t)
+		e.answer("/containers/json", `[{"Id":"`+id1+`","Created":1700000000,"State":"`+state+`"}]`)
+		e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"`+state+`","StartedAt":"0001-01-01T00:00:00Z"}`))
+		r := e.runtime()
+		s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
+		require.NoError(t, err)
+		list, err := r.List(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, s.State, list[0].State, "what differs from the last look is looked at")
+	}
+}
+
 func TestAgesThatDoNotMeetAreTwoRuns(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	look := func(k *remembered, age, after time.Duration) {

@@ -37,6 +37,7 @@ type remembered struct {
 	jumps    uint32 // how often the state was found to have begun anew
 
 	failed bool // created, and its start failed: the list calls it created still
+	unrun  bool // being removed, or dead, and never started: the list shows neither
 
 	hides    hidden // what its events do not tell
 	stopBy   uint32 // the signal that asks its program to end; 0 = not looked at yet
