@@ -208,6 +208,48 @@ func TestTheLongerOfTwoWaitsCounts(t *testing.T) {
 	}
 }
 
+// A wait that ends within max_elapsed_time is over at once when the exporter stops, and the queue has what waited.
+func TestStoppingWithinALongWaitLosesNothing(t *testing.T) {
+	const most = time.Hour + time.Second
+	s := newServer(t, status(503, "Retry-After", "3600"))
+	dir := t.TempDir()
+	e, telemetry, stop := onDisk(t, s.URL, dir, 100, func(cfg *Config) {
+		cfg.RetryConfig.InitialInterval, cfg.RetryConfig.MaxElapsedTime = time.Millisecond, most
+	})
+	require.NoError(t, e.ConsumeLogs(t.Context(), stops(3)))
+	soon(t, func() bool { return len(s.got()) == 1 })
+	time.Sleep(1100 * time.Millisecond) // another hour would be beyond max_elapsed_time
+	begun := time.Now()
+	stop()
+	assert.Less(t, time.Since(begun), 10*time.Second)
+	assert.Empty(t, sums(t, telemetry, "dropped"))
+
+	up := newServer(t, accept)
+	onDisk(t, up.URL, dir, 100, func(*Config) {})
+	soon(t, func() bool { return len(up.got()) == 1 })
+	assert.ElementsMatch(t, stopIDs(3), up.got()[0].ids())
+}
+
+// Who wants room has no more go than that.
+func TestNoMoreGoesThanIsWanted(t *testing.T) {
+	s := newShedding()
+	s.want(10)
+	assert.True(t, s.goes(6))
+	assert.True(t, s.goes(6))
+	assert.False(t, s.goes(6), "there is room for 10")
+}
+
+// What goes before it was tried is counted as what is delivered is.
+func TestEachRecordOfWhatIsDroppedIsCounted(t *testing.T) {
+	e := newRig(t, newServer(t, accept).URL)
+	logs := stops(3)
+	logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body().SetStr("GET /healthz 200")
+	logs.ResourceLogs().At(0).Resource().Attributes().Remove(record.AttrRuntimeName)
+	e.drop(t.Context(), logs, causeOverflow)
+	assert.Equal(t, map[string]int64{"dropped": 2, "skipped": 1, "invalid": 1}, e.outcomes(t))
+	assert.Equal(t, map[string]int64{"overflow CONTAINER_STOP": 2, "invalid unknown": 1}, sums(t, e.telemetry, "dropped"))
+}
+
 func TestTheOldestOfWhatWaitsGoesFirst(t *testing.T) {
 	s := newShedding()
 	results := make([]chan waited, 3)

@@ -96,7 +96,7 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
 		// The HTTP client has the timeout, for each request of its own.
 		exporterhelper.WithTimeout(exporterhelper.TimeoutConfig{Timeout: 0}),
-		exporterhelper.WithRetry(config.RetryConfig),
+		exporterhelper.WithRetry(afterStop(config)),
 		exporterhelper.WithQueue(queue),
 	)
 	if err != nil {

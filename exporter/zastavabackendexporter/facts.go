@@ -60,7 +60,7 @@ func newWithFacts(ctx context.Context, set exporter.Settings, cfg *Config, e *ba
 	facts, err := exporterhelper.NewLogs(ctx, own, cfg, f.own.holding(push),
 		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
 		exporterhelper.WithTimeout(exporterhelper.TimeoutConfig{Timeout: 0}),
-		exporterhelper.WithRetry(cfg.RetryConfig),
+		exporterhelper.WithRetry(afterStop(cfg)),
 		exporterhelper.WithQueue(queue),
 	)
 	if err != nil {

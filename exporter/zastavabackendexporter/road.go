@@ -80,6 +80,16 @@ func (r *road) carry(ctx context.Context, logs plog.Logs) error {
 	}
 }
 
+// afterStop is what exporterhelper's own retry gets: with a queue, it is asked only when the exporter stops, and must not find
+// that the wait that was cut short would have been too long; it would throw away what the queue is to keep.
+func afterStop(cfg *Config) configretry.BackOffConfig {
+	retry := cfg.RetryConfig
+	if cfg.QueueConfig.HasValue() {
+		retry.MaxElapsedTime = 0
+	}
+	return retry
+}
+
 // laterError asks to be tried again, not before a time.
 type laterError struct {
 	error
