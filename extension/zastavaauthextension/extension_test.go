@@ -11,6 +11,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -279,6 +282,80 @@ func TestFailuresNameNoSecret(t *testing.T) {
 			assert.NotContains(t, err.Error(), "s3cret")
 		})
 	}
+}
+
+// What a server writes into its answer, or where it sends the client, is not repeated.
+func TestATokenEndpointThatTurnsOnItsClient(t *testing.T) {
+	var elsewhere atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	for name, tc := range map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"the secret as the error": {func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			rw.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(rw, `{"error":"bad secret: `+clientSecret+`"}`)
+		}, "answered 401 Unauthorized; check"},
+		"another address": {func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, other.URL, http.StatusTemporaryRedirect)
+		}, "answered 307 Temporary Redirect"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			endpoint := httptest.NewServer(tc.answer)
+			defer endpoint.Close()
+			w := newWorld(t, false)
+			r := newRig(t, w, func(c *Config) { c.TokenURL = endpoint.URL })
+			_, err := r.post(t, w.resource.URL)
+			require.ErrorContains(t, err, tc.want)
+			assert.NotContains(t, err.Error(), clientSecret)
+			assert.Zero(t, elsewhere.Load())
+		})
+	}
+}
+
+// The nonce of any answer holds from then on (RFC 9449 section 8.2), if it is one, and few servers are remembered.
+func TestWhichNoncesAreLearnt(t *testing.T) {
+	p, err := newProver(&DPoPConfig{Algorithm: algorithmES256})
+	require.NoError(t, err)
+	target, err := url.Parse("https://backend.example.com/x")
+	require.NoError(t, err)
+	for nonce, good := range map[string]bool{
+		"": false, "a": true, strings.Repeat("n", maxNonce): true, strings.Repeat("n", maxNonce+1): false, "two words": false, "\xff": false,
+	} {
+		assert.Equal(t, good, p.learn(target, http.Header{http.CanonicalHeaderKey(headerNonce): {nonce}}), nonce)
+	}
+	for i := range 10 * maxOrigins {
+		u := &url.URL{Scheme: "https", Host: fmt.Sprintf("%d.example.com", i)}
+		require.True(t, p.learn(u, http.Header{http.CanonicalHeaderKey(headerNonce): {"n"}}))
+		require.LessOrEqual(t, len(p.nonces), maxOrigins)
+	}
+
+	var proofs []string
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		proofs = append(proofs, r.Header.Get(headerProof))
+		rw.Header().Set(headerNonce, fmt.Sprintf("after-%d", len(proofs)))
+	}))
+	defer srv.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	for range 3 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL, nil)
+		require.NoError(t, err)
+		resp, err := p.do(transport, req, "", wantsNonceInHeader)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+	}
+	var nonces []any
+	for _, proof := range proofs {
+		raw, err := base64.RawURLEncoding.DecodeString(strings.Split(proof, ".")[1])
+		require.NoError(t, err)
+		claims := map[string]any{}
+		require.NoError(t, json.Unmarshal(raw, &claims))
+		nonces = append(nonces, claims["nonce"])
+	}
+	assert.Equal(t, []any{nil, "after-1", "after-2"}, nonces)
 }
 
 // The connection of a 101 is never handed back to HTTP, and no timeout holds for what comes on it.
