@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -303,6 +304,85 @@ func TestAFileBesideItsOwnClaimIsKept(t *testing.T) {
 	require.NoError(t, err)
 	assert.ElementsMatch(t, ids(0, 4), b.stored)
 	assert.Empty(t, left(t, dir))
+}
+
+// The name of a claimed file may be taken again while it is being sent; neither replaces the other.
+func TestAFileThatComesBackDuringItsReplayIsKept(t *testing.T) {
+	dir := fill(t, 3)
+	names, err := quarantine.Files(dir)
+	require.NoError(t, err)
+	require.Len(t, names, 1)
+	raw, err := os.ReadFile(names[0])
+	require.NoError(t, err)
+	lines := strings.SplitAfter(string(raw), "\n")
+	require.NoError(t, os.WriteFile(names[0], []byte(strings.Join(lines[:2], "")), 0o600))
+	b := newBackend(t, func([]string, http.ResponseWriter) ([]string, bool) {
+		_ = os.WriteFile(names[0], []byte(lines[2]), 0o600)
+		return ids(1, 2), false
+	})
+	sum, err := replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.Equal(t, Summary{Files: 1, Stored: 1, Refused: 1}, sum)
+	b.answer = takeAll
+	_, _ = replayAll(t, b, dir) // the claim; its namesake waits for it to go
+	_, err = replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, ids(0, 3), b.stored)
+}
+
+// A backend that takes nothing is not asked for each batch, and one that asks for a long wait is not waited for so long.
+func TestLimitsOfPatience(t *testing.T) {
+	b, dir := newBackend(t, func(_ []string, w http.ResponseWriter) ([]string, bool) {
+		w.WriteHeader(http.StatusUnauthorized)
+		return nil, true
+	}), fill(t, 20)
+	sum, err := replayAll(t, b, dir)
+	require.ErrorContains(t, err, "answered 401")
+	assert.Equal(t, 20, sum.Unsent)
+	assert.Len(t, b.batches, 1)
+
+	synctest.Test(t, func(t *testing.T) {
+		s := b.sender()
+		s.Client = &http.Client{Transport: busy{}}
+		begun := time.Now()
+		out := make([]outcome, 1)
+		require.Error(t, s.deliver(t.Context(), nil, []quarantine.Entry{{EventID: "e", Envelope: []byte("{}")}}, out))
+		assert.Equal(t, 2*maxRetryAfter, time.Since(begun), "of three attempts")
+	})
+}
+
+// busy asks to come back tomorrow.
+type busy struct{}
+
+func (busy) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"86400"}}, Body: http.NoBody}, nil
+}
+
+// A batch has no more bytes than it may, and one whose answer broke off counts for nothing.
+func TestBatchesAreWithinTheLimitAndAnswersWhole(t *testing.T) {
+	b, dir := newBackend(t, takeAll), fill(t, 4)
+	s := b.sender()
+	one := len(encode([]quarantine.Entry{{Envelope: []byte(`{"event":{"eventId":"event-000","revision":1},"schemaVersion":"v1"}`)}}, batchID(nil)))
+	s.MaxBytes = one + 1
+	_, err := Run(t.Context(), s, slog.New(slog.DiscardHandler), []string{dir})
+	require.NoError(t, err)
+	assert.Len(t, b.batches, 4)
+
+	dir = fill(t, 4)
+	b.stored = nil
+	b.answer = func(_ []string, w http.ResponseWriter) ([]string, bool) {
+		if len(b.batches) == 5 {
+			w.Header().Set("Content-Length", "100")
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = w.Write([]byte("{}"))
+			return nil, true
+		}
+		return nil, false
+	}
+	sum, err := replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.Equal(t, Summary{Files: 1, Stored: 4}, sum)
+	assert.Equal(t, ids(0, 4), b.stored, "asked again")
 }
 
 // The exporter adds to the file that is being replayed, at each request.
