@@ -217,6 +217,7 @@ func TestSamplesBecomeFacts(t *testing.T) {
 func TestAStartTellsItsProcessInALaterRevision(t *testing.T) {
 	start, sample := sampleTransitions()[1], sampleOfProcesses()
 	sample.Files[0].BuildID = evidence.Present("gnu-build-id:" + strings.Repeat("9f", 20))
+	sample.Files = append(sample.Files, evidence.File{Path: "/entrypoint.sh", Kind: evidence.KindScript}) // is not loaded
 	batch := sampleEncoder().NewBatch()
 	batch.Append(&start)
 	batch.AppendEvidence(&start, &sample)
