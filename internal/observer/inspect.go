@@ -40,7 +40,7 @@ type inspected struct {
 func (l *loop) look(ctx context.Context, seats []*seat) {
 	var fresh []*seat
 	for _, e := range seats {
-		e.busy, e.dirty = true, false
+		e.busy, e.dirty, e.overdue = true, false, false
 		e.behind = l.since(e)
 		if e.container == nil {
 			fresh = append(fresh, e)

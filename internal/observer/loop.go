@@ -90,6 +90,7 @@ type seat struct {
 	dirty      bool                 // to be looked at (again)
 	deleted    bool                 // a notice told that it is gone, while it was looked at
 	replayed   bool                 // all that notices told of it was before the stream was followed; an interruption is a gap anyway
+	overdue    bool                 // to be looked at with the next list, whatever it shows
 	source     container.Source     // of what made it dirty
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
@@ -362,10 +363,10 @@ func (l *loop) compare(r listed) []*seat {
 		if e.foreign {
 			e.foreign, e.dirty = false, true // it is a container after all
 		}
-		if e.excluded || (!e.dirty && l.sameState(e.state, s.State) && e.mark == s.Mark) {
+		if e.excluded || (!e.dirty && !e.overdue && l.sameState(e.state, s.State) && e.mark == s.Mark) {
 			continue
 		}
-		if e.busy && !e.dirty && e.summary.ID != "" && e.summary.State == s.State && e.summary.Mark == s.Mark {
+		if e.busy && !e.dirty && !e.overdue && e.summary.ID != "" && e.summary.State == s.State && e.summary.Mark == s.Mark {
 			continue // it is looked at for this very change
 		}
 		e.dirty, e.source, e.summary = true, container.SourceList, *s

@@ -83,3 +83,35 @@ func TestReplaysOfWhatIsGoneAreNoGap(t *testing.T) {
 		assert.Zero(t, b.tel.folded)
 	})
 }
+
+// TestSecondLooksPastTheirBound ends more containers at once than second looks are kept for.
+func TestSecondLooksPastTheirBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newScripted()
+		ids := []string{"a", "b", "c", "d", "e", "f"}
+		for _, id := range ids {
+			r.create(id)
+			r.start(id)
+		}
+		b := observe(t, r, r, func(_ *bench, o *Options) { o.OutboxCapacity = 4 })
+		pass(10 * time.Second)
+		for _, id := range ids {
+			r.exit(id, 137, "Error")
+		}
+		pass(2*time.Second + 500*time.Millisecond)
+		for _, id := range ids {
+			r.exit(id, 137, "OOMKilled")
+		}
+		pass(30 * time.Second)
+		b.stop()
+		reasons := map[string]string{}
+		for _, tr := range b.sink.trs {
+			if tr.Kind == container.KindStopped {
+				reasons[tr.Container.ID] = tr.Run.Reason
+			}
+		}
+		for _, id := range ids {
+			assert.Equal(t, "OOMKilled", reasons[id], id)
+		}
+	})
+}

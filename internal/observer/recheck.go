@@ -29,9 +29,13 @@ func (q *recheckQueue) Pop() any {
 	return x
 }
 
-// recheckAfter has a container looked at again after d. It is bounded by the outbox: past that, the next list will do.
+// recheckAfter has a container looked at again after d. It is bounded by the outbox: past that, the next list will do, whatever it
+// shows.
 func (l *loop) recheckAfter(id string, d time.Duration) {
 	if len(l.rechecks) >= l.opts.OutboxCapacity {
+		if e := l.entries[id]; e != nil {
+			e.overdue = true
+		}
 		return
 	}
 	at := time.Now().Add(d)
