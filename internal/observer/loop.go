@@ -145,6 +145,7 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 // run observes until ctx ends and all its goroutines have.
 func (l *loop) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
+	defer l.part()
 	defer l.drain(cancel)
 	defer l.tick.Stop()
 	defer l.recheck.Stop()
@@ -289,6 +290,20 @@ func (l *loop) schedule(ctx context.Context, wait time.Duration) {
 func (l *loop) beat(at time.Time) {
 	if l.checkpoint != nil && at.Sub(l.lastBeat) >= l.opts.ResyncInterval && l.outbox.offer(entry{seen: at}) {
 		l.lastBeat = at
+	}
+}
+
+// part tells the checkpoint at the end when the runtime was last seen, so that an orderly restart is no longer than it was. Of a
+// container of which a look is owed, it was seen when that was taken.
+func (l *loop) part() {
+	seen := l.seenUntil()
+	for _, e := range l.entries {
+		if !e.behind.IsZero() {
+			seen = earlier(seen, e.behind)
+		}
+	}
+	if l.checkpoint != nil && seen.After(l.lastBeat) {
+		l.outbox.offer(entry{seen: seen})
 	}
 }
 
