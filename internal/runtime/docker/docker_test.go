@@ -189,6 +189,19 @@ func TestInfo(t *testing.T) {
 		_, err := e.runtime().Info(t.Context())
 		require.ErrorContains(t, err, "upgrade the engine")
 	})
+	for newest, speaks := range map[string]string{"1.39": "", "1.40": "1.40", "1.56": "1.56", "1.99": "1.56"} {
+		t.Run("an engine whose newest version is "+newest, func(t *testing.T) {
+			e := newEngine(t)
+			e.api = newest
+			info, err := e.runtime().Info(t.Context())
+			if speaks == "" {
+				require.ErrorContains(t, err, "upgrade the engine")
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, speaks, info.APIVersion)
+		})
+	}
 	t.Run("downgraded while it was observed", func(t *testing.T) {
 		e := newEngine(t)
 		e.api = "1.45"
