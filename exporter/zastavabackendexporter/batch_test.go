@@ -21,6 +21,16 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
+func TestABatchFillsItsLimitToTheByte(t *testing.T) {
+	e := newRig(t, newServer(t, accept).URL)
+	p := e.payload(stops(6))
+	three := p.size(span{0, 3})
+	_, body := p.body(span{0, 3})
+	assert.Len(t, body, three)
+	assert.Equal(t, span{0, 3}, p.cut(nil, span{0, 6}, 100, three)[0])
+	assert.Equal(t, span{0, 2}, p.cut(nil, span{0, 6}, 100, three-1)[0])
+}
+
 // TestGoldenBody shows a whole request body, indented for reading.
 func TestGoldenBody(t *testing.T) {
 	s := newServer(t, accept)

@@ -284,6 +284,24 @@ func TestDiskFaults(t *testing.T) {
 	}
 }
 
+// A disk that stays full is not filled with the files that could not be written.
+func TestAFileThatCannotBeWrittenDoesNotStay(t *testing.T) {
+	o := usual(t)
+	d := New(o)
+	good := d.open
+	d.open = func(name string, flag int, perm fs.FileMode) (file, error) {
+		f, err := good(name, flag, perm)
+		return &faulty{file: f}, err
+	}
+	for range 5 {
+		_, err := d.Add(entries(0, 1))
+		require.ErrorIs(t, err, errDisk)
+	}
+	names, err := Files(o.Directory)
+	require.NoError(t, err)
+	assert.Empty(t, names)
+}
+
 // A replay takes the file between the write and the look at where the file is.
 func TestAFileTakenWhileItIsWrittenIsWrittenAgain(t *testing.T) {
 	o := usual(t)

@@ -89,6 +89,20 @@ func TestDecodeGap(t *testing.T) {
 	}, got)
 }
 
+// A number that something put beside "not known" is not believed.
+func TestDecodeOfMissedRunsThatAreNotKnown(t *testing.T) {
+	rl, lr := one(encodeStop())
+	lr.Attributes().PutInt(AttrMissedRuns, 3)
+	got, err := sampleDecoder().Origin(rl.Resource()).Event(lr)
+	require.NoError(t, err)
+	require.NotNil(t, got.Observation.MissedRuns)
+	lr.Attributes().PutBool(AttrMissedUnknown, true)
+	got, err = sampleDecoder().Origin(rl.Resource()).Event(lr)
+	require.NoError(t, err)
+	assert.Nil(t, got.Observation.MissedRuns)
+	assert.True(t, got.Observation.MissedUnknown)
+}
+
 func TestDecodeGapOfUnknownBeginning(t *testing.T) {
 	gap := sampleGap()
 	gap.From = time.Time{}
