@@ -132,6 +132,9 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 	}
 	for id, k := range tr.All {
 		e := &seat{id: id, state: k.State} // described anew when next looked at: labels may be asked for that were not
+		// The filter may be another one than before. A checkpoint may have had no room for what it goes by: then a look tells.
+		c := k.Container
+		e.excluded = c.Image.Reference != "" && (c.Pod.UID == "" || c.Pod.Name != "") && !o.opts.Filter.Allows(c)
 		// Its second look may not have come before the end: whether memory was the reason is known a little later.
 		e.dirty = k.State == container.StateExited && !k.Run.OOMKilled && k.Run.FinishedAt.After(seen.Add(-10*l.opts.RecheckAfterStop))
 		l.entries[id] = e
@@ -479,6 +482,12 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 			l.fold(e.behind, container.CauseRemovedUnseen) // it came and went, and nothing but its id is known
 		}
 		l.leave(e)
+		return
+	}
+	if e.excluded { // since the filter changed: what became of it was not looked at
+		if l.take(&tracker.Change{ID: e.id}) {
+			l.leave(e)
+		}
 		return
 	}
 	unseen := known.State == container.StateRunning || known.State == container.StatePaused ||

@@ -115,3 +115,35 @@ func TestSecondLooksPastTheirBound(t *testing.T) {
 		}
 	})
 }
+
+// TestFilterThatChangedWhileTheObserverWasDown excludes what the checkpoint remembers: with the image that a filter may go by, and
+// without, for which there was no room.
+func TestFilterThatChangedWhileTheObserverWasDown(t *testing.T) {
+	for name, image := range map[string]string{"known by the checkpoint": "app:1", "known by a look": ""} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newScripted()
+				r.create("noisy")
+				r.start("noisy")
+				snap := r.containers["noisy"]
+				c := *snap.Container
+				c.Image.Reference = image
+				cp := &remembered{known: map[string]*tracker.Known{"noisy": {Container: &c, State: snap.State, Run: snap.Run}}, seen: time.Now(), boot: "boot-2"}
+				b := observe(t, r, r, func(b *bench, o *Options) {
+					f, err := NewFilter(nil, []Match{{Containers: []string{"noisy"}}})
+					require.NoError(t, err)
+					b.cp, o.Filter = cp, f
+				})
+				pass(5 * time.Second)
+				r.exit("noisy", 3, "Error")
+				pass(5 * time.Second)
+				r.remove("noisy")
+				pass(5 * time.Second)
+				b.stop()
+				assert.Empty(t, b.sink.told())
+				assert.Empty(t, b.sink.gaps)
+				assert.Empty(t, cp.known)
+			})
+		})
+	}
+}
