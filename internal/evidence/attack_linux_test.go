@@ -371,7 +371,7 @@ func TestAFileSystemThatHangs(t *testing.T) {
 	l := h.play(t, "fuse")
 	other := h.play(t, "sleep")
 	config := testConfig()
-	config.Limits.Step = 200 * time.Millisecond
+	config.Limits.Step = 2 * time.Second // a busy machine holds an honest thread up for some tenths of a second
 	s, err := NewSampler(config)
 	require.NoError(t, err)
 
