@@ -168,6 +168,20 @@ func TestTheAgeOfFactsThatAreNotDelivered(t *testing.T) {
 	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
 }
 
+// After an outage, events go first.
+func TestFactsWaitForABacklogOfEvents(t *testing.T) {
+	b, url := answering(t, func(string, string) (int, string) { return 202, "{}" })
+	r := newFactsRig(t, url)
+	release := r.backlog.hold(time.Now().Add(-2 * behindAfter))
+	err := r.facts.push(t.Context(), onlySamples(1, 3))
+	require.ErrorIs(t, err, errEventsFirst)
+	assert.False(t, consumererror.IsPermanent(err))
+	assert.Zero(t, b.count(""))
+	release()
+	require.NoError(t, r.facts.push(t.Context(), onlySamples(1, 3)))
+	assert.Equal(t, 1, b.count(""))
+}
+
 // A 202 counts as stored only where it comes from the API, and whole.
 func TestFactsThatSomethingElseTookAreSentAgain(t *testing.T) {
 	var asked atomic.Int64
