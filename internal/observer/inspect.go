@@ -40,7 +40,10 @@ type inspected struct {
 func (l *loop) look(ctx context.Context, seats []*seat) {
 	var fresh []*seat
 	for _, e := range seats {
-		e.busy, e.dirty, e.overdue = true, false, false
+		e.busy, e.dirty = true, false
+		if e.due(time.Now()) {
+			e.dueAt = time.Time{}
+		}
 		e.behind = l.since(e)
 		if e.container == nil {
 			fresh = append(fresh, e)

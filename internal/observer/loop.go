@@ -90,7 +90,7 @@ type seat struct {
 	dirty      bool                 // to be looked at (again)
 	deleted    bool                 // a notice told that it is gone, while it was looked at
 	replayed   bool                 // all that notices told of it was before the stream was followed; an interruption is a gap anyway
-	overdue    bool                 // to be looked at with the next list, whatever it shows
+	dueAt      time.Time            // when it is to be looked at with the next list, whatever that shows; zero: it is not
 	source     container.Source     // of what made it dirty
 	seenAt     time.Time            // when something last showed that it exists
 	behind     time.Time            // the last look that was taken, when a later one was not; zero: none is owed
@@ -381,10 +381,10 @@ func (l *loop) compare(r listed) []*seat {
 		if e.foreign {
 			e.foreign, e.dirty = false, true // it is a container after all
 		}
-		if e.excluded || (!e.dirty && !e.overdue && l.sameState(e.state, s.State) && e.mark == s.Mark) {
+		if e.excluded || (!e.dirty && !e.due(now) && l.sameState(e.state, s.State) && e.mark == s.Mark) {
 			continue
 		}
-		if e.busy && !e.dirty && !e.overdue && e.summary.ID != "" && e.summary.State == s.State && e.summary.Mark == s.Mark {
+		if e.busy && !e.dirty && !e.due(now) && e.summary.ID != "" && e.summary.State == s.State && e.summary.Mark == s.Mark {
 			continue // it is looked at for this very change
 		}
 		e.dirty, e.source, e.summary = true, container.SourceList, *s
@@ -409,6 +409,9 @@ func (l *loop) compare(r listed) []*seat {
 	})
 	return changed
 }
+
+// due tells that a second look, for which there was no room, is to be taken.
+func (e *seat) due(now time.Time) bool { return !e.dueAt.IsZero() && !now.Before(e.dueAt) }
 
 // sameState tells that a list shows what is known, as far as it can show it.
 func (l *loop) sameState(known, listed container.State) bool {

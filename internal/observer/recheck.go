@@ -34,7 +34,7 @@ func (q *recheckQueue) Pop() any {
 func (l *loop) recheckAfter(id string, d time.Duration) {
 	if len(l.rechecks) >= l.opts.OutboxCapacity {
 		if e := l.entries[id]; e != nil {
-			e.overdue = true
+			e.dueAt = time.Now().Add(d)
 		}
 		return
 	}
