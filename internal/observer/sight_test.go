@@ -6,6 +6,7 @@ package observer
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,6 +152,29 @@ func TestNoticesThatAreTakenLateAreAGap(t *testing.T) {
 		require.NotEmpty(t, b.sink.gaps)
 		assert.Equal(t, container.CauseMailboxOverflow, b.sink.gaps[0].Cause)
 		assert.True(t, covers(b.sink.gaps[0], happened, happened.Add(time.Second)))
+	})
+}
+
+func TestNoticesThatHadNoRoomAreAGapAndAListAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		b := observe(t, r, r.scripted, func(_ *bench, o *Options) { o.MailboxCapacity = 1 })
+		pass(10 * time.Second)
+		seen := time.Now()
+		pass(10 * time.Second)
+		r.create("silent") // whose notice is one of those that are lost
+		for i := range 1000 {
+			r.notice(runtime.Notice{ID: strconv.Itoa(i), Kind: runtime.NoticeDeleted, At: time.Now()})
+		}
+		pass(100 * time.Millisecond)
+		lost := time.Now()
+		assert.Equal(t, []string{"silent created"}, b.sink.told(), "long before the next list")
+		b.stop()
+		assert.Positive(t, b.tel.overflowed)
+		require.NotEmpty(t, b.sink.gaps)
+		assert.Equal(t, container.CauseMailboxOverflow, b.sink.gaps[0].Cause)
+		assert.False(t, b.sink.gaps[0].From.After(seen), "it begins with the last list")
+		assert.False(t, b.sink.gaps[0].To.After(lost))
 	})
 }
 
