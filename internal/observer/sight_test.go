@@ -33,12 +33,17 @@ func TestAShortInterruptionOfTheStreamIsAGap(t *testing.T) {
 		r.create("brief")
 		r.remove("brief")
 		came := time.Now()
+		for !b.obs.Stats().Streaming {
+			pass(10 * time.Millisecond)
+		}
+		delivers := time.Now().Add(400 * time.Millisecond) // containerd and dockerd answer before they have subscribed
 		pass(time.Minute)
 		b.stop()
 		assert.Empty(t, b.sink.told(), "nobody could see it")
 		require.Len(t, b.sink.gaps, 1, "and that is said, once")
 		assert.Equal(t, container.CauseStreamLost, b.sink.gaps[0].Cause)
-		assert.True(t, covers(b.sink.gaps[0], lost.Add(-unsent), came))
+		assert.True(t, covers(b.sink.gaps[0], lost.Add(-900*time.Millisecond), came), "what was not handed over any more counts")
+		assert.True(t, covers(b.sink.gaps[0], came, delivers), "and what came before the new stream delivers")
 		assert.Less(t, b.sink.gaps[0].To.Sub(lost), 10*time.Second)
 	})
 }
@@ -80,6 +85,28 @@ func TestAShortRestartOfTheObserverIsAGapWhereTheStreamWouldHaveToldAll(t *testi
 		require.Len(t, b.sink.gaps, 1)
 		assert.Equal(t, container.CauseObserverDown, b.sink.gaps[0].Cause)
 		assert.True(t, covers(b.sink.gaps[0], down, up))
+	})
+}
+
+func TestAnInterruptionThatARestartCutsShortIsToldAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newStreaming()
+		cp := &remembered{known: map[string]*tracker.Known{}}
+		with := func(b *bench, _ *Options) { b.cp = cp }
+		b := observe(t, r, r.scripted, with)
+		pass(10 * time.Second)
+		lost := time.Now()
+		r.broken <- errors.New("stream cut")
+		pass(100 * time.Millisecond) // it was listed since, but the stream does not stand again
+		b.stop()
+		require.Empty(t, b.sink.gaps)
+		pass(time.Second)
+		b = observe(t, r, r.scripted, with)
+		up := time.Now()
+		pass(10 * time.Second)
+		b.stop()
+		require.Len(t, b.sink.gaps, 1)
+		assert.True(t, covers(b.sink.gaps[0], lost.Add(-unsent), up), "%+v, and the stream was cut at %s", b.sink.gaps[0], lost)
 	})
 }
 
