@@ -209,11 +209,11 @@ func (c *Config) validateRuntimes(fault func(string, ...any)) {
 		if err := r.checkEndpoint(); r.Endpoint != "" && err != nil { // it is not quoted, for it may hold a password
 			fault("%s.%w", field, err)
 		} else {
-			place := strings.TrimPrefix(r.Endpoint, "unix://")
-			if j, twice := endpoints[place]; twice && place != "" {
+			at := place(r.Endpoint)
+			if j, twice := endpoints[at]; twice && at != "" {
 				fault("%s.endpoint: %q is that of runtimes[%d] too; name each endpoint once", field, r.Endpoint, j)
 			}
-			endpoints[place] = i
+			endpoints[at] = i
 			if r.TLS != nil && !strings.HasPrefix(r.Endpoint, "tcp://") {
 				fault("%s.tls: is for tcp:// endpoints of docker, and %q is none; remove it", field, r.Endpoint)
 			}

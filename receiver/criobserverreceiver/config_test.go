@@ -71,6 +71,9 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		{"a socket under two names", func(c *Config) {
 			c.Runtimes = []RuntimeConfig{{Endpoint: "/run/docker.sock"}, {Endpoint: "unix:///run/docker.sock"}}
 		}, "runtimes[1].endpoint: \"unix:///run/docker.sock\" is that of runtimes[0] too"},
+		{"a socket by two ways", func(c *Config) {
+			c.Runtimes = []RuntimeConfig{{Endpoint: "unix:///var/run/docker.sock"}, {Endpoint: "unix:///run/docker.sock"}}
+		}, "runtimes[1].endpoint: \"unix:///run/docker.sock\" is that of runtimes[0] too"},
 		{"ssh", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "ssh://me@host"}} }, "ssh:// is not supported"},
 		{"tcp for CRI", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRI, Endpoint: "tcp://host:1"}} }, `the scheme "tcp" is not known to CRI`},
 		{"tls of a socket", func(c *Config) {

@@ -120,9 +120,9 @@ func nameFor(rc RuntimeConfig, f detect.Found) string {
 // (runtime.ErrNotSupported). One that does not answer now is asked again at the next look.
 func (r *criObserver) speaks(ctx context.Context, f detect.Found) error {
 	r.mu.Lock()
-	_, known := r.running[f.Endpoint]
+	known := r.observed(f.Endpoint)
 	r.mu.Unlock()
-	if known {
+	if known != "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)

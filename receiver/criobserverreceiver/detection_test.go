@@ -105,3 +105,24 @@ func TestContainerdOfADockerHostIsNoFault(t *testing.T) {
 	require.Equal(t, 1, logs.Len())
 	assert.Equal(t, zap.InfoLevel, logs.All()[0].Level)
 }
+
+// TestASocketIsObservedOnceWhateverWayLeadsToIt has one entry with an endpoint, whose directory is a link, and one that is detected.
+func TestASocketIsObservedOnceWhateverWayLeadsToIt(t *testing.T) {
+	root, err := os.MkdirTemp("", "zst") //nolint:usetesting // a test's own directory has too long a name for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	require.NoError(t, os.Mkdir(filepath.Join(root, "run"), 0o700))
+	require.NoError(t, os.Symlink("run", filepath.Join(root, "link")))
+	dockerAt(t, filepath.Join(root, "run", "docker.sock"))
+	linked := "unix://" + filepath.Join(root, "link", "docker.sock")
+
+	cfg := createDefaultConfig().(*Config)
+	cfg.HostRoot, cfg.DetectInterval = root, 5*time.Millisecond
+	cfg.Runtimes = []RuntimeConfig{{Name: "mine", Engine: EngineDocker, Endpoint: linked}, {}}
+	r, err := newReceiver(cfg, receivertest.NewNopSettings(metadata.Type), consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	time.Sleep(20 * cfg.DetectInterval)
+	require.NoError(t, r.Shutdown(context.Background()))
+	assert.Equal(t, map[string]string{linked: "mine"}, r.running)
+}

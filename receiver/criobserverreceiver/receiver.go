@@ -6,6 +6,7 @@ package criobserverreceiver
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -102,7 +103,7 @@ func (r *criObserver) Shutdown(context.Context) error {
 func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.running[rc.Endpoint]; known {
+	if known := r.observed(rc.Endpoint); known != "" {
 		return
 	}
 	name := r.nameOf(rc)
@@ -144,7 +145,26 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	})
 }
 
-// place gives an endpoint in the form that all its spellings share, as far as they tell: for a checkpoint to know its own.
+// observed gives the name of the observed runtime that is behind an endpoint, whatever way leads to its socket; "": none. The caller
+// holds mu.
+func (r *criObserver) observed(endpoint string) string {
+	if name, known := r.running[endpoint]; known {
+		return name
+	}
+	file, err := os.Stat(place(endpoint))
+	for other, name := range r.running {
+		if place(other) == place(endpoint) {
+			return name
+		}
+		if known, fault := os.Stat(place(other)); err == nil && fault == nil && os.SameFile(file, known) {
+			return name
+		}
+	}
+	return ""
+}
+
+// place gives an endpoint in the form that all its spellings share, as far as they tell: for a checkpoint to know its own, and
+// not to observe one socket twice.
 func place(endpoint string) string {
 	path := strings.TrimPrefix(endpoint, "unix://")
 	if rest, ok := strings.CutPrefix(path, "/var/run/"); ok {
