@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	statusLag     = time.Millisecond // first pause before asking again for a status that lags behind a notice; it doubles
-	statusLooks   = 9                // looks at a lagging status: half a second in all; the next list is later anyway
-	maxRetryDelay = time.Minute      // between tries to inspect a container that does not answer
+	statusLag     = time.Millisecond       // first pause before asking again for a status that lags behind a notice; it doubles
+	statusLooks   = 9                      // looks at a lagging status: half a second in all; the next list is later anyway
+	describeTime  = 100 * time.Millisecond // after which the next container is described beside one that is not done
+	maxRetryDelay = time.Minute            // between tries to inspect a container that does not answer
 )
 
 // described is what the description of new containers gave.
@@ -54,20 +55,32 @@ func (l *loop) look(ctx context.Context, seats []*seat) {
 	if len(fresh) == 0 {
 		return
 	}
-	d := described{seats: fresh}
 	summaries := make([]runtime.Summary, len(fresh))
 	for i, e := range fresh {
 		summaries[i] = e.summary
 	}
-	l.work.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
-		defer cancel()
-		for i := range summaries {
-			c, err := l.describeOne(ctx, summaries[i], d.seats[i].id)
-			d.containers, d.errs = append(d.containers, c), append(d.errs, err)
+	l.work.Go(func() { l.describeAll(ctx, fresh, summaries) })
+}
+
+// describeAll describes containers in their order, of which the one that takes long is left to come later.
+func (l *loop) describeAll(ctx context.Context, seats []*seat, summaries []runtime.Summary) {
+	var d described
+	for i, e := range seats {
+		one := make(chan described, 1)
+		l.work.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+			defer cancel()
+			c, err := l.describeOne(ctx, summaries[i], e.id)
+			one <- described{seats[i : i+1], []*container.Container{c}, []error{err}}
+		})
+		select {
+		case r := <-one:
+			d.seats, d.containers, d.errs = append(d.seats, e), append(d.containers, r.containers[0]), append(d.errs, r.errs[0])
+		case <-time.After(describeTime):
+			l.work.Go(func() { l.describe <- <-one })
 		}
-		l.describe <- d
-	})
+	}
+	l.describe <- d
 }
 
 // describeOne describes a container from its list item, or looks it up where only a notice told its id.

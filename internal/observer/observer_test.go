@@ -37,6 +37,7 @@ type scripted struct {
 	containers map[string]container.Snapshot
 	listErr    error
 	hang       map[string]bool // inspects of these wait for their deadline
+	mute       string          // the description of this one does
 	hangList   bool
 	slowList   time.Duration
 	slow       time.Duration // each inspect takes so long
@@ -113,9 +114,15 @@ func (r *scripted) Find(_ context.Context, id string) (runtime.Summary, error) {
 	return runtime.Summary{ID: id, State: s.State}, nil
 }
 
-func (r *scripted) Describe(_ context.Context, s runtime.Summary) (*container.Container, error) {
+func (r *scripted) Describe(ctx context.Context, s runtime.Summary) (*container.Container, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.mute == s.ID {
+		r.mu.Unlock()
+		<-ctx.Done()
+		r.mu.Lock()
+		return nil, ctx.Err()
+	}
 	c, ok := r.containers[s.ID]
 	if !ok {
 		return &container.Container{ID: s.ID, Name: s.ID}, nil
@@ -471,6 +478,25 @@ func TestOneHungContainerDelaysNobody(t *testing.T) {
 		b.stop()
 		assert.Contains(t, b.sink.told(), "hung started")
 		assert.Positive(t, b.tel.failed)
+	})
+}
+
+func TestOneContainerThatIsNotDescribedDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newScripted()
+		b := observe(t, r, r, nil)
+		pass(100 * time.Millisecond)
+		r.do(func() { r.mute = "mute" })
+		for _, id := range []string{"a", "mute", "z"} {
+			r.create(id)
+			r.start(id)
+		}
+		pass(2*time.Second + 2*describeTime)
+		assert.ElementsMatch(t, []string{"a created", "a started", "z created", "z started"}, b.sink.told())
+		r.do(func() { r.mute = "" })
+		pass(30 * time.Second)
+		b.stop()
+		assert.Contains(t, b.sink.told(), "mute started")
 	})
 }
 
