@@ -44,6 +44,12 @@ func isKubernetes(labels map[string]string) bool {
 // isSandbox tells that a container only holds a pod's namespaces.
 func isSandbox(labels map[string]string) bool { return labels[labelDockerType] == "podsandbox" }
 
+// speaksCRI tells that CRI is observed for a container that bears these labels: as a container, or as a sandbox, which is none.
+// Where nobody observes CRI they are anybody's labels, and hide nothing.
+func (r *Runtime) speaksCRI(labels map[string]string) bool {
+	return (isKubernetes(labels) || isSandbox(labels)) && r.elsewhere != nil && r.elsewhere()
+}
+
 // Describe tells what stays the same over a container's life. The creation time is of whole seconds and the image's digests
 // are missing until the first Inspect.
 func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Container, error) {

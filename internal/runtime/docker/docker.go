@@ -46,8 +46,8 @@ type Options struct {
 	Timeout time.Duration
 	// Labels are glob patterns of the label keys to keep; "*" matches any run of characters. Empty: none.
 	Labels []string
-	// SpokenElsewhere tells whether containers with Kubernetes' labels are observed through CRI as well. Those are left out
-	// then, except ones that were shown before. Nil: never.
+	// SpokenElsewhere tells whether containers with Kubernetes' labels are observed through CRI as well. Those, and the sandboxes
+	// of pods, are left out then, except ones that were shown before. Nil: never.
 	SpokenElsewhere func() bool
 }
 

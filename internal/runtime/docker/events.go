@@ -107,7 +107,7 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 	}
 	who := r.memory.whoAnswers()
 	n, ok := notice(action, strings.TrimSpace(rest), m, who.podman)
-	if !ok || (isKubernetes(m.Actor.Attributes) && r.elsewhere != nil && r.elsewhere() && !r.memory.hasShown(n.ID)) {
+	if !ok || (r.speaksCRI(m.Actor.Attributes) && !r.memory.hasShown(n.ID)) {
 		return
 	}
 	r.memory.do(n.ID, func(k *remembered) {
@@ -144,7 +144,7 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 // notice reads a message. False: it is nothing that an observer needs to know. Its attributes hold the container's labels too.
 // Docker sets the name and the image after the labels, and the rest before them: see hidden.
 func notice(action, rest string, m *events.Message, podman bool) (runtime.Notice, bool) {
-	if (m.Type != "" && m.Type != events.ContainerEventType) || !validID(m.Actor.ID) || isSandbox(m.Actor.Attributes) {
+	if (m.Type != "" && m.Type != events.ContainerEventType) || !validID(m.Actor.ID) {
 		return runtime.Notice{}, false
 	}
 	n := runtime.Notice{ID: m.Actor.ID, At: timeOf(m)}

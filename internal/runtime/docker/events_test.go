@@ -95,7 +95,6 @@ func TestWhatIsNoNoticeIsLeftOut(t *testing.T) {
 	e.events = append(e.events,
 		`{"Type":"network","Action":"connect","Actor":{"ID":"`+id2+`"},"timeNano":1}`,
 		`{"Type":"container","Action":"start","Actor":{"ID":"../../version"},"timeNano":2}`,
-		strings.ReplaceAll(event("start", nano+100, `"io.kubernetes.docker.type":"podsandbox"`), id1, id2),
 		event("pause", nano+200, ""))
 	got := watched(t, e.runtime(), 1)
 	require.Len(t, got, 1)
@@ -219,9 +218,15 @@ func TestEventsOfKubernetesContainersThatCRITells(t *testing.T) {
 	const labels = `"io.kubernetes.pod.uid":"u1","io.kubernetes.container.name":"api"`
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e := newEngine(t)
-	e.events = []string{event("die", nano, labels+`,"exitCode":"1"`), strings.ReplaceAll(event("pause", nano+1, ""), id1, id2)}
+	e.events = []string{
+		event("die", nano, labels+`,"exitCode":"1"`), event("start", nano+1, `"io.kubernetes.docker.type":"podsandbox"`),
+		strings.ReplaceAll(event("pause", nano+2, ""), id1, id2),
+	}
 	r := e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return true } })
 	assert.Equal(t, id2, watched(t, r, 1)[0].ID)
+	r = e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return false } })
+	got := watched(t, r, 3)
+	assert.Equal(t, []string{id1, id1, id2}, []string{got[0].ID, got[1].ID, got[2].ID}, "where CRI is not observed, no label hides anything")
 
 	spoken := false // it was shown before CRI was found
 	e.answer("/containers/json", `[{"Id":"`+id1+`","State":"running","Labels":{`+labels+`}}]`)

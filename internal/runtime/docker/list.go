@@ -30,11 +30,10 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 		return dst, err
 	}
 	ended := time.Now()
-	elsewhere := r.elsewhere != nil && r.elsewhere()
 	r.memory.mu.Lock()
 	defer r.memory.mu.Unlock()
 	for i := range items {
-		if s, ok := r.summary(&items[i], began, ended, elsewhere); ok {
+		if s, ok := r.summary(&items[i], began, ended); ok {
 			dst = append(dst, s)
 		}
 	}
@@ -52,14 +51,13 @@ func (r *Runtime) Find(ctx context.Context, id string) (runtime.Summary, error) 
 		return runtime.Summary{}, err
 	}
 	ended := time.Now()
-	elsewhere := r.elsewhere != nil && r.elsewhere()
 	r.memory.mu.Lock()
 	defer r.memory.mu.Unlock()
 	for i := range items {
 		if items[i].ID != id {
 			continue
 		}
-		if s, ok := r.summary(&items[i], began, ended, elsewhere); ok {
+		if s, ok := r.summary(&items[i], began, ended); ok {
 			return s, nil
 		}
 	}
@@ -78,15 +76,15 @@ func (r *Runtime) list(ctx context.Context, f client.Filters) ([]api.Summary, ti
 }
 
 // summary makes a summary of a list item; false: it is no container of ours. The memory is locked.
-func (r *Runtime) summary(item *api.Summary, began, ended time.Time, elsewhere bool) (runtime.Summary, bool) {
-	if !validID(item.ID) || isSandbox(item.Labels) {
+func (r *Runtime) summary(item *api.Summary, began, ended time.Time) (runtime.Summary, bool) {
+	if !validID(item.ID) {
 		return runtime.Summary{}, false
 	}
 	k := r.memory.of(item.ID, ended)
 	if k == nil {
 		k = &remembered{}
 	}
-	if elsewhere && !k.shown && isKubernetes(item.Labels) {
+	if !k.shown && r.speaksCRI(item.Labels) {
 		return runtime.Summary{}, false
 	}
 	k.shown = true
