@@ -358,6 +358,9 @@ func (o *one) remove(latest map[backendapi.Kind]backendapi.Event) {
 	switch {
 	case told && !o.removed():
 		o.lie("removed at %v, and it is there", e.When)
+	case !told && o.removed() && o.covered(o.told(), r.RemovingAt):
+		// The collector died after it had handed on what it told last, and before it had written that down.
+		o.v.covered++
 	case !told && o.removed():
 		o.lie("its removal is missing")
 	case told && e.Observation.Precision == "window":
@@ -365,6 +368,17 @@ func (o *one) remove(latest map[backendapi.Kind]backendapi.Event) {
 	case told && (e.When.Before(r.RemovingAt) || e.When.After(r.RemovedAt)):
 		o.lie("removed at %v, which was from %v to %v", e.When, r.RemovingAt, r.RemovedAt)
 	}
+}
+
+// told is when the last of its events was seen.
+func (o *one) told() time.Time {
+	var last time.Time
+	for _, e := range o.all {
+		if e.Observation.ObservedAt != nil {
+			last = latestOf(last, *e.Observation.ObservedAt)
+		}
+	}
+	return last
 }
 
 // failures counts the failed ends of the container's identity.
