@@ -185,7 +185,7 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 		return // it was removed meanwhile
 	}
 	switch {
-	case errors.Is(r.err, runtime.ErrNotFound) && l.info.Reruns && l.streaming && (e.heard == nil || e.heard.deleted.IsZero()) && l.await(e):
+	case errors.Is(r.err, runtime.ErrNotFound) && l.mayBeTold(e) && l.await(e):
 		// The notices of its end and of its removal are on their way.
 	case errors.Is(r.err, runtime.ErrNotFound) && l.info.Reruns && l.unregistered(e):
 		l.owe(e)
@@ -208,6 +208,11 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 	if e.dirty && !e.busy && e.retryAt.IsZero() && e.behind.IsZero() {
 		l.look(ctx, []*seat{e})
 	}
+}
+
+// mayBeTold tells that a container is gone, and that the stream may still tell when. Where it was interrupted, it may never.
+func (l *loop) mayBeTold(e *seat) bool {
+	return l.streaming && (l.info.Reruns || l.missing.from.IsZero()) && (e.heard == nil || e.heard.deleted.IsZero())
 }
 
 // unregistered tells that a container may be listed already and not be known to the runtime by its id yet: Docker does so with one

@@ -420,8 +420,8 @@ func (l *loop) sameState(known, listed container.State) bool {
 
 // absent concludes from a list what it does not show.
 //
-// It gives those to be asked for by id: Docker's list can leave a container out while its state changes. Where one id has one
-// run, a list is complete.
+// It gives those to be asked for by id: Docker's list can leave a container out while its state changes, and a notice may be on
+// its way.
 func (l *loop) absent(r listed) (doubtful []*seat) {
 	if len(l.entries) == l.shown() {
 		return nil
@@ -439,7 +439,7 @@ func (l *loop) absent(r listed) (doubtful []*seat) {
 		if e.container == nil && e.awaiting > 0 {
 			continue // a sandbox, or a container that the runtime's own bookkeeping does not know yet
 		}
-		if l.info.Reruns && e.container != nil {
+		if e.container != nil && (l.info.Reruns || l.mayBeTold(e)) {
 			e.dirty, e.source = true, l.source
 			doubtful = append(doubtful, e)
 			continue

@@ -5,6 +5,7 @@ package observer
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -330,5 +331,48 @@ func TestABriefContainerWhoseRemovalIsReadAfterItWasGivenUp(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestARemovalKeepsItsTimeThoughTheNoticeComesLater has a look, or a list, find a container gone before the notice of it is read.
+func TestARemovalKeepsItsTimeThoughTheNoticeComesLater(t *testing.T) {
+	for name, find := range map[string]func(*streaming){
+		"a look": func(r *streaming) { r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) },
+		"a list": func(r *streaming) {
+			listed := func() (n int) {
+				r.do(func() { n = r.lists })
+				return n
+			}
+			for before := listed(); listed() == before; {
+				pass(time.Millisecond)
+			}
+		},
+	} {
+		for _, told := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, told %v", name, told), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newStreaming()
+					b := observe(t, r, r.scripted, nil)
+					r.create("a")
+					r.start("a")
+					r.exit("a", 0, "Completed")
+					pass(10 * time.Second)
+					r.remove("a")
+					removed := time.Now()
+					find(r)
+					pass(50 * time.Millisecond)
+					if told {
+						r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: removed})
+					}
+					pass(time.Second)
+					b.stop()
+					require.NotEmpty(t, b.sink.trs)
+					last := b.sink.trs[len(b.sink.trs)-1]
+					assert.Equal(t, container.KindRemoved, last.Kind)
+					assert.Equal(t, told, last.Provenance.Precision == container.PrecisionExact)
+					assert.Equal(t, told, last.When.Equal(removed))
+				})
+			})
+		}
 	}
 }
