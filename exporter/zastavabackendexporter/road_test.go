@@ -19,6 +19,8 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"pgregory.net/rapid"
+
+	"github.com/zastava-otel/zastava/internal/testproxy"
 )
 
 // An answer that dawdles ends with the timeout, whichever part of it does.
@@ -59,20 +61,9 @@ func TestSlowAnswersAreRetried(t *testing.T) {
 	}
 }
 
-// The connection of a 101 is never handed back to HTTP, and no timeout holds for what comes on it.
 func TestAnotherProtocolIsNotWaitedFor(t *testing.T) {
-	over := make(chan struct{})
-	s := newServer(t, func(w http.ResponseWriter, _ *request) {
-		conn, out, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = out.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_ = out.Flush()
-		<-over
-	})
-	defer close(over)
+	switching := testproxy.Switching(t)
+	s := newServer(t, func(w http.ResponseWriter, _ *request) { switching(w, nil) })
 	e := newRig(t, s.URL)
 	err := e.push(stops(2))
 	require.ErrorContains(t, err, "answered 101 Switching Protocols")

@@ -37,6 +37,8 @@ import (
 	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/zastava-otel/zastava/internal/testproxy"
 )
 
 // rig is a started extension and a client that it authenticates.
@@ -358,21 +360,9 @@ func TestWhichNoncesAreLearnt(t *testing.T) {
 	assert.Equal(t, []any{nil, "after-1", "after-2"}, nonces)
 }
 
-// The connection of a 101 is never handed back to HTTP, and no timeout holds for what comes on it.
 func TestATokenEndpointThatTurnsToAnotherProtocolIsNotWaitedFor(t *testing.T) {
-	over := make(chan struct{})
-	endpoint := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		conn, out, err := http.NewResponseController(rw).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = out.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_ = out.Flush()
-		<-over
-	}))
+	endpoint := httptest.NewServer(testproxy.Switching(t))
 	defer endpoint.Close()
-	defer close(over)
 	w := newWorld(t, false)
 	r := newRig(t, w, func(c *Config) { c.TokenURL = endpoint.URL })
 	_, err := r.post(t, w.resource.URL)

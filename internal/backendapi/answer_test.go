@@ -12,26 +12,16 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/testproxy"
 )
 
 func TestReadAnswer(t *testing.T) {
-	over := make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/long" {
-			_, _ = w.Write([]byte(strings.Repeat("x", 1<<20)))
-			return
-		}
-		conn, out, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = out.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_ = out.Flush()
-		<-over
-	}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("x", 1<<20))) })
+	mux.HandleFunc("/switch", testproxy.Switching(t))
+	srv := httptest.NewServer(mux)
 	defer srv.Close()
-	defer close(over)
 	client := srv.Client()
 	client.Timeout = time.Minute
 	ask := func(path string) string {
