@@ -20,7 +20,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/glob"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -52,8 +51,8 @@ type Runtime struct {
 	name        string
 	endpoint    endpoint
 	timeout     time.Duration
-	labels      []glob.Glob
-	annotations []glob.Glob
+	labels      runtime.AllowList
+	annotations runtime.AllowList
 
 	conn   *grpc.ClientConn
 	client runtimeapi.RuntimeServiceClient
@@ -85,10 +84,10 @@ func New(o Options) (*Runtime, error) {
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
 	}
-	if r.labels, err = compileGlobs("labels", o.Labels); err != nil {
+	if r.labels, err = runtime.NewAllowList("labels", o.Labels); err != nil {
 		return nil, err
 	}
-	if r.annotations, err = compileGlobs("annotations", o.Annotations); err != nil {
+	if r.annotations, err = runtime.NewAllowList("annotations", o.Annotations); err != nil {
 		return nil, err
 	}
 	if r.conn, err = r.endpoint.dial(&r.dials); err != nil {
@@ -151,16 +150,4 @@ func engineName(name string) string {
 	default: // containerd; docker, which is cri-dockerd's answer; others as they are
 		return clip(n, maxText)
 	}
-}
-
-func compileGlobs(field string, patterns []string) ([]glob.Glob, error) {
-	out := make([]glob.Glob, 0, len(patterns))
-	for _, p := range patterns {
-		g, err := glob.Compile(p)
-		if err != nil {
-			return nil, fmt.Errorf("%s: the pattern %q is not a glob: %w", field, p, err)
-		}
-		out = append(out, g)
-	}
-	return out, nil
 }

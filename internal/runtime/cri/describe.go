@@ -4,15 +4,11 @@
 package cri
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"unicode/utf8"
 	"unique"
 
-	"github.com/gobwas/glob"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/container"
@@ -23,8 +19,6 @@ const (
 	// maxText bounds every string that is kept, in bytes. Kubernetes names have 253 characters at most; image references and
 	// label values of other makers have no limit of their own.
 	maxText = 4096
-	// maxKept bounds how many labels, and how many annotations, of one container are kept.
-	maxKept = 128
 )
 
 // Describe tells what stays the same over a container's life. The image's repository digests are known after the first
@@ -55,8 +49,8 @@ func (r *Runtime) Describe(ctx context.Context, s runtime.Summary) (*container.C
 		CreatedAt:   saneTime(item.CreatedAt),
 		Attempt:     item.GetMetadata().GetAttempt(),
 		Pod:         pod,
-		Labels:      allowed(item.Labels, r.labels),
-		Annotations: allowed(item.Annotations, r.annotations),
+		Labels:      r.labels.Keep(item.Labels, intern),
+		Annotations: r.annotations.Keep(item.Annotations, intern),
 	}
 	c.Image = imageOf(item.Image, item.ImageRef, item.ImageId)
 	return c, nil
@@ -67,42 +61,6 @@ func nameOf(m *runtimeapi.ContainerMetadata, labels map[string]string) string {
 		return n
 	}
 	return labels[labelContainerName]
-}
-
-// allowed keeps the entries whose key one of the patterns matches: where there are too many, those of earlier patterns first, then
-// by their keys, so that each look keeps the same ones. Nil when there is none.
-func allowed(all map[string]string, patterns []glob.Glob) map[string]string {
-	if len(patterns) == 0 || len(all) == 0 {
-		return nil
-	}
-	var keys []string
-	for k := range all {
-		if len(k) <= maxText && rank(k, patterns) < len(patterns) {
-			keys = append(keys, k)
-		}
-	}
-	if len(keys) == 0 {
-		return nil
-	}
-	if len(keys) > maxKept {
-		slices.SortFunc(keys, func(a, b string) int { return cmp.Or(rank(a, patterns)-rank(b, patterns), strings.Compare(a, b)) })
-		keys = keys[:maxKept]
-	}
-	kept := make(map[string]string, len(keys))
-	for _, k := range keys {
-		kept[intern(k)] = intern(all[k])
-	}
-	return kept
-}
-
-// rank numbers the first pattern that matches a key; there are as many patterns when none does.
-func rank(key string, patterns []glob.Glob) int {
-	for i, p := range patterns {
-		if p.Match(key) {
-			return i
-		}
-	}
-	return len(patterns)
 }
 
 // intern makes equal strings share memory: namespaces, image references and label values repeat over a node's containers.

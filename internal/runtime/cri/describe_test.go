@@ -154,7 +154,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		return ""
 	}))
 	c := described(t, r, id)
-	assert.LessOrEqual(t, len(c.Labels), maxKept)
+	assert.LessOrEqual(t, len(c.Labels), runtime.MaxKept)
 	assert.Contains(t, c.Labels, "z-named", "what comes first in the list is not pushed out")
 	for range 5 {
 		assert.Equal(t, c.Labels, described(t, r, id).Labels, "the same ones each time")

@@ -90,8 +90,8 @@ func (r EventRuntime) carried(e *runtimeapi.ContainerEventResponse, s *runtimeap
 		Name:        intern(nameOf(s.Metadata, s.Labels)),
 		CreatedAt:   saneTime(s.CreatedAt),
 		Attempt:     s.GetMetadata().GetAttempt(),
-		Labels:      allowed(s.Labels, r.labels),
-		Annotations: allowed(s.Annotations, r.annotations),
+		Labels:      r.labels.Keep(s.Labels, intern),
+		Annotations: r.annotations.Keep(s.Annotations, intern),
 	}
 	if info := r.info.Load(); info != nil {
 		c.Engine, c.Version = info.Engine, info.Version

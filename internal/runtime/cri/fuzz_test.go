@@ -31,7 +31,7 @@ func bounded(t *testing.T, c *container.Container) {
 	for _, s := range []string{c.Name, c.Engine, c.Image.Reference, c.Image.ID, c.Image.ManifestDigest, c.Pod.Name, c.Pod.UID} {
 		assert.LessOrEqual(t, len(s), maxText)
 	}
-	assert.LessOrEqual(t, len(c.Labels), maxKept)
+	assert.LessOrEqual(t, len(c.Labels), runtime.MaxKept)
 }
 
 // FuzzStatus reads any bytes as a status: no panic, no time that is none, no exit code without an end.

@@ -4,10 +4,8 @@
 package docker
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +71,7 @@ func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Con
 
 // readLabels completes a container by what its labels tell: those that are allowed, and whose it is. Its name is the engine's.
 func (r *Runtime) readLabels(c *container.Container, labels map[string]string) {
-	c.Labels = r.allowed(labels)
+	c.Labels = r.labels.Keep(labels, intern)
 	c.Compose = container.Compose{Project: intern(labels[labelProject]), Service: intern(labels[labelService]), Number: intern(labels[labelNumber])}
 	c.Swarm = container.Swarm{ServiceID: intern(labels[labelServiceID]), ServiceName: intern(labels[labelServiceName]), TaskID: intern(labels[labelTaskID])}
 	if oneOff, err := strconv.ParseBool(labels[labelOneOff]); err == nil && oneOff {
@@ -99,37 +97,4 @@ func attempt(name string) uint32 {
 		return 0
 	}
 	return uint32(n)
-}
-
-// allowed keeps the labels whose key one of the patterns matches: where there are too many, those of earlier patterns first, then
-// by their keys, so that each look keeps the same ones. Nil when there is none.
-func (r *Runtime) allowed(all map[string]string) map[string]string {
-	var keys []string
-	for k := range all {
-		if len(k) <= maxText && r.rank(k) < len(r.labels) {
-			keys = append(keys, k)
-		}
-	}
-	if len(keys) == 0 {
-		return nil
-	}
-	if len(keys) > maxKept {
-		slices.SortFunc(keys, func(a, b string) int { return cmp.Or(r.rank(a)-r.rank(b), strings.Compare(a, b)) })
-		keys = keys[:maxKept]
-	}
-	kept := make(map[string]string, len(keys))
-	for _, k := range keys {
-		kept[intern(k)] = intern(all[k])
-	}
-	return kept
-}
-
-// rank numbers the first pattern that matches a key; there are as many patterns when none does.
-func (r *Runtime) rank(key string) int {
-	for i, g := range r.labels {
-		if g.Match(key) {
-			return i
-		}
-	}
-	return len(r.labels)
 }

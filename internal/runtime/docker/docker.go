@@ -24,7 +24,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/glob"
 	"github.com/moby/moby/client"
 
 	"github.com/zastava-otel/zastava/internal/container"
@@ -57,7 +56,7 @@ type Runtime struct {
 	name      string
 	endpoint  string
 	timeout   time.Duration
-	labels    []glob.Glob
+	labels    runtime.AllowList
 	elsewhere func() bool
 	client    *client.Client
 	memory    memory
@@ -87,12 +86,8 @@ func New(o Options) (*Runtime, error) {
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
 	}
-	for _, p := range o.Labels {
-		g, err := glob.Compile(p)
-		if err != nil {
-			return nil, fmt.Errorf("labels: the pattern %q is not a glob: %w", p, err)
-		}
-		r.labels = append(r.labels, g)
+	if r.labels, err = runtime.NewAllowList("labels", o.Labels); err != nil {
+		return nil, err
 	}
 	// A transport of its own: the client's default one is shared with nobody, but knows no TLS.
 	transport := &http.Transport{MaxIdleConns: 4, IdleConnTimeout: 90 * time.Second, TLSClientConfig: o.TLS}

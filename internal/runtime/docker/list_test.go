@@ -147,17 +147,17 @@ func TestLabelsAreBounded(t *testing.T) {
 	r, err := New(Options{Endpoint: nowhere, Labels: []string{"named", "*"}})
 	require.NoError(t, err)
 	many := map[string]string{strings.Repeat("k", maxText+1): "x", "long": strings.Repeat("v", 10*maxText)}
-	kept := r.allowed(many)
+	kept := r.labels.Keep(many, intern)
 	assert.Len(t, kept, 1, "a key that is cut would be another key")
 	assert.Len(t, kept["long"], maxText)
-	for i := range 10 * maxKept {
+	for i := range 10 * runtime.MaxKept {
 		many[fmt.Sprintf("%04d", i)] = "x"
 	}
 	many["named"] = "x"
-	kept = r.allowed(many)
-	assert.Len(t, kept, maxKept)
+	kept = r.labels.Keep(many, intern)
+	assert.Len(t, kept, runtime.MaxKept)
 	assert.Contains(t, kept, "named", "what comes first in the list is not pushed out")
 	for range 5 {
-		assert.Equal(t, kept, r.allowed(many), "the same ones each time")
+		assert.Equal(t, kept, r.labels.Keep(many, intern), "the same ones each time")
 	}
 }

@@ -13,8 +13,6 @@ import (
 const (
 	// maxText bounds every string that is kept, in bytes.
 	maxText = 4096
-	// maxKept bounds how many labels of one container are kept.
-	maxKept = 128
 	// maxID is longer than any id of an engine, in bytes; Docker's and Podman's have 64 hexadecimal digits.
 	maxID = 128
 )
