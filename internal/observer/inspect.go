@@ -20,11 +20,11 @@ const (
 	maxRetryDelay = time.Minute            // between tries to inspect a container that does not answer
 )
 
-// described is what the description of new containers gave.
+// described is what the description of a new container gave.
 type described struct {
-	seats      []*seat
-	containers []*container.Container // nil where errs is not
-	errs       []error
+	seat      *seat
+	container *container.Container // nil where err is not
+	err       error
 }
 
 // inspected is what an inspect gave.
@@ -40,9 +40,10 @@ type inspected struct {
 // look has containers described where they are new, and then inspected.
 func (l *loop) look(ctx context.Context, seats []*seat) {
 	var fresh []*seat
+	now := time.Now()
 	for _, e := range seats {
 		e.busy, e.dirty = true, false
-		if e.due(time.Now()) {
+		if e.due(now) {
 			e.dueAt = time.Time{}
 		}
 		e.behind = l.since(e)
@@ -64,23 +65,23 @@ func (l *loop) look(ctx context.Context, seats []*seat) {
 
 // describeAll describes containers in their order, of which the one that takes long is left to come later.
 func (l *loop) describeAll(ctx context.Context, seats []*seat, summaries []runtime.Summary) {
-	var d described
+	var all []described
 	for i, e := range seats {
 		one := make(chan described, 1)
 		l.work.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 			defer cancel()
 			c, err := l.describeOne(ctx, summaries[i], e.id)
-			one <- described{seats[i : i+1], []*container.Container{c}, []error{err}}
+			one <- described{e, c, err}
 		})
 		select {
 		case r := <-one:
-			d.seats, d.containers, d.errs = append(d.seats, e), append(d.containers, r.containers[0]), append(d.errs, r.errs[0])
+			all = append(all, r)
 		case <-time.After(describeTime):
-			l.work.Go(func() { l.describe <- <-one })
+			l.work.Go(func() { l.describe <- []described{<-one} })
 		}
 	}
-	l.describe <- d
+	l.describe <- all
 }
 
 // describeOne describes a container from its list item, or looks it up where only a notice told its id.
@@ -96,9 +97,9 @@ func (l *loop) describeOne(ctx context.Context, s runtime.Summary, id string) (*
 	return l.rt.Describe(ctx, s)
 }
 
-func (l *loop) takeDescribed(ctx context.Context, d described) {
-	for i, e := range d.seats {
-		c, err := d.containers[i], d.errs[i]
+func (l *loop) takeDescribed(ctx context.Context, all []described) {
+	for _, d := range all {
+		e, c, err := d.seat, d.container, d.err
 		if l.entries[e.id] != e {
 			continue // it was removed meanwhile
 		}

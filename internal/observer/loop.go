@@ -36,7 +36,7 @@ type loop struct {
 	mailbox *mailbox
 
 	lists    chan listed
-	describe chan described
+	describe chan []described
 	inspects chan inspected
 	streams  chan streamState
 	work     sync.WaitGroup
@@ -116,7 +116,7 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 	l := &loop{
 		Observer: o, rt: rt, info: info, tracker: tr,
 		entries: map[string]*seat{}, departed: map[string]struct{}{}, lanes: map[string][]*seat{},
-		lists: make(chan listed), describe: make(chan described), inspects: make(chan inspected), streams: make(chan streamState), left: map[string]time.Time{},
+		lists: make(chan listed), describe: make(chan []described), inspects: make(chan inspected), streams: make(chan streamState), left: map[string]time.Time{},
 		first: true, source: container.SourceInventory, lastList: seen, lastSight: seen, pace: newBackoff(o.opts.Backoff),
 		tick: time.NewTimer(0), recheck: time.NewTimer(time.Hour),
 	}
