@@ -122,7 +122,7 @@ func (r *criObserver) speaks(ctx context.Context, f detect.Found) error {
 	r.mu.Lock()
 	known := r.observed(f.Endpoint)
 	r.mu.Unlock()
-	if known != "" {
+	if known {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)

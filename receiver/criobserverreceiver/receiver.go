@@ -103,7 +103,7 @@ func (r *criObserver) Shutdown(context.Context) error {
 func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if known := r.observed(rc.Endpoint); known != "" {
+	if r.observed(rc.Endpoint) {
 		return
 	}
 	name := r.nameOf(rc)
@@ -145,22 +145,19 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	})
 }
 
-// observed gives the name of the observed runtime that is behind an endpoint, whatever way leads to its socket; "": none. The caller
-// holds mu.
-func (r *criObserver) observed(endpoint string) string {
-	if name, known := r.running[endpoint]; known {
-		return name
-	}
-	file, err := os.Stat(place(endpoint))
-	for other, name := range r.running {
-		if place(other) == place(endpoint) {
-			return name
+// observed tells that what is behind an endpoint is observed, whatever way leads to its socket. The caller holds mu.
+func (r *criObserver) observed(endpoint string) bool {
+	at := place(endpoint)
+	file, _ := os.Stat(at) // of what is no file, or not there, none is the same
+	for other := range r.running {
+		if place(other) == at {
+			return true
 		}
-		if known, fault := os.Stat(place(other)); err == nil && fault == nil && os.SameFile(file, known) {
-			return name
+		if known, err := os.Stat(place(other)); err == nil && os.SameFile(file, known) {
+			return true
 		}
 	}
-	return ""
+	return false
 }
 
 // place gives an endpoint in the form that all its spellings share, as far as they tell: for a checkpoint to know its own, and
