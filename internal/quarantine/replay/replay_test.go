@@ -285,17 +285,23 @@ func TestAReplayThatWasKilledIsFinishedByTheNext(t *testing.T) {
 	assert.Equal(t, ids(1, 2), left(t, dir))
 }
 
-// A file that someone put back under the name of one that a replay has claimed takes nothing from it.
-func TestAFileBesideItsOwnClaimIsKept(t *testing.T) {
-	dir := fill(t, 4)
+// onlyFile gives the name of the one file in dir, and its lines.
+func onlyFile(t *testing.T, dir string) (name string, lines []string) {
+	t.Helper()
 	names, err := quarantine.Files(dir)
 	require.NoError(t, err)
 	require.Len(t, names, 1)
 	raw, err := os.ReadFile(names[0])
 	require.NoError(t, err)
-	lines := strings.SplitAfter(string(raw), "\n")
-	require.NoError(t, os.WriteFile(names[0]+claimed, []byte(strings.Join(lines[:2], "")), 0o600))
-	require.NoError(t, os.WriteFile(names[0], []byte(strings.Join(lines[2:], "")), 0o600))
+	return names[0], strings.SplitAfter(string(raw), "\n")
+}
+
+// A file that someone put back under the name of one that a replay has claimed takes nothing from it.
+func TestAFileBesideItsOwnClaimIsKept(t *testing.T) {
+	dir := fill(t, 4)
+	name, lines := onlyFile(t, dir)
+	require.NoError(t, os.WriteFile(name+claimed, []byte(strings.Join(lines[:2], "")), 0o600))
+	require.NoError(t, os.WriteFile(name, []byte(strings.Join(lines[2:], "")), 0o600))
 	b := newBackend(t, takeAll)
 	sum, err := replayAll(t, b, dir)
 	require.ErrorContains(t, err, "move one of them away")
@@ -309,15 +315,10 @@ func TestAFileBesideItsOwnClaimIsKept(t *testing.T) {
 // The name of a claimed file may be taken again while it is being sent; neither replaces the other.
 func TestAFileThatComesBackDuringItsReplayIsKept(t *testing.T) {
 	dir := fill(t, 3)
-	names, err := quarantine.Files(dir)
-	require.NoError(t, err)
-	require.Len(t, names, 1)
-	raw, err := os.ReadFile(names[0])
-	require.NoError(t, err)
-	lines := strings.SplitAfter(string(raw), "\n")
-	require.NoError(t, os.WriteFile(names[0], []byte(strings.Join(lines[:2], "")), 0o600))
+	name, lines := onlyFile(t, dir)
+	require.NoError(t, os.WriteFile(name, []byte(strings.Join(lines[:2], "")), 0o600))
 	b := newBackend(t, func([]string, http.ResponseWriter) ([]string, bool) {
-		_ = os.WriteFile(names[0], []byte(lines[2]), 0o600)
+		_ = os.WriteFile(name, []byte(lines[2]), 0o600)
 		return ids(1, 2), false
 	})
 	sum, err := replayAll(t, b, dir)
