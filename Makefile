@@ -71,16 +71,16 @@ e2e: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-backend #
 
 # The packages whose own tests run under Wine 8. It removes no directory as Go's tests clean up theirs, and has no Unix sockets.
 WINDOWS_PACKAGES := ./internal/backendapi ./internal/checkpoint ./internal/observer ./internal/record ./internal/runtime/containerd \
-	./internal/runtime/cri ./internal/runtime/detect ./internal/runtime/docker ./internal/testpipe ./internal/tracker
+	./internal/runtime/cri ./internal/runtime/detect ./internal/runtime/docker ./internal/test/namedpipe ./internal/tracker
 
 .PHONY: e2e-windows
 e2e-windows: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-backend $(BUILD)/otelcol-zastava-slim_windows_amd64.exe $(BUILD)/wine/pipebridge.exe ## The Windows build under Wine, as a service over a named pipe to a real Docker; root gets wine and mingw-w64 installed
-	internal/testwine/prepare
-	GOOS=windows GOARCH=amd64 $(RELEASE_ENV) $(call gotestsum,$(RELEASE_FLAGS) -count=1 -timeout 5m -exec $(ROOT)/internal/testwine/run $(WINDOWS_PACKAGES))
+	internal/test/wine/prepare
+	GOOS=windows GOARCH=amd64 $(RELEASE_ENV) $(call gotestsum,$(RELEASE_FLAGS) -count=1 -timeout 5m -exec $(ROOT)/internal/test/wine/run $(WINDOWS_PACKAGES))
 	# Its other tests need Unix sockets of their own.
-	GOOS=windows GOARCH=amd64 $(RELEASE_ENV) $(call gotestsum,$(RELEASE_FLAGS) -count=1 -timeout 5m -exec $(ROOT)/internal/testwine/run \
+	GOOS=windows GOARCH=amd64 $(RELEASE_ENV) $(call gotestsum,$(RELEASE_FLAGS) -count=1 -timeout 5m -exec $(ROOT)/internal/test/wine/run \
 		-run '^Test(Host|LoadConfig|Config|Validate|Which|What|Component|PlainTCP|Shutdown|Metadata)' ./receiver/criobserverreceiver)
-	ZASTAVA_WINE=$(ROOT)/$(BUILD)/wine ZASTAVA_TEST_REQUIRE_RUNTIME=1 ZASTAVA_TEST_REQUIRE_DOCKER=1 $(call gotestsum,$(RACE) -count=1 -timeout 15m -run '^TestWindows' ./internal/e2e)
+	ZASTAVA_WINE=$(ROOT)/$(BUILD)/wine ZASTAVA_TEST_REQUIRE_RUNTIME=1 ZASTAVA_TEST_REQUIRE_DOCKER=1 $(call gotestsum,$(RACE) -count=1 -timeout 15m -run '^TestWindows' ./internal/test/e2e)
 
 .PHONY: runtimes
 runtimes: $(RUNTIMES)/containerd17/containerd $(RUNTIMES)/containerd2/containerd $(RUNTIMES)/docker29/dockerd ## containerd 1.7 and 2.x and dockerd 29 for the tests, from their modules (minutes, once); without them the tests run on the system's
@@ -92,7 +92,7 @@ bench: ## Every benchmark of the repository, to the terminal (BENCH=regexp, BENC
 
 .PHONY: validate
 validate: build/otelcol-zastava ## Every collector configuration of the repository, documentation included, against the full distribution
-	ZASTAVA_OTELCOL=$(ROOT)/$< $(GO) test -count=1 ./internal/distro
+	ZASTAVA_OTELCOL=$(ROOT)/$< $(GO) test -count=1 ./internal/test/distro
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## go vet, the linters and the formatting check of .golangci.yml
@@ -173,8 +173,8 @@ $(BUILD)/otelcol-zastava_windows_amd64.exe: $(BUILD)/_otelcol.stamp
 	@touch $@
 
 # What stands for a Windows engine's end of a pipe in the tests.
-$(BUILD)/wine/pipebridge.exe: $(wildcard internal/e2e/pipebridge/*.go internal/testpipe/*.go) go.mod
-	GOOS=windows GOARCH=amd64 $(go_build) -o $@ ./internal/e2e/pipebridge
+$(BUILD)/wine/pipebridge.exe: $(wildcard internal/test/e2e/pipebridge/*.go internal/test/namedpipe/*.go) go.mod
+	GOOS=windows GOARCH=amd64 $(go_build) -o $@ ./internal/test/e2e/pipebridge
 
 $(BUILD)/otelcol-zastava-slim_linux_arm64: $(BUILD)/_otelcol-slim.stamp
 	cd $(BUILD)/_otelcol-slim && GOOS=linux GOARCH=arm64 $(go_build) -o ../$(@F) .
@@ -188,7 +188,7 @@ $(BUILD)/zastava-backend $(BUILD)/zastava-demo: $(SOURCES)
 $(RUNTIMES)/containerd17/containerd: MODULE := github.com/containerd/containerd
 $(RUNTIMES)/containerd2/containerd:  MODULE := github.com/containerd/containerd/v2
 
-$(RUNTIMES)/%/containerd: internal/testruntime/versions/%/go.mod internal/testruntime/versions/%/go.sum
+$(RUNTIMES)/%/containerd: internal/privateruntime/versions/%/go.mod internal/privateruntime/versions/%/go.sum
 	@mkdir -p $(@D)
 	cd $(<D) && version=$$($(GO) list -m -f '{{.Version}}' $(MODULE)) && \
 		$(RELEASE_ENV) $(GO) build $(RELEASE_FLAGS) -ldflags="$(LDFLAGS) -X $(MODULE)/version.Version=$${version#v}" -o $(ROOT)/$(@D)/ tool
@@ -196,7 +196,7 @@ $(RUNTIMES)/%/containerd: internal/testruntime/versions/%/go.mod internal/testru
 
 # dockerd 29 runs on containerd 2, and on a runc that is newer than Debian's: that one needs a C compiler.
 $(RUNTIMES)/docker29/dockerd: MODULE := github.com/moby/moby/v2
-$(RUNTIMES)/docker29/dockerd: internal/testdocker/versions/docker29/go.mod internal/testdocker/versions/docker29/go.sum
+$(RUNTIMES)/docker29/dockerd: internal/test/engine/versions/docker29/go.mod internal/test/engine/versions/docker29/go.sum
 	@mkdir -p $(@D)
 	cd $(<D) && version=$$($(GO) list -m -f '{{.Version}}' $(MODULE)) && \
 		$(RELEASE_ENV) $(GO) build $(RELEASE_FLAGS) -ldflags="$(LDFLAGS) -X $(MODULE)/dockerversion.Version=$${version#v}" -o $(ROOT)/$@ $(MODULE)/cmd/dockerd && \

@@ -11,7 +11,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/zastava-otel/zastava/internal/conformance"
+	"github.com/zastava-otel/zastava/internal/backend/conformance"
 )
 
 type conformanceConfig struct {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/zastava-otel/zastava/internal/conformance"
+	"github.com/zastava-otel/zastava/internal/backend/conformance"
 )
 
 func TestConformanceFaultsNameTheFlag(t *testing.T) {

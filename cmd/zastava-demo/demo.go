@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/cmd/zastava-demo/internal/feed"
 	"github.com/zastava-otel/zastava/cmd/zastava-demo/internal/workload"
 	"github.com/zastava-otel/zastava/internal/backendapi"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 const (
@@ -34,7 +34,7 @@ type demo struct {
 	out  io.Writer
 	home *home
 
-	containerd *testruntime.Containerd // nil where a runtime was there
+	containerd *privateruntime.Containerd // nil where a runtime was there
 	endpoint   string
 	backend    *child.Child
 	collector  *child.Child
@@ -133,7 +133,7 @@ func (d *demo) startRuntime(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it did not answer within %s", startLimit))
 	defer cancel()
-	c, err := testruntime.Start(ctx, testruntime.Options{Dir: d.home.containerd()})
+	c, err := privateruntime.Start(ctx, privateruntime.Options{Dir: d.home.containerd()})
 	if err != nil {
 		return err
 	}
@@ -240,7 +240,7 @@ func (d *demo) end(fault error) error {
 	if d.containerd != nil {
 		failed = append(failed, d.containerd.Wipe(ctx))
 	} else if _, err := os.Lstat(d.home.containerd()); err == nil { // it did not come up
-		failed = append(failed, testruntime.WipeDir(ctx, d.home.containerd()))
+		failed = append(failed, privateruntime.WipeDir(ctx, d.home.containerd()))
 	}
 	err := errors.Join(failed...)
 	kept, closeErr := d.home.close(err != nil)

@@ -26,7 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 // standIn makes this test binary act as the backend or the collector: these
@@ -154,7 +154,7 @@ func left(t *testing.T) []string {
 }
 
 func TestDemoOnAPrivateContainerd(t *testing.T) {
-	if err := testruntime.Check(t.Context(), testruntime.Options{}); err != nil {
+	if err := privateruntime.Check(t.Context(), privateruntime.Options{}); err != nil {
 		t.Skip(err)
 	}
 	o := standIns(t, "none")
@@ -182,7 +182,7 @@ func TestDemoOnAPrivateContainerd(t *testing.T) {
 			assert.Contains(t, said, "--config "+o.config)
 			assert.Contains(t, said, "Nothing is left behind.")
 			assert.Empty(t, left(t))
-			leftovers, err := testruntime.Leftovers(containerd)
+			leftovers, err := privateruntime.Leftovers(containerd)
 			require.NoError(t, err)
 			assert.Empty(t, leftovers)
 			require.NoError(t, checkPort(o.port))
@@ -191,7 +191,7 @@ func TestDemoOnAPrivateContainerd(t *testing.T) {
 }
 
 func TestDemoObservesTheRuntimeThatIsThere(t *testing.T) {
-	c := testruntime.ForTest(t)
+	c := privateruntime.ForTest(t)
 	o := standIns(t, "none")
 	o.private, o.endpoint, o.duration = false, c.Endpoint(), time.Second
 	var out screen
@@ -212,7 +212,7 @@ func TestDemoEndsWhenAChildDoes(t *testing.T) {
 		"ignores SIGTERM": {"the collector did not stop within 10s and was killed"},
 	} {
 		t.Run(fault, func(t *testing.T) {
-			c := testruntime.ForTest(t)
+			c := privateruntime.ForTest(t)
 			o := standIns(t, fault)
 			o.private, o.endpoint, o.duration = false, c.Endpoint(), 5*time.Second
 			if fault == "ignores SIGTERM" {
@@ -256,7 +256,7 @@ func TestDemoSaysWhatIsMissing(t *testing.T) {
 }
 
 func TestSweepWipesWhatAKilledRunLeft(t *testing.T) {
-	if err := testruntime.Check(t.Context(), testruntime.Options{}); err != nil {
+	if err := privateruntime.Check(t.Context(), privateruntime.Options{}); err != nil {
 		t.Skip(err)
 	}
 	under, err := os.MkdirTemp("", "zst-demo-") //nolint:usetesting // a test's own directory has too long a name for a socket
@@ -264,11 +264,11 @@ func TestSweepWipesWhatAKilledRunLeft(t *testing.T) {
 	defer func() { require.NoError(t, os.RemoveAll(under)) }()
 	h, err := newHome(under)
 	require.NoError(t, err)
-	c, err := testruntime.Start(t.Context(), testruntime.Options{Dir: h.containerd()})
+	c, err := privateruntime.Start(t.Context(), privateruntime.Options{Dir: h.containerd()})
 	require.NoError(t, err)
-	pod, err := c.Driver().RunPod(t.Context(), testruntime.PodSpec{Name: "left"})
+	pod, err := c.Driver().RunPod(t.Context(), privateruntime.PodSpec{Name: "left"})
 	require.NoError(t, err)
-	_, err = c.Driver().Run(t.Context(), pod, testruntime.ContainerSpec{Name: "behind", Args: []string{"stubborn"}})
+	_, err = c.Driver().Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "behind", Args: []string{"stubborn"}})
 	require.NoError(t, err)
 
 	swept, err := sweep(t.Context(), under)
@@ -286,7 +286,7 @@ func TestSweepWipesWhatAKilledRunLeft(t *testing.T) {
 	assert.Equal(t, 1, swept)
 	assert.NoDirExists(t, h.dir)
 	assert.DirExists(t, filepath.Join(target, "c"), "a link is not followed")
-	left, err := testruntime.Leftovers(h.containerd())
+	left, err := privateruntime.Leftovers(h.containerd())
 	require.NoError(t, err)
 	assert.Empty(t, left)
 	require.NoError(t, c.Wipe(t.Context())) // for its connection and its waiting goroutine

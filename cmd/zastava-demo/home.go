@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 // home is the directory of one run: database, storage, logs, the private
@@ -81,7 +81,7 @@ func sweep(ctx context.Context, under string) (int, error) {
 			continue // another run has it
 		}
 		h := home{filepath.Dir(path), lock}
-		if err := testruntime.WipeDir(ctx, h.containerd()); err != nil {
+		if err := privateruntime.WipeDir(ctx, h.containerd()); err != nil {
 			failed = append(failed, err, lock.Close()) // the next run tries again
 			continue
 		}

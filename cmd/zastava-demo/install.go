@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/cmd/zastava-demo/internal/child"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 // ensureRuntime sees to it that a private containerd can be started: where its
@@ -27,8 +27,8 @@ func ensureRuntime(ctx context.Context, log string, out io.Writer) error {
 	if os.Geteuid() != 0 {
 		return errors.New("no container runtime answers here, and starting a private one needs root: run `sudo make run`, or name a runtime with --endpoint")
 	}
-	err := testruntime.Check(ctx, testruntime.Options{})
-	if !errors.Is(err, testruntime.ErrUnavailable) {
+	err := privateruntime.Check(ctx, privateruntime.Options{})
+	if !errors.Is(err, privateruntime.ErrUnavailable) {
 		return err
 	}
 	if _, lookErr := exec.LookPath("apt-get"); lookErr != nil || !isDebian("/etc/os-release") {
@@ -38,7 +38,7 @@ func ensureRuntime(ctx context.Context, log string, out io.Writer) error {
 	if err := install(ctx, log); err != nil {
 		return err
 	}
-	return testruntime.Check(ctx, testruntime.Options{})
+	return privateruntime.Check(ctx, privateruntime.Options{})
 }
 
 // install tries with the package lists that are there, and once more with new

@@ -54,7 +54,8 @@ func factoryOfOurs() exporter.Factory {
 		func(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
 			exp, err := createLogs(ctx, set, cfg)
 			return recordsOfOurs{exp}, err
-		}, metadata.LogsStability))
+		}, metadata.LogsStability,
+	))
 }
 
 // backendReceiver is a receiver that speaks the API and hands each event to the checker's consumer.

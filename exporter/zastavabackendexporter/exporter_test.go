@@ -287,7 +287,8 @@ func TestHugeAnswerIsNotKept(t *testing.T) {
 func TestStatusIsReportedOnlyWhenItChanges(t *testing.T) {
 	s := newServer(t, slices.Concat(
 		[]reply{status(401), says(401, "text/plain", "request 2"), status(503)},
-		[]reply{status(401), status(404), accept}, []reply{accept, status(403)})...)
+		[]reply{status(401), status(404), accept}, []reply{accept, status(403)},
+	)...)
 	e := newRig(t, s.URL)
 	for range 8 {
 		_ = e.push(stops(1))

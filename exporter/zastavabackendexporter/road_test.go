@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"pgregory.net/rapid"
 
-	"github.com/zastava-otel/zastava/internal/testproxy"
+	"github.com/zastava-otel/zastava/internal/test/proxy"
 )
 
 // An answer that dawdles ends with the timeout, whichever part of it does.
@@ -62,7 +62,7 @@ func TestSlowAnswersAreRetried(t *testing.T) {
 }
 
 func TestAnotherProtocolIsNotWaitedFor(t *testing.T) {
-	switching := testproxy.Switching(t)
+	switching := proxy.Switching(t)
 	s := newServer(t, func(w http.ResponseWriter, _ *request) { switching(w, nil) })
 	e := newRig(t, s.URL)
 	err := e.push(stops(2))

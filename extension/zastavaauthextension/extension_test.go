@@ -38,7 +38,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/zastava-otel/zastava/internal/testproxy"
+	"github.com/zastava-otel/zastava/internal/test/proxy"
 )
 
 // rig is a started extension and a client that it authenticates.
@@ -361,7 +361,7 @@ func TestWhichNoncesAreLearnt(t *testing.T) {
 }
 
 func TestATokenEndpointThatTurnsToAnotherProtocolIsNotWaitedFor(t *testing.T) {
-	endpoint := httptest.NewServer(testproxy.Switching(t))
+	endpoint := httptest.NewServer(proxy.Switching(t))
 	defer endpoint.Close()
 	w := newWorld(t, false)
 	r := newRig(t, w, func(c *Config) { c.TokenURL = endpoint.URL })

@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.uber.org/zap"
 
-	"github.com/zastava-otel/zastava/internal/journal"
+	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/journal"
 )
 
 // client is one component's journal as the collector's storage.Client.

@@ -20,8 +20,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 
+	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/journal"
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadata"
-	"github.com/zastava-otel/zastava/internal/journal"
 )
 
 // maxBeside is the most directories that one component may have, because other processes have those before.

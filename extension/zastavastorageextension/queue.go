@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/zastava-otel/zastava/internal/journal"
+	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/journal"
 	"github.com/zastava-otel/zastava/internal/queuestate"
 )
 

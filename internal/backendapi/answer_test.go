@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/zastava-otel/zastava/internal/testproxy"
+	"github.com/zastava-otel/zastava/internal/test/proxy"
 )
 
 func TestReadAnswer(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("x", 1<<20))) })
-	mux.HandleFunc("/switch", testproxy.Switching(t))
+	mux.HandleFunc("/switch", proxy.Switching(t))
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	client := srv.Client()

@@ -24,7 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 // planted is a file of the host that a container wants to have read. It knows of every open by any process.
@@ -64,29 +64,29 @@ func (p planted) opened(t *testing.T) bool {
 
 // hostile is what the containers of the attacks have in common.
 type hostile struct {
-	d      *testruntime.Driver
-	pod    *testruntime.Pod
+	d      *privateruntime.Driver
+	pod    *privateruntime.Pod
 	played atomic.Uint32
 }
 
 func hostileRuntime(t *testing.T, privileged bool) *hostile {
 	t.Helper()
 	need(t, "go")
-	c := testruntime.ForTest(t)
+	c := privateruntime.ForTest(t)
 	const image = "zastava.local/hostile:1"
-	imported(t, c, testruntime.ImageSpec{Name: image, Files: []testruntime.ImageFile{
+	imported(t, c, privateruntime.ImageSpec{Name: image, Files: []privateruntime.ImageFile{
 		{Path: "/hostile", Source: built(t, t.TempDir(), "hostile")}, {Path: "/dev/.keep", Content: []byte("x")}, {Path: "/mnt/.keep", Content: []byte("x")},
 	}})
 	h := &hostile{d: c.Driver()}
 	var err error
-	h.pod, err = h.d.RunPod(t.Context(), testruntime.PodSpec{Name: "hostile", Privileged: privileged})
+	h.pod, err = h.d.RunPod(t.Context(), privateruntime.PodSpec{Name: "hostile", Privileged: privileged})
 	require.NoError(t, err)
 	return h
 }
 
 // start starts a container that plays a trick.
 func (h *hostile) start(ctx context.Context, trick ...string) (live, error) {
-	id, err := h.d.Run(ctx, h.pod, testruntime.ContainerSpec{
+	id, err := h.d.Run(ctx, h.pod, privateruntime.ContainerSpec{
 		Name: "hostile", Attempt: h.played.Add(1), Image: "zastava.local/hostile:1",
 		Command: append([]string{"/hostile"}, trick...), Privileged: trick[0] == "fuse",
 	})

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 // host is what stands in for containers where starting 200 of them would take longer than what is measured: processes with an overlay
@@ -48,14 +48,14 @@ func containersOfAHost(b *testing.B) *host {
 	}
 	sleep, err := exec.LookPath("sleep")
 	require.NoError(b, err)
-	files, err := testruntime.Program(b.Context(), sleep, "/bin/sleep")
+	files, err := privateruntime.Program(b.Context(), sleep, "/bin/sleep")
 	require.NoError(b, err)
 	var preload []string
 	for _, name := range []string{"libcrypto.so.3", "libssl.so.3", "libstdc++.so.6", "libm.so.6", "libz.so.1", "libgcc_s.so.1"} {
 		found, err := filepath.Glob("/usr/lib/*-linux-gnu/" + name)
 		require.NoError(b, err)
 		if len(found) > 0 {
-			files = append(files, testruntime.ImageFile{Path: "/usr/lib/" + name, Source: found[0]})
+			files = append(files, privateruntime.ImageFile{Path: "/usr/lib/" + name, Source: found[0]})
 			preload = append(preload, "/usr/lib/"+name)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 // testConfig is as fast as it can be: what the tests wait for is the containers, not the share of CPU time.
@@ -166,7 +166,7 @@ type live struct {
 
 func (l live) target() Target { return Target{ContainerID: l.id, PID: l.pid} }
 
-func run(t *testing.T, d *testruntime.Driver, pod *testruntime.Pod, spec testruntime.ContainerSpec) live {
+func run(t *testing.T, d *privateruntime.Driver, pod *privateruntime.Pod, spec privateruntime.ContainerSpec) live {
 	t.Helper()
 	id, err := d.Run(t.Context(), pod, spec)
 	require.NoError(t, err)
@@ -235,18 +235,18 @@ func built(t *testing.T, dir, name string) string {
 	return program
 }
 
-func program(t *testing.T, source, at string) []testruntime.ImageFile {
+func program(t *testing.T, source, at string) []privateruntime.ImageFile {
 	t.Helper()
-	files, err := testruntime.Program(t.Context(), source, at)
+	files, err := privateruntime.Program(t.Context(), source, at)
 	require.NoError(t, err)
 	return files
 }
 
 // imported builds images and loads them.
-func imported(t *testing.T, c *testruntime.Containerd, specs ...testruntime.ImageSpec) {
+func imported(t *testing.T, c *privateruntime.Containerd, specs ...privateruntime.ImageSpec) {
 	t.Helper()
 	archive := filepath.Join(t.TempDir(), "images.tar")
-	require.NoError(t, testruntime.BuildCustom(archive, specs...))
+	require.NoError(t, privateruntime.BuildCustom(archive, specs...))
 	names := make([]string, len(specs))
 	for i, spec := range specs {
 		names[i] = spec.Name
@@ -265,7 +265,7 @@ func grown(t *testing.T, made time.Time) {
 func TestSamplesAreTrue(t *testing.T) {
 	need(t, "gcc", "readelf", "sha256sum", "ldd", "busybox", "go")
 	t.Parallel()
-	c := testruntime.ForTest(t)
+	c := privateruntime.ForTest(t)
 	d := c.Driver()
 	dir := t.TempDir()
 
@@ -275,24 +275,24 @@ func TestSamplesAreTrue(t *testing.T) {
 	output(t, "gcc", "-shared", "-fPIC", "-DPLUGIN", "-o", plugin, "testdata/dlopen.c", "-Wl,--build-id")
 	busybox, err := exec.LookPath("busybox")
 	require.NoError(t, err)
-	shell := append(program(t, busybox, "/bin/busybox"), testruntime.ImageFile{Path: "/bin/sh", Link: "busybox"},
-		testruntime.ImageFile{Path: "/app/serve.sh", Content: []byte("#!/bin/sh\nwhile true; do /bin/busybox sleep 1000; done\n")})
-	usr := []testruntime.ImageFile{
+	shell := append(program(t, busybox, "/bin/busybox"), privateruntime.ImageFile{Path: "/bin/sh", Link: "busybox"},
+		privateruntime.ImageFile{Path: "/app/serve.sh", Content: []byte("#!/bin/sh\nwhile true; do /bin/busybox sleep 1000; done\n")})
+	usr := []privateruntime.ImageFile{
 		{Path: "/lib", Link: "usr/lib"}, {Path: "/lib64", Link: "usr/lib64"}, {Path: "/bin", Link: "usr/bin"}, {Path: "/usr/.keep", Content: []byte("x")},
 	}
 	imported(
 		t, c,
-		testruntime.ImageSpec{Name: "zastava.local/go:1", Entrypoint: []string{"/app"}, Files: []testruntime.ImageFile{{Path: "/app", Source: gostatic}}},
-		testruntime.ImageSpec{Name: "zastava.local/c:1", Entrypoint: []string{"/app"}, Files: append(program(t, app, "/app"), testruntime.ImageFile{Path: "/opt/plugins/libplugin.so", Source: plugin})},
-		testruntime.ImageSpec{Name: "zastava.local/sh:1", Entrypoint: []string{"/app/serve.sh", "--password=hunter2"}, Files: shell},
-		testruntime.ImageSpec{Name: "zastava.local/usr:1", Files: usr},
+		privateruntime.ImageSpec{Name: "zastava.local/go:1", Entrypoint: []string{"/app"}, Files: []privateruntime.ImageFile{{Path: "/app", Source: gostatic}}},
+		privateruntime.ImageSpec{Name: "zastava.local/c:1", Entrypoint: []string{"/app"}, Files: append(program(t, app, "/app"), privateruntime.ImageFile{Path: "/opt/plugins/libplugin.so", Source: plugin})},
+		privateruntime.ImageSpec{Name: "zastava.local/sh:1", Entrypoint: []string{"/app/serve.sh", "--password=hunter2"}, Files: shell},
+		privateruntime.ImageSpec{Name: "zastava.local/usr:1", Files: usr},
 	)
 	grown(t, time.Now())
-	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "truth"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "truth"})
 	require.NoError(t, err)
 
 	// The one that takes five seconds starts first.
-	dlopen := run(t, d, pod, testruntime.ContainerSpec{Name: "c", Image: "zastava.local/c:1"})
+	dlopen := run(t, d, pod, privateruntime.ContainerSpec{Name: "c", Image: "zastava.local/c:1"})
 	s := samplerFor(t, testConfig())
 	kindOf := func(sample Sample, path string) Kind {
 		for _, f := range sample.Files {
@@ -311,7 +311,7 @@ func TestSamplesAreTrue(t *testing.T) {
 	assert.Empty(t, kindOf(before, "/opt/plugins/libplugin.so"), "not opened yet")
 
 	t.Run("static Go", func(t *testing.T) {
-		l := run(t, d, pod, testruntime.ContainerSpec{Name: "go", Image: "zastava.local/go:1"})
+		l := run(t, d, pod, privateruntime.ContainerSpec{Name: "go", Image: "zastava.local/go:1"})
 		l.mapped(t, "/app")
 		sample, err := s.Sample(t.Context(), l.target())
 		require.NoError(t, err)
@@ -325,7 +325,7 @@ func TestSamplesAreTrue(t *testing.T) {
 	})
 
 	t.Run("shell script", func(t *testing.T) {
-		l := run(t, d, pod, testruntime.ContainerSpec{Name: "sh", Image: "zastava.local/sh:1"})
+		l := run(t, d, pod, privateruntime.ContainerSpec{Name: "sh", Image: "zastava.local/sh:1"})
 		l.opened(t, "/app/serve.sh")
 		var sample Sample
 		until(t, "the shell's child", func() bool {
@@ -344,7 +344,7 @@ func TestSamplesAreTrue(t *testing.T) {
 
 	t.Run("Python with extensions", func(t *testing.T) {
 		need(t, "/usr/bin/python3")
-		l := run(t, d, pod, testruntime.ContainerSpec{
+		l := run(t, d, pod, privateruntime.ContainerSpec{
 			Name: "python", Image: "zastava.local/usr:1", Mounts: map[string]string{"/usr": "/usr"},
 			Command: []string{"/usr/bin/python3", "-c", "import _json, _lsprof, _bz2, time; print('up'); time.sleep(1e6)"},
 		})
@@ -375,7 +375,7 @@ func TestSamplesAreTrue(t *testing.T) {
 		}
 		java, err := filepath.EvalSymlinks(strings.TrimSpace(output(t, "which", "java")))
 		require.NoError(t, err)
-		l := run(t, d, pod, testruntime.ContainerSpec{
+		l := run(t, d, pod, privateruntime.ContainerSpec{
 			Name: "java", Image: "zastava.local/usr:1", Mounts: mounts, Command: []string{java, "-Xmx64m", "-jar", "/jars/shop.jar"},
 		})
 		l.opened(t, "shop.jar")
@@ -395,7 +395,7 @@ func TestSamplesAreTrue(t *testing.T) {
 
 	t.Run("owners of files", func(t *testing.T) {
 		need(t, "dpkg-query", "/usr/bin/python3")
-		l := run(t, d, pod, testruntime.ContainerSpec{
+		l := run(t, d, pod, privateruntime.ContainerSpec{
 			Name: "dpkg", Image: "zastava.local/usr:1", Mounts: map[string]string{"/usr": "/usr", "/var/lib/dpkg": "/var/lib/dpkg"},
 			Command: []string{"/usr/bin/python3", "-c", "import _bz2, time; time.sleep(1e6)"},
 		})
@@ -441,7 +441,7 @@ func TestSamplesAreTrue(t *testing.T) {
 	})
 
 	t.Run("two containers of an image are hashed once", func(t *testing.T) {
-		second := run(t, d, pod, testruntime.ContainerSpec{Name: "c2", Image: "zastava.local/c:1"})
+		second := run(t, d, pod, privateruntime.ContainerSpec{Name: "c2", Image: "zastava.local/c:1"})
 		hashed := s.Stats().FilesHashed
 		var sample Sample
 		until(t, "the container's own program", func() bool { // at first it is the runtime's, of which nothing may be said

@@ -17,9 +17,9 @@ import (
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/zastava-otel/zastava/internal/bench/cost"
-	"github.com/zastava-otel/zastava/internal/bench/crihost"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
+	"github.com/zastava-otel/zastava/internal/test/bench/cost"
+	"github.com/zastava-otel/zastava/internal/test/bench/crihost"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 

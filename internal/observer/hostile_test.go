@@ -18,7 +18,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/record"
-	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
 // FuzzHostileAnswers observes a CRI server that answers anything about one of its containers, beside one that is in order:

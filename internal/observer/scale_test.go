@@ -18,12 +18,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/zastava-otel/zastava/internal/bench/cost"
-	"github.com/zastava-otel/zastava/internal/bench/crihost"
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
-	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/test/bench/cost"
+	"github.com/zastava-otel/zastava/internal/test/bench/crihost"
+	"github.com/zastava-otel/zastava/internal/test/crifake"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 

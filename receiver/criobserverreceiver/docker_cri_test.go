@@ -18,10 +18,10 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/record"
-	"github.com/zastava-otel/zastava/internal/runtime/crifake"
-	"github.com/zastava-otel/zastava/internal/testdocker"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/test/crifake"
+	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
 // reported tells which runtimes told of which containers, by name.
@@ -42,11 +42,11 @@ func reported(sink *consumertest.LogsSink) map[string][]string {
 // TestContainerOfCRIDockerdIsReportedOnce observes a real Docker and, beside it, what cri-dockerd is on top of it: its containers
 // carry Kubernetes' labels, and are in both lists. Whichever is configured first, CRI speaks for them, and Docker for the rest.
 func TestContainerOfCRIDockerdIsReportedOnce(t *testing.T) {
-	d := testdocker.ForTest(t)
+	d := engine.ForTest(t)
 	run := func(name string, labels map[string]string) {
 		t.Helper()
 		made, err := d.Client().ContainerCreate(t.Context(), client.ContainerCreateOptions{
-			Name: name, Config: &api.Config{Image: testruntime.ProbeImage, Cmd: []string{"pause"}, Labels: labels}, HostConfig: &api.HostConfig{NetworkMode: "none"},
+			Name: name, Config: &api.Config{Image: privateruntime.ProbeImage, Cmd: []string{"pause"}, Labels: labels}, HostConfig: &api.HostConfig{NetworkMode: "none"},
 		})
 		require.NoError(t, err)
 		_, err = d.Client().ContainerStart(t.Context(), made.ID, client.ContainerStartOptions{})

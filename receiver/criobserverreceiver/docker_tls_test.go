@@ -15,21 +15,21 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/zastava-otel/zastava/internal/testca"
-	"github.com/zastava-otel/zastava/internal/testdocker"
+	"github.com/zastava-otel/zastava/internal/test/certs"
+	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
 // TestDockerOverTLS observes a dockerd that listens on TCP and asks for certificates (--tlsverify).
 func TestDockerOverTLS(t *testing.T) {
 	dir := t.TempDir()
-	ours, theirs := testca.New(t), testca.New(t)
+	ours, theirs := certs.New(t), certs.New(t)
 	ourCA, theirCA := filepath.Join(dir, "ours.pem"), filepath.Join(dir, "theirs.pem")
 	ours.WriteTo(ourCA)
 	theirs.WriteTo(theirCA)
-	serverCert, serverKey := ours.Issue(dir, "server", testca.None)
-	clientCert, clientKey := ours.Issue(dir, "client", testca.None)
-	strangerCert, strangerKey := theirs.Issue(dir, "stranger", testca.None)
-	d := testdocker.ForTest(t, testdocker.Options{TLS: testdocker.TLS{CA: ourCA, Cert: serverCert, Key: serverKey}})
+	serverCert, serverKey := ours.Issue(dir, "server", certs.None)
+	clientCert, clientKey := ours.Issue(dir, "client", certs.None)
+	strangerCert, strangerKey := theirs.Issue(dir, "stranger", certs.None)
+	d := engine.ForTest(t, engine.Options{TLS: docker.TLS{CA: ourCA, Cert: serverCert, Key: serverKey}})
 	endpoint := "tcp://" + d.Address()
 	with := func(ca, cert, key string) *configtls.ClientConfig {
 		return &configtls.ClientConfig{Config: configtls.Config{CAFile: ca, CertFile: cert, KeyFile: key}}

@@ -28,7 +28,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/record"
-	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/test/crifake"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
@@ -364,7 +364,8 @@ func TestConsumeContract(t *testing.T) {
 	factory := receiver.NewFactory(metadata.Type, product.CreateDefaultConfig, receiver.WithLogs(
 		func(ctx context.Context, set receiver.Settings, cfg component.Config, next consumer.Logs) (receiver.Logs, error) {
 			return product.CreateLogs(ctx, set, cfg, identified(next))
-		}, metadata.LogsStability))
+		}, metadata.LogsStability,
+	))
 	cfg := quick(s.Endpoint())
 	cfg.InitialInventory = "none" // what an earlier scenario made is not this one's
 	receivertest.CheckConsumeContract(receivertest.CheckConsumeContractParams{

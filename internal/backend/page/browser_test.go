@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
-	"github.com/zastava-otel/zastava/internal/testbrowser"
+	"github.com/zastava-otel/zastava/internal/test/browser"
 )
 
 func mustJSON(tb testing.TB, v any) string {
@@ -24,7 +24,7 @@ func mustJSON(tb testing.TB, v any) string {
 	return string(raw)
 }
 
-func prefer(t *testing.T, b *testbrowser.Browser, dark string) {
+func prefer(t *testing.T, b *browser.Browser, dark string) {
 	t.Helper()
 	_, err := chromedp.Call(b.Context(), emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: dark}},
@@ -36,12 +36,12 @@ const stateOf = `(name) => { for (const r of document.querySelectorAll("tbody[da
 	if (r.querySelector("a").textContent === name) return r.querySelector(".state").innerText.trim(); return "" }`
 
 func TestThePageInABrowser(t *testing.T) {
-	b, s := testbrowser.Open(t), serve(t)
+	b, s := browser.Open(t), serve(t)
 	first, second := recent(0, "first", 20), recent(1, "second", 1)
 	s.put(first.Started(1))
 	b.Do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(s.url+"/"))
 	b.Until(`document.querySelector("#live").dataset.state === "live"`)
-	testbrowser.Ask[bool](b, `(window.sameDocument = true)`)
+	browser.Ask[bool](b, `(window.sameDocument = true)`)
 
 	t.Run("a container that starts appears without reload", func(t *testing.T) {
 		s.put(second.Started(1))
@@ -50,45 +50,45 @@ func TestThePageInABrowser(t *testing.T) {
 		b.Until(`document.querySelector(".tiles b").textContent === "2"`)
 	})
 	t.Run("the keyboard reaches the rows and keeps its place", func(t *testing.T) {
-		testbrowser.Ask[bool](b, `(document.activeElement.blur(), true)`)
+		browser.Ask[bool](b, `(document.activeElement.blur(), true)`)
 		for range 20 {
 			b.Do(chromedp.KeyEvent("\t"))
-			if testbrowser.Ask[bool](b, `document.activeElement.closest("tbody tr") !== null`) {
+			if browser.Ask[bool](b, `document.activeElement.closest("tbody tr") !== null`) {
 				break
 			}
 		}
-		assert.Equal(t, "first", testbrowser.Ask[string](b, `document.activeElement.textContent`))
+		assert.Equal(t, "first", browser.Ask[string](b, `document.activeElement.textContent`))
 		b.Do(chromedp.KeyEvent(kb.ArrowDown))
-		assert.Equal(t, "second", testbrowser.Ask[string](b, `document.activeElement.textContent`))
-		assert.NotEqual(t, "none", testbrowser.Ask[string](b, `getComputedStyle(document.activeElement, "::after").outlineStyle`), "focus is seen")
+		assert.Equal(t, "second", browser.Ask[string](b, `document.activeElement.textContent`))
+		assert.NotEqual(t, "none", browser.Ask[string](b, `getComputedStyle(document.activeElement, "::after").outlineStyle`), "focus is seen")
 	})
 	t.Run("a stop changes the row, and the focus stays", func(t *testing.T) {
 		s.put(second.Stopped(30, 1, 137, "OOMKilled"))
 		b.Until(`(` + stateOf + `)("second") === "OOM-killed"`)
-		assert.Equal(t, "second", testbrowser.Ask[string](b, `document.activeElement.textContent`))
-		assert.True(t, testbrowser.Ask[bool](b, `window.sameDocument`), "no reload")
+		assert.Equal(t, "second", browser.Ask[string](b, `document.activeElement.textContent`))
+		assert.True(t, browser.Ask[bool](b, `window.sameDocument`), "no reload")
 	})
 	t.Run("times are local with UTC in the tooltip", func(t *testing.T) {
-		assert.True(t, testbrowser.Ask[bool](b, `[...document.querySelectorAll("time")].every((t) => t.title.endsWith(" UTC") && !t.textContent.includes("UTC"))`))
+		assert.True(t, browser.Ask[bool](b, `[...document.querySelectorAll("time")].every((t) => t.title.endsWith(" UTC") && !t.textContent.includes("UTC"))`))
 	})
 	t.Run("pause stops updates and resume catches up", func(t *testing.T) {
 		b.Do(chromedp.Click(chromedp.CSS("#pause")))
 		b.Until(`document.querySelector("#live").dataset.state === "paused"`)
 		third := recent(2, "third", 1)
 		s.put(third.Started(1))
-		assert.Empty(t, testbrowser.Ask[string](b, `(`+stateOf+`)("third")`))
+		assert.Empty(t, browser.Ask[string](b, `(`+stateOf+`)("third")`))
 		b.Do(chromedp.Click(chromedp.CSS("#pause")))
 		b.Until(`(` + stateOf + `)("third") === "running"`)
 	})
 	t.Run("the filter narrows while typing", func(t *testing.T) {
-		testbrowser.Ask[bool](b, `(document.activeElement.blur(), true)`)
+		browser.Ask[bool](b, `(document.activeElement.blur(), true)`)
 		b.Do(chromedp.KeyEvent("/"))
-		assert.Equal(t, "q", testbrowser.Ask[string](b, `document.activeElement.id`), "the slash goes to the filter")
+		assert.Equal(t, "q", browser.Ask[string](b, `document.activeElement.id`), "the slash goes to the filter")
 		// The protocol sends the character apart from the key, so that holding the key back does not hold it back.
-		testbrowser.Ask[bool](b, `(document.activeElement.value = "", true)`)
+		browser.Ask[bool](b, `(document.activeElement.value = "", true)`)
 		b.Do(chromedp.KeyEvent("fir"))
 		b.Until(`document.querySelectorAll("tbody[data-list] tr").length === 1`)
-		assert.Contains(t, testbrowser.Ask[string](b, `location.search`), "q=fir")
+		assert.Contains(t, browser.Ask[string](b, `location.search`), "q=fir")
 		b.Do(chromedp.KeyEvent("zzz"))
 		b.Until(`document.body.innerText.includes("Nothing matches")`)
 	})
@@ -98,16 +98,16 @@ func TestThePageInABrowser(t *testing.T) {
 			prefer(t, b, scheme)
 			for _, path := range []string{"/", "/containers/" + second.ID} {
 				b.Do(chromedp.EmulateViewport(380, 800), chromedp.Navigate(s.url+path))
-				assert.LessOrEqual(t, testbrowser.Ask[int](b, `document.documentElement.scrollWidth`), 380, path)
-				grounds[testbrowser.Ask[string](b, `getComputedStyle(document.body).backgroundColor`)] = true
+				assert.LessOrEqual(t, browser.Ask[int](b, `document.documentElement.scrollWidth`), 380, path)
+				grounds[browser.Ask[string](b, `getComputedStyle(document.body).backgroundColor`)] = true
 			}
 		}
 		assert.Len(t, grounds, 2)
-		assert.Less(t, testbrowser.Ask[int](b, `Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0])`), 60, "dark is dark")
+		assert.Less(t, browser.Ask[int](b, `Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0])`), 60, "dark is dark")
 	})
 	t.Run("the container's page is live too", func(t *testing.T) {
 		b.Until(`document.querySelector("#live").dataset.state === "live"`)
-		assert.Equal(t, 1, testbrowser.Ask[int](b, `document.querySelectorAll(".runs tbody tr").length`))
+		assert.Equal(t, 1, browser.Ask[int](b, `document.querySelectorAll(".runs tbody tr").length`))
 		s.put(second.InRun(backendapi.KindRestart, 40, 40))
 		b.Until(`document.querySelectorAll(".runs tbody tr").length === 2 && document.querySelector(".title .state").innerText.trim() === "running"`)
 	})

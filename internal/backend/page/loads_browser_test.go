@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
-	"github.com/zastava-otel/zastava/internal/testbrowser"
+	"github.com/zastava-otel/zastava/internal/test/browser"
 )
 
 // loadsTable gives the table of what is loaded, as one line of text for each row.
@@ -21,7 +21,7 @@ const loadsTable = `[...document.querySelectorAll("table.loads tbody tr")].map((
 const looks = `performance.getEntriesByType("resource").filter((e) => e.initiatorType === "fetch").length`
 
 func TestWhatIsReallyLoadedInABrowser(t *testing.T) {
-	b, s, l := testbrowser.Open(t), serve(t), recent(0, "api", 5)
+	b, s, l := browser.Open(t), serve(t), recent(0, "api", 5)
 	started := l.Started(1)
 	started.Workload.ImageDigest = "sha256:abab"
 	s.put(started)
@@ -45,19 +45,19 @@ func TestWhatIsReallyLoadedInABrowser(t *testing.T) {
 		t.Helper()
 		b.Until(arrived)
 		b.Until(`document.querySelector("#live").dataset.state === "live" && ` + looks + ` > 0`) // it looks once when the stream opens
-		testbrowser.Ask[bool](b, `(window.sameDocument = true)`)
+		browser.Ask[bool](b, `(window.sameDocument = true)`)
 	}
 	b.Do(chromedp.Navigate(s.url + "/"))
 	open := func(link string) { // by the script: a page that updates itself may take a node away before the mouse is there
 		b.Until(`document.querySelector('` + link + `') !== null`)
-		testbrowser.Ask[bool](b, `(setTimeout(() => document.querySelector('`+link+`').click()), true)`)
+		browser.Ask[bool](b, `(setTimeout(() => document.querySelector('`+link+`').click()), true)`)
 	}
 	open("tbody[data-list] a")
 	visit(t, `location.pathname.startsWith("/containers/") && document.querySelector("#libs-title") !== null`)
-	assert.Equal(t, "What it really loads", testbrowser.Ask[string](b, `document.querySelector("#libs-title").textContent`))
-	assert.Equal(t, before, testbrowser.Ask[[]string](b, loadsTable))
-	assert.Zero(t, testbrowser.Ask[int](b, `document.querySelectorAll("main script").length`))
-	assert.Equal(t, "api · Zastava", testbrowser.Ask[string](b, `document.title`))
+	assert.Equal(t, "What it really loads", browser.Ask[string](b, `document.querySelector("#libs-title").textContent`))
+	assert.Equal(t, before, browser.Ask[[]string](b, loadsTable))
+	assert.Zero(t, browser.Ask[int](b, `document.querySelectorAll("main script").length`))
+	assert.Equal(t, "api · Zastava", browser.Ask[string](b, `document.title`))
 
 	late := fact("l", "/usr/lib/libssl.so.3", "library", 2)
 	late.PURL, late.BuildID = "pkg:deb/debian/libssl3@3.0.15", "gnu-build-id:1234"
@@ -65,35 +65,35 @@ func TestWhatIsReallyLoadedInABrowser(t *testing.T) {
 	t.Run("a new fact shows without a reload", func(t *testing.T) {
 		s.putFacts(late)
 		b.Until(loadsTable + `.includes("/usr/lib/libssl.so.3 pkg:deb/debian/libssl3@3.0.15 | library | gnu-build-id:1234 hash not known: budget | 2×")`)
-		assert.True(t, testbrowser.Ask[bool](b, `window.sameDocument`))
+		assert.True(t, browser.Ask[bool](b, `window.sameDocument`))
 	})
 
 	open(`a[href^="/images/"]`)
 	visit(t, `location.pathname.startsWith("/images/") && document.querySelector("#loads-title") !== null`)
-	assert.Len(t, testbrowser.Ask[[]string](b, loadsTable), 3)
+	assert.Len(t, browser.Ask[[]string](b, loadsTable), 3)
 	t.Run("and so on the image's page, from any of its containers", func(t *testing.T) {
 		other := late
 		other.ContainerID = "containerd://other"
 		s.putFacts(other)
 		b.Until(loadsTable + `.some((r) => r.startsWith("/usr/lib/libssl.so.3") && r.endsWith("4×"))`)
-		assert.Equal(t, 1, testbrowser.Ask[int](b, `document.querySelectorAll('[title="in 2 containers"]').length`))
-		assert.True(t, testbrowser.Ask[bool](b, `window.sameDocument`))
+		assert.Equal(t, 1, browser.Ask[int](b, `document.querySelectorAll('[title="in 2 containers"]').length`))
+		assert.True(t, browser.Ask[bool](b, `window.sameDocument`))
 	})
 	t.Run("facts of another image are not looked for", func(t *testing.T) {
-		n := testbrowser.Ask[int](b, looks)
+		n := browser.Ask[int](b, looks)
 		for range 5 {
 			s.putFactsOf("sha256:cdcd", late)
 		}
 		s.putFacts(fact("n", "/usr/lib/new.so", "library", 1))
 		b.Until(loadsTable + `.some((r) => r.startsWith("/usr/lib/new.so"))`)
-		assert.Equal(t, n+1, testbrowser.Ask[int](b, looks))
+		assert.Equal(t, n+1, browser.Ask[int](b, looks))
 	})
 	t.Run("a page that was opened before the first fact gets the section", func(t *testing.T) {
 		second := recent(1, "second", 1)
 		s.put(second.Started(1)) // of an image without a digest
 		b.Do(chromedp.Navigate(s.url + "/containers/" + second.ID))
 		visit(t, `document.querySelector("h1").textContent === "second"`)
-		assert.Empty(t, testbrowser.Ask[[]string](b, loadsTable))
+		assert.Empty(t, browser.Ask[[]string](b, loadsTable))
 		of := fact("s", "/usr/bin/second", "executable", 1)
 		of.ContainerID = "containerd://" + second.ID
 		s.putFactsOf("sha256:efef", of)

@@ -18,12 +18,12 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
-	"github.com/zastava-otel/zastava/internal/testruntime"
 )
 
-func connect(t *testing.T, c *testruntime.Containerd) Runtime {
+func connect(t *testing.T, c *privateruntime.Containerd) Runtime {
 	t.Helper()
 	base, err := cri.New(cri.Options{Name: "test", Endpoint: c.Endpoint()})
 	require.NoError(t, err)
@@ -109,7 +109,7 @@ func inspected(t *testing.T, r Runtime, id string) (*container.Container, contai
 }
 
 func TestRealLivesAreToldAsTheyWere(t *testing.T) {
-	c := testruntime.ForTest(t)
+	c := privateruntime.ForTest(t)
 	d, r := c.Driver(), connect(t, c)
 	info, err := r.Info(t.Context())
 	require.NoError(t, err)
@@ -117,9 +117,9 @@ func TestRealLivesAreToldAsTheyWere(t *testing.T) {
 	assert.Contains(t, info.Version, c.Version())
 
 	n, _ := watch(t, r)
-	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "lives", Namespace: "shop"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "lives", Namespace: "shop"})
 	require.NoError(t, err)
-	for i, life := range testruntime.Lives() {
+	for i, life := range privateruntime.Lives() {
 		t.Run(life.Name, func(t *testing.T) {
 			truth, err := d.Play(t.Context(), pod, life, uint32(i))
 			require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestRealLivesAreToldAsTheyWere(t *testing.T) {
 			assert.EqualValues(t, i, described.Attempt)
 			assert.Equal(t, truth.CreatedAt, described.CreatedAt)
 			assert.Equal(t, container.Pod{SandboxID: pod.ID, Namespace: "shop", Name: "lives", UID: pod.UID}, described.Pod)
-			assert.Equal(t, testruntime.ProbeImage, described.Image.Reference)
+			assert.Equal(t, privateruntime.ProbeImage, described.Image.Reference)
 			assert.Regexp(t, "^sha256:[0-9a-f]{64}$", look.Container.Image.ID)
 			assert.Equal(t, container.StateExited, look.State)
 			assert.EqualValues(t, i, look.RestartCount)
@@ -173,13 +173,13 @@ func TestRealLivesAreToldAsTheyWere(t *testing.T) {
 }
 
 func TestRealProcessPauseAndExec(t *testing.T) {
-	c := testruntime.ForTest(t)
+	c := privateruntime.ForTest(t)
 	d, r := c.Driver(), connect(t, c)
 	n, _ := watch(t, r)
-	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "one"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "one"})
 	require.NoError(t, err)
 	const secret = "canary-in-the-environment"
-	id, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{
+	id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{
 		Name: "api", Args: []string{"pause"}, Env: map[string]string{"TOKEN": secret},
 	})
 	require.NoError(t, err)
@@ -217,12 +217,12 @@ func TestRealProcessPauseAndExec(t *testing.T) {
 }
 
 func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
-	c := testruntime.ForTest(t)
+	c := privateruntime.ForTest(t)
 	d, r := c.Driver(), connect(t, c)
 	_, ended := watch(t, r)
-	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "one"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "one"})
 	require.NoError(t, err)
-	id, err := d.Run(t.Context(), pod, testruntime.ContainerSpec{Name: "api", Args: []string{"pause"}})
+	id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "api", Args: []string{"pause"}})
 	require.NoError(t, err)
 	require.NoError(t, c.Kill())
 	select {
@@ -248,7 +248,7 @@ func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
 // TestRealCRIEventStream reads the stream that is not used on containerd by default, where the version has it: CRI-O, whose
 // stream is alike, cannot be had here.
 func TestRealCRIEventStream(t *testing.T) {
-	c := testruntime.ForTest(t)
+	c := privateruntime.ForTest(t)
 	d, r := c.Driver(), connect(t, c)
 	n, ready, ended := &notices{}, make(chan struct{}), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -263,9 +263,9 @@ func TestRealCRIEventStream(t *testing.T) {
 	case err := <-ended:
 		t.Fatalf("watch ended: %v", err)
 	}
-	pod, err := d.RunPod(t.Context(), testruntime.PodSpec{Name: "one"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "one"})
 	require.NoError(t, err)
-	truth, err := d.Play(t.Context(), pod, testruntime.Life{Name: "fails", Args: []string{"exit", "3"}}, 0)
+	truth, err := d.Play(t.Context(), pod, privateruntime.Life{Name: "fails", Args: []string{"exit", "3"}}, 0)
 	require.NoError(t, err)
 	exited := n.one(t, truth.ID, runtime.NoticeExited)
 	assert.EqualValues(t, 3, exited.ExitCode)

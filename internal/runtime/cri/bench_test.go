@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
 // A benchmark's server runs in a process of its own, so that only the client is measured. It is this test binary, told by

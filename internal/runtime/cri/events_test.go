@@ -16,7 +16,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
-	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
 // watching is a Watch under way.

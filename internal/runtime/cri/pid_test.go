@@ -12,7 +12,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/runtime"
-	"github.com/zastava-otel/zastava/internal/runtime/crifake"
+	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
 func TestPIDOfARunningContainer(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/zastava-otel/zastava/internal/testpipe"
+	"github.com/zastava-otel/zastava/internal/test/namedpipe"
 )
 
 // nowhere is an endpoint that nobody serves.
@@ -18,8 +18,8 @@ const nowhere = "npipe:////./pipe/nonexistent"
 // listen listens where an engine would, and gives the endpoint.
 func listen(t *testing.T, dir string) (net.Listener, string) {
 	t.Helper()
-	name := testpipe.Name(dir)
-	l, err := testpipe.Listen(name)
+	name := namedpipe.Name(dir)
+	l, err := namedpipe.Listen(name)
 	require.NoError(t, err)
-	return l, testpipe.Endpoint(name)
+	return l, namedpipe.Endpoint(name)
 }

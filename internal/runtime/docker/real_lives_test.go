@@ -23,8 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/container"
-	"github.com/zastava-otel/zastava/internal/testdocker"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
 // TestRealEngines plays every way in which a container lives and ends on every engine, with and without its events, and compares
@@ -53,7 +53,7 @@ func TestRealEngines(t *testing.T) {
 		{"secrets", (*lab).secrets},
 	}
 	eachSetup(t, func(t *testing.T, k kind, stream bool) {
-		l := watch(t, k, testdocker.Options{}, stream)
+		l := watch(t, k, engine.Options{}, stream)
 		t.Run("lives", func(t *testing.T) {
 			for _, life := range lives {
 				t.Run(life.name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func (l *lab) exits() {
 		assert.Equal(l.t, want.code, l.ended(id).Run.ExitCode, name)
 		assert.Equal(l.t, []string{"created", "started", "stopped"}, l.kinds(id), name)
 		c := l.ended(id).Container
-		assert.Equal(l.t, testruntime.ProbeImage, c.Image.Reference)
+		assert.Equal(l.t, privateruntime.ProbeImage, c.Image.Reference)
 		assert.NotEmpty(l.t, c.Image.ID)
 		assert.Equal(l.t, "linux", c.OS)
 		if l.kind.name == "29" { // which has containerd's image store
@@ -290,7 +290,7 @@ func (l *lab) hostileLabels() {
 		assert.Zero(l.t, stop.Revision, "it was told right at once")
 	}
 	assert.Equal(l.t, "honest", last.Container.Name)
-	assert.Equal(l.t, testruntime.ProbeImage, last.Container.Image.Reference)
+	assert.Equal(l.t, privateruntime.ProbeImage, last.Container.Image.Reference)
 
 	id = l.run("", lie, "pause")
 	l.until("started", func() bool { return len(l.kinds(id)) == 2 })

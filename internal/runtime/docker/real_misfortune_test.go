@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/container"
-	"github.com/zastava-otel/zastava/internal/testdocker"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
 // TestRealBurst has more events than the engine's memory of 256 holds. A life is of six at least.
@@ -42,7 +42,7 @@ func TestRealBurst(t *testing.T) {
 func burst(t *testing.T, k kind, lives int) {
 	t.Helper()
 	const atOnce = 6
-	l := watch(t, k, testdocker.Options{}, true)
+	l := watch(t, k, engine.Options{}, true)
 	type life struct {
 		id   string
 		code uint32
@@ -54,7 +54,7 @@ func burst(t *testing.T, k kind, lives int) {
 			for i := w; i < lives; i += atOnce {
 				code := i % 100
 				made, err := l.docker.Client().ContainerCreate(t.Context(), client.ContainerCreateOptions{
-					Config:     &api.Config{Image: testruntime.ProbeImage, Cmd: []string{"exit", strconv.Itoa(code)}},
+					Config:     &api.Config{Image: privateruntime.ProbeImage, Cmd: []string{"exit", strconv.Itoa(code)}},
 					HostConfig: &api.HostConfig{NetworkMode: "host", AutoRemove: true, Resources: api.Resources{CgroupParent: l.docker.CgroupParent()}},
 					Name:       fmt.Sprintf("burst-%03d", i),
 				})
@@ -100,7 +100,7 @@ func TestRealDaemonThatIsKilled(t *testing.T) {
 
 func killed(t *testing.T, k kind) {
 	t.Helper()
-	l := watch(t, k, testdocker.Options{}, true)
+	l := watch(t, k, engine.Options{}, true)
 	lost := l.run("lost", nil, "pause")
 	always := l.run("always", func(_ *api.Config, h *api.HostConfig) { h.RestartPolicy = api.RestartPolicy{Name: "always"} }, "pause")
 	l.until("both started", func() bool { return len(l.kinds(lost)) == 2 && len(l.kinds(always)) == 2 })
@@ -145,7 +145,7 @@ func TestRealDaemonThatIsAway(t *testing.T) {
 
 func gone(t *testing.T, k kind, stream bool, away time.Duration) {
 	t.Helper()
-	l := watch(t, k, testdocker.Options{LiveRestore: true}, stream)
+	l := watch(t, k, engine.Options{LiveRestore: true}, stream)
 	stays := l.run("stays", nil, "pause")
 	ends := l.run("ends", nil, "pause")
 	l.until("both started", func() bool { return len(l.kinds(stays)) == 2 && len(l.kinds(ends)) == 2 })

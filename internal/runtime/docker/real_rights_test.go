@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/zastava-otel/zastava/internal/testdocker"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
 // The requests that docs/docker.md names as all that is needed, and those of them that can be refused.
@@ -91,7 +91,7 @@ func TestLeastRights(t *testing.T) {
 			k := kinds()[0]
 			k.refusesEvents = !c.all
 			start := k.start
-			k.start = func(t *testing.T, o testdocker.Options) host {
+			k.start = func(t *testing.T, o engine.Options) host {
 				t.Helper()
 				var g guarded
 				g, refused = guard(t, start(t, o), func(r *http.Request) bool {
@@ -99,12 +99,12 @@ func TestLeastRights(t *testing.T) {
 				})
 				return g
 			}
-			l := watch(t, k, testdocker.Options{}, c.all)
+			l := watch(t, k, engine.Options{}, c.all)
 			id := l.run("fails", nil, "exit", "3")
 			end := l.ended(id)
 			assert.EqualValues(t, 3, end.Run.ExitCode)
 			assert.Equal(t, []string{"created", "started", "stopped"}, l.kinds(id))
-			assert.Equal(t, testruntime.ProbeImage, end.Container.Image.Reference)
+			assert.Equal(t, privateruntime.ProbeImage, end.Container.Image.Reference)
 			assert.NotEmpty(t, end.Container.Image.ID)
 			for _, request := range refused() {
 				method, path, _ := strings.Cut(request, " ")

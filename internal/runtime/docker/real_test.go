@@ -26,11 +26,11 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/observer"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
-	"github.com/zastava-otel/zastava/internal/testdocker"
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/test/engine"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
@@ -142,7 +142,7 @@ type host interface {
 // kind is an engine that everything must hold on, and what it does not do.
 type kind struct {
 	name   string
-	start  func(t *testing.T, o testdocker.Options) host
+	start  func(t *testing.T, o engine.Options) host
 	podman bool
 	// refusesEvents: it is asked for its events, and says no.
 	refusesEvents bool
@@ -150,20 +150,20 @@ type kind struct {
 
 func kinds() []kind {
 	return []kind{
-		{name: "installed", start: func(t *testing.T, o testdocker.Options) host { t.Helper(); return testdocker.ForTest(t, o) }},
-		{name: "29", start: func(t *testing.T, o testdocker.Options) host {
+		{name: "installed", start: func(t *testing.T, o engine.Options) host { t.Helper(); return engine.ForTest(t, o) }},
+		{name: "29", start: func(t *testing.T, o engine.Options) host {
 			t.Helper()
 			var err error
-			if o.Release, err = testdocker.Built29().In(filepath.Join("..", "..", "..")); err != nil {
+			if o.Release, err = engine.Built29().In(filepath.Join("..", "..", "..")); err != nil {
 				t.Skip(err)
 			}
 			if o.Release.BinDirs[0], err = filepath.Abs(o.Release.BinDirs[0]); err == nil {
 				o.Release.BinDirs[1], err = filepath.Abs(o.Release.BinDirs[1])
 			}
 			require.NoError(t, err)
-			return testdocker.ForTest(t, o)
+			return engine.ForTest(t, o)
 		}},
-		{name: "podman", podman: true, start: func(t *testing.T, _ testdocker.Options) host { t.Helper(); return testdocker.PodmanForTest(t) }},
+		{name: "podman", podman: true, start: func(t *testing.T, _ engine.Options) host { t.Helper(); return engine.PodmanForTest(t) }},
 	}
 }
 
@@ -207,7 +207,7 @@ type lab struct {
 }
 
 // watch observes a private engine until the test ends.
-func watch(t *testing.T, k kind, o testdocker.Options, stream bool) *lab {
+func watch(t *testing.T, k kind, o engine.Options, stream bool) *lab {
 	t.Helper()
 	l := &lab{seen: &seen{}, t: t, kind: k, stream: stream, docker: k.start(t, o)}
 	l.witness = testify(t, l.docker)
@@ -260,7 +260,7 @@ func (l *lab) until(what string, done func() bool) {
 
 func (l *lab) create(name string, change func(*api.Config, *api.HostConfig), args ...string) string {
 	l.t.Helper()
-	c := &api.Config{Image: testruntime.ProbeImage, Cmd: args}
+	c := &api.Config{Image: privateruntime.ProbeImage, Cmd: args}
 	h := &api.HostConfig{NetworkMode: "none", Resources: api.Resources{CgroupParent: l.docker.CgroupParent()}}
 	if change != nil {
 		change(c, h)

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zastava-otel/zastava/internal/testruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
 const (
@@ -47,7 +47,7 @@ const (
 // scene is one pod's story. It returns with the pod still there.
 type scene struct {
 	pod  string
-	play func(ctx context.Context, s *stage, pod *testruntime.Pod) error
+	play func(ctx context.Context, s *stage, pod *privateruntime.Pod) error
 }
 
 // scenes are the ones that repeat, each time in a new pod.
@@ -67,16 +67,16 @@ var scenes = []scene{
 // stage is one run of the workload. The context of a scene is for its calls;
 // over is closed when the scene should come to its end.
 type stage struct {
-	driver *testruntime.Driver
+	driver *privateruntime.Driver
 	over   <-chan struct{}
 	round  int
-	kept   []*testruntime.Pod
+	kept   []*privateruntime.Pod
 }
 
 // Play runs the workload until ctx is done, and returns nil then, or the
 // first fault of the runtime. It may take some seconds to come to the end of
 // what it is doing.
-func Play(ctx context.Context, driver *testruntime.Driver) error {
+func Play(ctx context.Context, driver *privateruntime.Driver) error {
 	ctx, cancel := context.WithCancel(ctx)
 	calls, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
 	var limit sync.WaitGroup
@@ -110,12 +110,12 @@ func Play(ctx context.Context, driver *testruntime.Driver) error {
 
 // steady runs a service of two containers that nothing ever happens to.
 func (s *stage) steady(ctx context.Context) error {
-	pod, err := s.driver.RunPod(ctx, testruntime.PodSpec{Name: "storefront-0", Namespace: namespace, Labels: map[string]string{"app": "storefront"}})
+	pod, err := s.driver.RunPod(ctx, privateruntime.PodSpec{Name: "storefront-0", Namespace: namespace, Labels: map[string]string{"app": "storefront"}})
 	if err != nil {
 		return err
 	}
 	for _, name := range []string{"web", "cache"} {
-		if _, err := s.driver.Run(ctx, pod, testruntime.ContainerSpec{Name: name, Args: []string{"pause"}}); err != nil {
+		if _, err := s.driver.Run(ctx, pod, privateruntime.ContainerSpec{Name: name, Args: []string{"pause"}}); err != nil {
 			return err
 		}
 	}
@@ -126,14 +126,14 @@ func (s *stage) steady(ctx context.Context) error {
 // crashLoop restarts a failing container as a kubelet does: same pod, same
 // name, attempt + 1, a longer pause each time, one dead container kept.
 func (s *stage) crashLoop(ctx context.Context) error {
-	pod, err := s.driver.RunPod(ctx, testruntime.PodSpec{Name: "payments-0", Namespace: namespace, Labels: map[string]string{"app": "payments"}})
+	pod, err := s.driver.RunPod(ctx, privateruntime.PodSpec{Name: "payments-0", Namespace: namespace, Labels: map[string]string{"app": "payments"}})
 	if err != nil {
 		return err
 	}
 	backoff := firstBackoff
 	var last string
 	for attempt := uint32(0); ; attempt++ {
-		r, err := s.driver.Play(ctx, pod, testruntime.Life{Name: "api", Args: []string{"sleepms", "400", "1"}}, attempt)
+		r, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: "api", Args: []string{"sleepms", "400", "1"}}, attempt)
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (s *stage) rounds(ctx context.Context) error {
 
 func (s *stage) perform(ctx context.Context, scene scene) error {
 	name := fmt.Sprintf("%s-%d", scene.pod, s.round)
-	pod, err := s.driver.RunPod(ctx, testruntime.PodSpec{Name: name, Namespace: namespace, Labels: map[string]string{"app": scene.pod}})
+	pod, err := s.driver.RunPod(ctx, privateruntime.PodSpec{Name: name, Namespace: namespace, Labels: map[string]string{"app": scene.pod}})
 	if err != nil {
 		return err
 	}
@@ -189,40 +189,40 @@ func (s *stage) perform(ctx context.Context, scene scene) error {
 }
 
 // ends is a scene of one container that ends by itself.
-func ends(name string, args ...string) func(context.Context, *stage, *testruntime.Pod) error {
-	return func(ctx context.Context, s *stage, pod *testruntime.Pod) error {
-		_, err := s.driver.Play(ctx, pod, testruntime.Life{Name: name, Args: args}, 0)
+func ends(name string, args ...string) func(context.Context, *stage, *privateruntime.Pod) error {
+	return func(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
+		_, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: name, Args: args}, 0)
 		return err
 	}
 }
 
-func crashesOnce(ctx context.Context, s *stage, pod *testruntime.Pod) error {
-	if _, err := s.driver.Play(ctx, pod, testruntime.Life{Name: "resize", Args: []string{"sleepms", "500", "3"}}, 0); err != nil {
+func crashesOnce(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
+	if _, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: "resize", Args: []string{"sleepms", "500", "3"}}, 0); err != nil {
 		return err
 	}
-	_, err := s.driver.Run(ctx, pod, testruntime.ContainerSpec{Name: "resize", Attempt: 1, Args: []string{"pause"}})
+	_, err := s.driver.Run(ctx, pod, privateruntime.ContainerSpec{Name: "resize", Attempt: 1, Args: []string{"pause"}})
 	return err
 }
 
-func outOfMemory(ctx context.Context, s *stage, pod *testruntime.Pod) error {
-	if _, err := s.driver.Play(ctx, pod, testruntime.Life{Name: "model", Args: []string{"oom", "1"}, MemoryLimit: memoryLimit}, 0); err != nil {
+func outOfMemory(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
+	if _, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: "model", Args: []string{"oom", "1"}, MemoryLimit: memoryLimit}, 0); err != nil {
 		return err
 	}
-	_, err := s.driver.Run(ctx, pod, testruntime.ContainerSpec{Name: "model", Attempt: 1, Args: []string{"pause"}, MemoryLimit: memoryLimit})
+	_, err := s.driver.Run(ctx, pod, privateruntime.ContainerSpec{Name: "model", Attempt: 1, Args: []string{"pause"}, MemoryLimit: memoryLimit})
 	return err
 }
 
-func shortJobs(ctx context.Context, s *stage, pod *testruntime.Pod) error {
+func shortJobs(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
 	for _, name := range []string{"fetch", "convert", "store"} {
-		if _, err := s.driver.Play(ctx, pod, testruntime.Life{Name: name, Args: []string{"sleepms", "50"}}, 0); err != nil {
+		if _, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: name, Args: []string{"sleepms", "50"}}, 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func stopped(ctx context.Context, s *stage, pod *testruntime.Pod) error {
-	id, err := s.driver.Run(ctx, pod, testruntime.ContainerSpec{Name: "user", Args: []string{"pause"}})
+func stopped(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
+	id, err := s.driver.Run(ctx, pod, privateruntime.ContainerSpec{Name: "user", Args: []string{"pause"}})
 	if err != nil {
 		return err
 	}
@@ -238,14 +238,14 @@ func stopped(ctx context.Context, s *stage, pod *testruntime.Pod) error {
 	return s.driver.Remove(ctx, id)
 }
 
-func stubborn(ctx context.Context, s *stage, pod *testruntime.Pod) error {
-	_, err := s.driver.Play(ctx, pod, testruntime.Life{Name: "import", Args: []string{"stubborn"}, Stop: time.Second}, 0)
+func stubborn(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
+	_, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: "import", Args: []string{"stubborn"}, Stop: time.Second}, 0)
 	return err
 }
 
-func startFails(ctx context.Context, s *stage, pod *testruntime.Pod) error {
-	_, err := s.driver.Play(ctx, pod, testruntime.Life{
-		Name: "app", Command: []string{"/opt/app/serve"}, Expect: testruntime.End{ExitCode: 128, Reason: "StartError"},
+func startFails(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
+	_, err := s.driver.Play(ctx, pod, privateruntime.Life{
+		Name: "app", Command: []string{"/opt/app/serve"}, Expect: privateruntime.End{ExitCode: 128, Reason: "StartError"},
 	}, 0)
 	return err
 }

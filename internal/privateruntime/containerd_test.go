@@ -1,0 +1,350 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package privateruntime
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestEveryLifeEndsAsScripted(t *testing.T) {
+	c := ForTest(t)
+	d := c.Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "lives"})
+	require.NoError(t, err)
+	for _, life := range Lives() {
+		t.Run(life.Name, func(t *testing.T) {
+			r, err := d.Play(t.Context(), pod, life, 0)
+			require.NoError(t, err)
+			end, ended := r.Ended()
+			require.True(t, ended)
+			assert.Equal(t, life.Expect, end)
+			assert.False(t, r.CreatedAt.IsZero())
+			assert.False(t, r.FinishedAt.IsZero())
+			if life.Expect.Reason == "StartError" {
+				assert.False(t, r.Started(), "started at %s", r.StartedAt)
+				assert.Contains(t, r.StartError, "/no/such/command")
+				return
+			}
+			assert.Empty(t, r.StartError)
+			assert.True(t, r.StartedAt.After(r.CreatedAt))
+			// Not after StartedAt: see Record.StartedAt.
+			assert.True(t, r.FinishedAt.After(r.CreatedAt))
+			t.Logf("ran for %s by the runtime's own times", r.FinishedAt.Sub(r.StartedAt))
+		})
+	}
+
+	records := d.Records()
+	require.Len(t, records, len(Lives()))
+	require.NoError(t, d.RemovePod(t.Context(), pod))
+	for _, r := range d.Records() {
+		assert.False(t, r.RemovedAt.IsZero(), r.Name)
+		end, _ := r.Ended()
+		assert.Equal(t, r.Expect, end, r.Name)
+	}
+	dirs, err := cgroupDirs(pod.cgroup)
+	require.NoError(t, err)
+	assert.Empty(t, dirs, "the pod's cgroup is gone with the pod")
+	d.Forget()
+	assert.Empty(t, d.Records())
+}
+
+func TestChildKilledForMemoryLeavesTheContainerRunning(t *testing.T) {
+	d := ForTest(t).Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "forkoom"})
+	require.NoError(t, err)
+	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "parent", Args: []string{"forkoom", "1", "4"}, MemoryLimit: 32 << 20})
+	require.NoError(t, err)
+	r, err := d.waitFor(t.Context(), id, "to have lost a child", func(s *cri.ContainerStatus) bool { return s.GetReason() == "OOMKilled" })
+	require.NoError(t, err)
+	assert.Equal(t, cri.ContainerState_CONTAINER_RUNNING, r.State)
+}
+
+func TestReadyOfAContainerThatEnded(t *testing.T) {
+	d := ForTest(t).Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "early"})
+	require.NoError(t, err)
+	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "gone", Args: []string{"exit", "4"}})
+	require.NoError(t, err)
+	require.ErrorContains(t, d.Ready(t.Context(), id), "ended before it was ready: exit 4, Error")
+}
+
+func TestRestartIsTheNextAttemptInTheSamePod(t *testing.T) {
+	d := ForTest(t).Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "loop", Namespace: "shop", Labels: map[string]string{"app": "loop"}})
+	require.NoError(t, err)
+	first, err := d.Play(t.Context(), pod, Life{Name: "worker", Args: []string{"exit", "1"}, Expect: End{1, "Error"}}, 0)
+	require.NoError(t, err)
+	second, err := d.Run(t.Context(), pod, ContainerSpec{Name: "worker", Attempt: 1, Args: []string{"pause"}})
+	require.NoError(t, err)
+
+	said, err := d.Status(t.Context(), second)
+	require.NoError(t, err)
+	assert.Equal(t, uint32(1), said.GetMetadata().GetAttempt())
+	assert.Equal(t, "1", said.GetAnnotations()["io.kubernetes.container.restartCount"])
+	assert.Equal(t, cri.ContainerState_CONTAINER_RUNNING, said.GetState())
+	assert.NotEqual(t, first.ID, second)
+	assert.Equal(t, pod.UID, said.GetLabels()["io.kubernetes.pod.uid"])
+
+	pid, err := d.PID(t.Context(), second)
+	require.NoError(t, err)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	require.NoError(t, err)
+	assert.Regexp(t, `(?m)^NSpid:\t\d+\t1$`, string(status), "the main process is PID 1 of its own namespace")
+	cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	require.NoError(t, err)
+	assert.Contains(t, string(cgroup), pod.cgroup+"/"+second)
+}
+
+func TestContainersOutliveTheDaemon(t *testing.T) {
+	c := ForTest(t)
+	d := c.Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "survivor"})
+	require.NoError(t, err)
+	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "service", Args: []string{"pause"}})
+	require.NoError(t, err)
+	before, err := d.PID(t.Context(), id)
+	require.NoError(t, err)
+
+	for name, down := range map[string]func() error{
+		"killed":  c.Kill,
+		"stopped": func() error { return c.Stop(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, down())
+			assert.Zero(t, c.PID())
+			require.NoError(t, syscall.Kill(before, 0), "the container lives on")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := d.Status(ctx, id)
+			require.Error(t, err, "nobody answers")
+			require.NoError(t, c.Restart(t.Context()))
+			after, err := d.PID(t.Context(), id)
+			require.NoError(t, err)
+			assert.Equal(t, before, after)
+		})
+	}
+}
+
+func TestFrozenDaemonAnswersNothingUntilThawed(t *testing.T) {
+	c := ForTest(t)
+	client := cri.NewRuntimeServiceClient(c.Conn())
+	require.NoError(t, c.Freeze())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := client.Version(ctx, &cri.VersionRequest{})
+	require.ErrorContains(t, err, "DeadlineExceeded")
+	socket, err := net.Dial("unix", socketPath(c.Dir()))
+	require.NoError(t, err, "the kernel still accepts connections")
+	require.NoError(t, socket.Close())
+	require.NoError(t, c.Thaw())
+	_, err = client.Version(t.Context(), &cri.VersionRequest{})
+	require.NoError(t, err)
+}
+
+func TestPauseAndResume(t *testing.T) {
+	d := ForTest(t).Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "paused"})
+	require.NoError(t, err)
+	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "service", Args: []string{"pause"}})
+	require.NoError(t, err)
+	require.NoError(t, d.Pause(t.Context(), id))
+	require.ErrorContains(t, d.Pause(t.Context(), id), "pause container", "it is paused already")
+	require.NoError(t, d.Resume(t.Context(), id))
+	require.NoError(t, d.Ready(t.Context(), id))
+	require.NoError(t, d.Stop(t.Context(), id, 10*time.Second))
+	r, err := d.Wait(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, End{0, "Completed"}, End{r.ExitCode, r.Reason})
+}
+
+// TestWipeLeavesNothing looks with its own eyes, not only through Leftovers:
+// at processes that carry the directory in their command line, mounts, cgroups,
+// PID namespaces and the shims' sockets.
+func TestWipeLeavesNothing(t *testing.T) {
+	tests := map[string]struct {
+		before func(c *Containerd) error
+		wipe   func(c *Containerd) error
+	}{
+		"running":      {wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
+		"frozen":       {before: (*Containerd).Freeze, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
+		"killed":       {before: (*Containerd).Kill, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
+		"owner's gone": {wipe: func(c *Containerd) error { return WipeDir(t.Context(), c.Dir()) }},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := ForTest(t)
+			d := c.Driver()
+			pids := map[string]bool{} // PID namespaces
+			for _, name := range []string{"one", "two"} {
+				pod, err := d.RunPod(t.Context(), PodSpec{Name: name})
+				require.NoError(t, err)
+				id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "stubborn", Args: []string{"stubborn"}})
+				require.NoError(t, err)
+				pid, err := d.PID(t.Context(), id)
+				require.NoError(t, err)
+				namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+				require.NoError(t, err)
+				pids[namespace] = true
+				if name == "two" {
+					require.NoError(t, d.Pause(t.Context(), id))
+				}
+			}
+			sockets := shimSockets(c.Dir())
+			require.Len(t, sockets, 2, "one shim a pod")
+			left, err := Leftovers(c.Dir())
+			require.NoError(t, err)
+			kinds := map[string]int{}
+			for _, line := range left {
+				kind, _, _ := strings.Cut(line, " ")
+				kinds[kind]++
+			}
+			for _, kind := range []string{"process", "mount", "cgroup", "socket", "directory"} {
+				assert.NotZero(t, kinds[kind], "before the wipe there is a %s in %q", kind, left)
+			}
+
+			if tt.before != nil {
+				require.NoError(t, tt.before(c))
+			}
+			require.NoError(t, tt.wipe(c))
+
+			left, err = Leftovers(c.Dir())
+			require.NoError(t, err)
+			assert.Empty(t, left)
+			for _, socket := range sockets {
+				assert.NoFileExists(t, socket)
+			}
+			mounts, err := os.ReadFile("/proc/self/mountinfo")
+			require.NoError(t, err)
+			assert.NotContains(t, string(mounts), c.Dir())
+			cgroups, err := filepath.Glob("/sys/fs/cgroup/*" + cgroupRoot(c.Dir()))
+			require.NoError(t, err)
+			assert.Empty(t, cgroups)
+			assert.NoDirExists(t, "/sys/fs/cgroup"+cgroupRoot(c.Dir()))
+			processes, err := filepath.Glob("/proc/[0-9]*")
+			require.NoError(t, err)
+			for _, process := range processes {
+				if line, err := os.ReadFile(filepath.Join(process, "cmdline")); err == nil && process != fmt.Sprintf("/proc/%d", os.Getpid()) {
+					assert.NotContains(t, string(line), c.Dir())
+				}
+				if namespace, err := os.Readlink(filepath.Join(process, "ns/pid")); err == nil {
+					assert.False(t, pids[namespace], "%s is in a container's PID namespace", process)
+				}
+			}
+			assert.NoDirExists(t, c.Dir())
+		})
+	}
+}
+
+func TestTwoDaemonsAtOnce(t *testing.T) {
+	one, two := ForTest(t), ForTest(t)
+	for _, c := range []*Containerd{one, two} {
+		d := c.Driver()
+		pod, err := d.RunPod(t.Context(), PodSpec{Name: "same-name", UID: "same-uid"})
+		require.NoError(t, err)
+		_, err = d.Run(t.Context(), pod, ContainerSpec{Name: "service", Args: []string{"pause"}})
+		require.NoError(t, err)
+	}
+	require.NoError(t, one.Wipe(t.Context()))
+	list, err := cri.NewRuntimeServiceClient(two.Conn()).ListContainers(t.Context(), &cri.ListContainersRequest{})
+	require.NoError(t, err)
+	require.Len(t, list.GetContainers(), 1, "the other one does not notice")
+	assert.Equal(t, cri.ContainerState_CONTAINER_RUNNING, list.GetContainers()[0].GetState())
+}
+
+func TestStartSaysWhatIsWrong(t *testing.T) {
+	tests := map[string]struct {
+		options Options
+		says    string
+	}{
+		"relative directory": {Options{Dir: "here"}, "must be absolute"},
+		"path too long":      {Options{Dir: "/tmp/" + strings.Repeat("x", 100)}, "choose a shorter directory"},
+	}
+	if err := Check(t.Context(), Options{}); err != nil {
+		t.Skip(err)
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := Start(t.Context(), tt.options)
+			require.ErrorContains(t, err, tt.says)
+		})
+	}
+	t.Run("nothing installed", func(t *testing.T) {
+		_, ok := look("containerd", []string{t.TempDir()})
+		assert.False(t, ok)
+	})
+}
+
+func TestReconcileAfterTheDaemonDiedUnderCalls(t *testing.T) {
+	c := ForTest(t)
+	d, other := c.Driver(), c.Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "cut-off"})
+	require.NoError(t, err)
+	kept, err := d.Create(t.Context(), pod, ContainerSpec{Name: "kept"})
+	require.NoError(t, err)
+	gone, err := d.Create(t.Context(), pod, ContainerSpec{Name: "gone"})
+	require.NoError(t, err)
+	unheard, err := other.Run(t.Context(), pod, ContainerSpec{Name: "unheard", Args: []string{"exit", "3"}})
+	require.NoError(t, err)
+	_, err = other.Wait(t.Context(), unheard)
+	require.NoError(t, err)
+	before := time.Now()
+	require.NoError(t, other.Reconcile(t.Context()))
+	require.NoError(t, other.Remove(t.Context(), gone))
+
+	require.NoError(t, d.Reconcile(t.Context()))
+	r, ok := d.Record(unheard)
+	require.True(t, ok)
+	assert.Equal(t, End{ExitCode: 3, Reason: "Error"}, End{ExitCode: r.ExitCode, Reason: r.Reason})
+	assert.Equal(t, pod.UID, r.PodUID)
+	r, _ = d.Record(gone)
+	assert.False(t, r.RemovingAt.After(before), "it was there when it was last spoken of")
+	assert.True(t, r.RemovedAt.After(before))
+	r, _ = d.Record(kept)
+	assert.Zero(t, r.RemovedAt)
+}
+
+func TestARemovalThatWasCutOffIsTriedAgain(t *testing.T) {
+	c := ForTest(t)
+	d := c.Driver()
+	pod, err := d.RunPod(t.Context(), PodSpec{Name: "cut-off"})
+	require.NoError(t, err)
+	id, err := d.Create(t.Context(), pod, ContainerSpec{Name: "goes"})
+	require.NoError(t, err)
+	require.NoError(t, d.Remove(t.Context(), id))
+	first, _ := d.Record(id)
+	d.update(id, func(r *Record) { r.RemovedAt = time.Time{} }) // the answer was lost
+	require.NoError(t, d.Remove(t.Context(), id))
+	r, _ := d.Record(id)
+	assert.Equal(t, first.RemovingAt, r.RemovingAt)
+	assert.False(t, r.RemovedAt.IsZero())
+	require.Error(t, d.Remove(t.Context(), "never-was"))
+}
+
+func TestHeapIsTheDaemonsOwn(t *testing.T) {
+	c := ForTest(t)
+	heap, err := c.Heap(t.Context())
+	require.NoError(t, err)
+	assert.Greater(t, heap, uint64(1<<20))
+	assert.Less(t, heap, uint64(1<<30))
+	require.NoError(t, c.Kill())
+	_, err = c.Heap(t.Context())
+	require.ErrorContains(t, err, "heap profile")
+}

@@ -1,0 +1,364 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/api/events"
+	eventsapi "github.com/containerd/containerd/api/services/events/v1"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+	"google.golang.org/grpc/metadata"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
+)
+
+const (
+	lives    = 150
+	lifetime = 60 // ms
+	between  = 90 * time.Millisecond
+	relist   = time.Second // the period of the kubelet's generic PLEG
+	polled   = 2 * time.Second
+	spin     = 100 * time.Microsecond // between two looks at a status
+)
+
+// moment is a start or an end of a container.
+type moment struct {
+	id  string
+	end bool
+}
+
+// reader notes when it first learnt of each moment.
+type reader struct {
+	mu   sync.Mutex
+	seen map[moment]time.Time
+}
+
+func newReader() *reader { return &reader{seen: map[moment]time.Time{}} }
+
+func (r *reader) note(id string, end bool, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := (moment{id, end}); r.seen[m].IsZero() {
+		r.seen[m] = at
+	}
+}
+
+func (r *reader) at(id string, end bool) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen[moment{id, end}]
+}
+
+// BenchmarkLatency measures, on a real containerd under light churn, the time from the runtime's own time of a start or an
+// end until the receiver calls ConsumeLogs, beside what else there is, all of it in the same run over the same containers:
+// a bare subscriber of containerd's native events, a bare reader of CRI's GetContainerEvents where the version has it, and
+// a list every second. added is the receiver less the bare native subscriber, container by container. polling is the
+// receiver without a stream, at its default period.
+//
+// status is when CRI's status first shows a start: after the native event it is asked for again and again. Nobody can know
+// CRI's started_at, by which a run is identified, before that. beyond-status is the receiver less that.
+//
+// It runs on the installed containerd, and on each one below build/runtimes or named by ZASTAVA_TEST_CONTAINERD_BIN.
+func BenchmarkLatency(b *testing.B) {
+	for _, dirs := range containerds() {
+		c := start(b, dirs)
+		b.Run(c.Version(), func(b *testing.B) { latency(b, c) })
+	}
+}
+
+// containerds gives the directories of the binaries of each containerd; none: those of PATH.
+func containerds() [][]string {
+	all := [][]string{nil}
+	if named := filepath.SplitList(os.Getenv(privateruntime.BinDirsVariable)); len(named) > 0 {
+		return append(all, named)
+	}
+	built, _ := filepath.Glob("../../../build/runtimes/containerd*")
+	for _, dir := range built {
+		if path, err := filepath.Abs(dir); err == nil {
+			all = append(all, []string{path})
+		}
+	}
+	return all
+}
+
+func start(b *testing.B, dirs []string) *privateruntime.Containerd {
+	b.Helper()
+	dir, err := os.MkdirTemp("", "zst-") //nolint:usetesting // the benchmark's own directory has too long a name for a socket
+	require.NoError(b, err)
+	c, err := privateruntime.Start(b.Context(), privateruntime.Options{Dir: dir, BinDirs: dirs})
+	if errors.Is(err, privateruntime.ErrUnavailable) {
+		b.Skip(err)
+	}
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, c.Wipe(context.Background())) })
+	return c
+}
+
+func latency(b *testing.B, c *privateruntime.Containerd) {
+	ctx, cancel := context.WithCancel(b.Context())
+	var work sync.WaitGroup
+	var stop []func()
+	end := sync.OnceFunc(func() {
+		for _, f := range stop {
+			f()
+		}
+		cancel()
+		work.Wait()
+	})
+	defer end()
+
+	readers := map[string]*reader{"native": newReader(), "relisting": newReader(), "status": newReader()}
+	bareNative(ctx, b, c, &work, readers["native"], readers["status"])
+	bareList(ctx, b, c, &work, readers["relisting"])
+	if !strings.HasPrefix(c.Version(), "1.") { // 1.6 has none; on 1.7 its readers take the events from each other
+		readers["cri"] = newReader()
+		bareCRI(ctx, b, c, &work, readers["cri"])
+	}
+	for name, stream := range map[string]criobserverreceiver.Stream{"receiver": criobserverreceiver.StreamAuto, "polling": criobserverreceiver.StreamOff} {
+		readers[name] = newReader()
+		stop = append(stop, receive(b, c, stream, readers[name]))
+	}
+	time.Sleep(time.Second) // until every subscription stands
+
+	driver := c.Driver()
+	pod, err := driver.RunPod(b.Context(), privateruntime.PodSpec{Name: "latency"})
+	require.NoError(b, err)
+	warm := 5 // lives before those that count
+	var ids []string
+	for i := range warm + lives {
+		id, err := driver.Run(b.Context(), pod, privateruntime.ContainerSpec{
+			Name: fmt.Sprintf("life-%d", i), Args: []string{"sleepms", strconv.Itoa(lifetime)},
+		})
+		require.NoError(b, err)
+		if i >= warm {
+			ids = append(ids, id)
+		}
+		time.Sleep(between)
+	}
+	for name, r := range readers {
+		require.Eventually(b, func() bool {
+			for _, id := range ids {
+				if r.at(id, false).IsZero() || (r.at(id, true).IsZero() && name != "status") {
+					return false
+				}
+			}
+			return true
+		}, 30*time.Second, 50*time.Millisecond, "%s has not seen all", name)
+	}
+	var truth []privateruntime.Record
+	for _, id := range ids {
+		r, err := driver.Wait(b.Context(), id)
+		require.NoError(b, err)
+		truth = append(truth, r)
+	}
+	end()
+	require.NoError(b, driver.RemovePod(b.Context(), pod))
+
+	for _, what := range []struct {
+		name string
+		end  bool
+	}{{"start", false}, {"stop", true}} {
+		native := readers["native"]
+		for _, name := range []string{"receiver", "native", "status", "cri", "relisting", "polling"} {
+			r := readers[name]
+			if r == nil || (name == "status" && what.end) {
+				continue
+			}
+			show(b, what.name+"/"+name, truth, func(t *privateruntime.Record) time.Duration {
+				at := t.StartedAt
+				if what.end {
+					at = t.FinishedAt
+				}
+				return r.at(t.ID, what.end).Sub(at)
+			})
+		}
+		show(b, what.name+"/added", truth, func(t *privateruntime.Record) time.Duration {
+			return readers["receiver"].at(t.ID, what.end).Sub(native.at(t.ID, what.end))
+		})
+	}
+	show(b, "start/beyond-status", truth, func(t *privateruntime.Record) time.Duration {
+		return readers["receiver"].at(t.ID, false).Sub(readers["status"].at(t.ID, false))
+	})
+}
+
+// show reports the percentiles of something of every life as a line of its own.
+func show(b *testing.B, name string, truth []privateruntime.Record, of func(*privateruntime.Record) time.Duration) {
+	b.Helper()
+	all := make([]time.Duration, len(truth))
+	for i := range truth {
+		all[i] = of(&truth[i])
+	}
+	slices.Sort(all)
+	at := func(q float64) float64 {
+		return float64(all[min(len(all)-1, int(q*float64(len(all))))].Microseconds()) / 1000
+	}
+	b.Run(name, func(b *testing.B) {
+		b.ReportMetric(0, "ns/op") // it was measured before
+		b.ReportMetric(at(0.5), "p50-ms")
+		b.ReportMetric(at(0.99), "p99-ms")
+		b.ReportMetric(at(1), "max-ms")
+	})
+}
+
+// bareNative follows containerd's events. After a start it asks for the status until that shows the start.
+func bareNative(ctx context.Context, b *testing.B, c *privateruntime.Containerd, work *sync.WaitGroup, r, status *reader) {
+	b.Helper()
+	client := runtimeapi.NewRuntimeServiceClient(c.Conn())
+	sees := func(id string) {
+		for ctx.Err() == nil {
+			answer, err := client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id})
+			if err != nil { // a sandbox
+				return
+			}
+			if answer.GetStatus().GetState() != runtimeapi.ContainerState_CONTAINER_CREATED {
+				status.note(id, false, time.Now())
+				return
+			}
+			time.Sleep(spin)
+		}
+	}
+	s, err := eventsapi.NewEventsClient(c.Conn()).Subscribe(metadata.AppendToOutgoingContext(ctx, "containerd-namespace", "k8s.io"),
+		&eventsapi.SubscribeRequest{Filters: []string{`topic=="/tasks/start"`, `topic=="/tasks/exit"`}})
+	require.NoError(b, err)
+	work.Go(func() {
+		for {
+			e, err := s.Recv()
+			if err != nil {
+				return
+			}
+			now := time.Now()
+			payload, err := e.GetEvent().UnmarshalNew()
+			if err != nil {
+				b.Errorf("an event of containerd cannot be read: %v", err)
+				return
+			}
+			switch m := payload.(type) {
+			case *events.TaskStart:
+				r.note(m.GetContainerID(), false, now)
+				work.Go(func() { sees(m.GetContainerID()) })
+			case *events.TaskExit:
+				r.note(m.GetContainerID(), true, now)
+			}
+		}
+	})
+}
+
+func bareCRI(ctx context.Context, b *testing.B, c *privateruntime.Containerd, work *sync.WaitGroup, r *reader) {
+	b.Helper()
+	s, err := runtimeapi.NewRuntimeServiceClient(c.Conn()).GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
+	require.NoError(b, err)
+	work.Go(func() {
+		for {
+			e, err := s.Recv()
+			if err != nil {
+				return
+			}
+			now := time.Now()
+			switch e.GetContainerEventType() {
+			case runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT:
+				r.note(e.GetContainerId(), false, now)
+			case runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT:
+				r.note(e.GetContainerId(), true, now)
+			default:
+			}
+		}
+	})
+}
+
+// bareList lists every second and learns from it what kubelet's generic PLEG would.
+func bareList(ctx context.Context, b *testing.B, c *privateruntime.Containerd, work *sync.WaitGroup, r *reader) {
+	b.Helper()
+	client := runtimeapi.NewRuntimeServiceClient(c.Conn())
+	work.Go(func() {
+		tick := time.NewTicker(relist)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			answer, err := client.ListContainers(ctx, &runtimeapi.ListContainersRequest{})
+			if err != nil {
+				continue
+			}
+			now := time.Now()
+			for _, item := range answer.GetContainers() {
+				switch item.GetState() {
+				case runtimeapi.ContainerState_CONTAINER_RUNNING:
+					r.note(item.GetId(), false, now)
+				case runtimeapi.ContainerState_CONTAINER_EXITED:
+					r.note(item.GetId(), false, now)
+					r.note(item.GetId(), true, now)
+				default:
+				}
+			}
+		}
+	})
+}
+
+// receive starts the receiver with a consumer that takes note of the time, and gives what ends it.
+func receive(b *testing.B, c *privateruntime.Containerd, stream criobserverreceiver.Stream, r *reader) (stop func()) {
+	b.Helper()
+	return receiveWith(b, r, nil, func(cfg *criobserverreceiver.Config) {
+		cfg.Runtimes = []criobserverreceiver.RuntimeConfig{{Endpoint: c.Endpoint(), Stream: stream}}
+		cfg.PollInterval = polled
+	})
+}
+
+// receiveWith is receive with a configuration of one's own. sampled, unless it is nil, is called for each record of evidence.
+func receiveWith(b *testing.B, r *reader, sampled func(), configure func(*criobserverreceiver.Config)) (stop func()) {
+	b.Helper()
+	factory := criobserverreceiver.NewFactory()
+	cfg := factory.CreateDefaultConfig().(*criobserverreceiver.Config)
+	configure(cfg)
+	started, stopped := record.EventName(container.KindStarted), record.EventName(container.KindStopped)
+	next, err := consumer.NewLogs(func(_ context.Context, logs plog.Logs) error {
+		now := time.Now()
+		for _, rl := range logs.ResourceLogs().All() {
+			id, _ := rl.Resource().Attributes().Get(record.AttrContainerID)
+			for _, sl := range rl.ScopeLogs().All() {
+				for _, lr := range sl.LogRecords().All() {
+					switch lr.EventName() {
+					case started:
+						r.note(id.Str(), false, now)
+					case stopped:
+						r.note(id.Str(), true, now)
+					case record.EventProcessSampled:
+						if sampled != nil {
+							sampled()
+						}
+					}
+				}
+			}
+		}
+		return nil
+	})
+	require.NoError(b, err)
+	rcv, err := factory.CreateLogs(b.Context(), receivertest.NewNopSettings(factory.Type()), cfg, next)
+	require.NoError(b, err)
+	require.NoError(b, rcv.Start(b.Context(), componenttest.NewNopHost()))
+	return func() { require.NoError(b, rcv.Shutdown(context.Background())) }
+}

@@ -1,0 +1,119 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package certs is a certificate authority for tests: a new one each time, known to nobody who is not given its file.
+//
+// It promises certificates with ECDSA P-256 keys that are good for both ends of a connection to 127.0.0.1, unless it is asked
+// for another fault. It refuses to keep a key anywhere but where it is told to.
+package certs
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// TB is the part of testing.TB that is used here.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// CA signs certificates.
+type CA struct {
+	tb   TB
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+// New makes an authority whose own certificate is good for a day.
+func New(tb TB) *CA {
+	tb.Helper()
+	a := &CA{tb: tb}
+	a.key, a.cert = a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	})
+	return a
+}
+
+// WriteTo writes the authority's certificate to a file.
+func (a *CA) WriteTo(file string) {
+	a.tb.Helper()
+	a.write(file, "CERTIFICATE", a.cert.Raw)
+}
+
+// Fault is what is wrong with a certificate.
+type Fault int
+
+// The faults that a certificate can have by itself. One of another CA's has a fourth.
+const (
+	None      Fault = iota
+	Expired         // since an hour
+	OtherName       // it is for another host's name only
+)
+
+// Issue writes a certificate and its key to <name>.pem and <name>.key below a directory, over those that are there.
+func (a *CA) Issue(dir, name string, fault Fault) (certFile, keyFile string) {
+	a.tb.Helper()
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	switch fault {
+	case Expired:
+		template.NotAfter = time.Now().Add(-time.Hour)
+	case OtherName:
+		template.IPAddresses, template.DNSNames = nil, []string{"elsewhere.example.test"}
+	case None:
+	}
+	key, cert := a.sign(template)
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.tb.Fatalf("encode the key of %s: %v", name, err)
+	}
+	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
+	a.write(certFile, "CERTIFICATE", cert.Raw)
+	a.write(keyFile, "PRIVATE KEY", raw)
+	return certFile, keyFile
+}
+
+// sign makes a key and a certificate, signed by the authority's, or by itself when that is being made.
+func (a *CA) sign(template *x509.Certificate) (*ecdsa.PrivateKey, *x509.Certificate) {
+	a.tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.tb.Fatalf("make a key: %v", err)
+	}
+	template.SerialNumber, template.NotBefore = big.NewInt(time.Now().UnixNano()), time.Now().Add(-24*time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(24 * time.Hour)
+	}
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = template, key
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		a.tb.Fatalf("make a certificate: %v", err)
+	}
+	cert, err := x509.ParseCertificate(raw)
+	if err != nil {
+		a.tb.Fatalf("read a certificate that was just made: %v", err)
+	}
+	return key, cert
+}
+
+func (a *CA) write(file, kind string, raw []byte) {
+	a.tb.Helper()
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw}), 0o600); err != nil {
+		a.tb.Fatalf("write a certificate: %v", err)
+	}
+}

@@ -1,0 +1,135 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+)
+
+// Mode is what a proxy does with a connection.
+type Mode int32
+
+// The modes. All but Pass are faults, Refuse the first and Garbage the last.
+const (
+	Pass      Mode = iota
+	Refuse         // ends it at once, with a reset
+	Hang           // takes the request and never answers
+	Slow           // passes some bytes at a time
+	CutAnswer      // passes the request and resets within the answer: the server has it, and the client does not know
+	CutAsk         // resets within the request
+	HalfClose      // passes the request, and closes its side before the answer
+	Storm          // answers 429
+	Garbage        // answers what is neither HTTP nor TLS
+)
+
+// Faults are all modes but Pass.
+func Faults() []Mode {
+	return []Mode{Refuse, Hang, Slow, CutAnswer, CutAsk, HalfClose, Storm, Garbage}
+}
+
+// String is what the client meets.
+func (m Mode) String() string {
+	return [...]string{
+		"passed", "refused", "no answer", "slow", "cut within the answer", "cut within the request", "half closed", "429", "no HTTP",
+	}[m]
+}
+
+// What Storm and Garbage answer.
+const (
+	storm   = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+	garbage = "\x15\x03\x01\x00\x02\x02\x50 this is no answer"
+)
+
+// handle does to a connection what the mode says. It returns when both ends are done with.
+func (p *Proxy) handle(c net.Conn) {
+	m := Mode(p.mode.Load())
+	if m != Pass {
+		p.met.Add(1)
+	}
+	switch m {
+	case Refuse:
+		reset(c)
+	case Hang:
+		_, _ = io.Copy(io.Discard, c)
+	case Storm:
+		answer(c, storm)
+	case Garbage:
+		answer(c, garbage)
+	default:
+		p.pass(c, m)
+	}
+}
+
+// answer answers whatever comes first, and lets the client read that before the connection ends.
+func answer(c net.Conn, text string) {
+	_, _ = c.Read(make([]byte, 64<<10))
+	_, _ = io.WriteString(c, text)
+	closeWrite(c)
+	_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.Copy(io.Discard, c)
+}
+
+func (p *Proxy) pass(c net.Conn, m Mode) {
+	network, address := parse(p.to)
+	up, err := (&net.Dialer{}).DialContext(context.Background(), network, address) // loopback: it does not hang
+	if err != nil {
+		reset(c)
+		return
+	}
+	p.track(up)
+	defer p.release(up)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		switch m {
+		case Slow:
+			drip(up, c)
+		case CutAsk:
+			_, _ = io.CopyN(up, c, 200+rand.Int64N(2000)) //nolint:gosec // where it is cut is no secret
+			reset(up)
+			reset(c)
+		default:
+			_, _ = io.Copy(up, c)
+		}
+		closeWrite(up)
+	})
+	switch m {
+	case Slow:
+		drip(c, up)
+	case CutAnswer:
+		_, _ = io.CopyN(c, up, 1+rand.Int64N(40)) //nolint:gosec // where it is cut is no secret
+		reset(c)
+	case HalfClose:
+		_, _ = up.Read(make([]byte, 1)) // the server answers
+		closeWrite(c)
+	default:
+		_, _ = io.Copy(c, up)
+	}
+	_ = c.Close()
+	_ = up.Close()
+	asking.Wait()
+}
+
+// drip passes bytes on little by little.
+func drip(to io.Writer, from io.Reader) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	buffer := make([]byte, 512)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+			<-tick.C
+		}
+		if err != nil {
+			return
+		}
+	}
+}
