@@ -45,8 +45,8 @@ func typical(n int) *tracker.Known {
 			},
 		},
 		State: container.StateExited, RestartCount: 3, Revision: 1,
-		Run:  container.Run{StartedAt: seen, FinishedAt: seen.Add(time.Second), ExitCode: 137, ExitKnown: true, Reason: "OOMKilled", OOMKilled: true, PID: 123456},
-		Loop: &tracker.Loop{Ends: []tracker.End{{At: seen, ExitCode: 137, Reason: "OOMKilled"}}, Count: 1},
+		Run:       container.Run{StartedAt: seen, FinishedAt: seen.Add(time.Second), ExitCode: 137, ExitKnown: true, Reason: "OOMKilled", OOMKilled: true, PID: 123456},
+		CrashLoop: &tracker.CrashLoop{Ends: []tracker.FailedEnd{{At: seen, ExitCode: 137, Reason: "OOMKilled"}}, Count: 1},
 	}
 }
 
@@ -114,9 +114,9 @@ func longest() *tracker.Known {
 	most := uint32(math.MaxUint32)
 	k.RestartCount, k.Revision, k.Pauses, k.OOMs, k.Healths, k.Health = most, most, most, most, most, long
 	k.Run.PID, k.Run.ExitCode, k.Run.Reason, c.Attempt = most, most, long, most
-	k.Loop = &tracker.Loop{Count: most, Active: true}
+	k.CrashLoop = &tracker.CrashLoop{Count: most, Active: true}
 	for range 100 {
-		k.Loop.Ends = append(k.Loop.Ends, tracker.End{At: seen, ExitCode: most, Reason: long})
+		k.CrashLoop.Ends = append(k.CrashLoop.Ends, tracker.FailedEnd{At: seen, ExitCode: most, Reason: long})
 	}
 	return k
 }
@@ -153,19 +153,19 @@ func TestNoRecordIsLarger(t *testing.T) {
 // TestCrashLoopThatGoesOnKeepsHowItEnds has more ends than a record has room for.
 func TestCrashLoopThatGoesOnKeepsHowItEnds(t *testing.T) {
 	k := typical(1)
-	k.Loop = &tracker.Loop{Count: 20, Active: true}
+	k.CrashLoop = &tracker.CrashLoop{Count: 20, Active: true}
 	for n := range 8 {
-		k.Loop.Ends = append(k.Loop.Ends, tracker.End{At: seen.Add(time.Duration(n) * time.Minute), ExitCode: 137, Reason: "OOMKilled"})
+		k.CrashLoop.Ends = append(k.CrashLoop.Ends, tracker.FailedEnd{At: seen.Add(time.Duration(n) * time.Minute), ExitCode: 137, Reason: "OOMKilled"})
 	}
-	k.Loop.Ends[7].ExitCode, k.Loop.Ends[7].Reason = 1, "Error"
+	k.CrashLoop.Ends[7].ExitCode, k.CrashLoop.Ends[7].Reason = 1, "Error"
 	raw, err := encode(k)
 	require.NoError(t, err)
 	assert.LessOrEqual(t, len(raw), MaxRecord)
 	got, err := decode("id", meta{}, raw)
 	require.NoError(t, err)
-	assert.True(t, got.Loop.Active)
-	assert.EqualValues(t, 20, got.Loop.Count)
-	assert.Equal(t, tracker.End{At: seen.Add(7 * time.Minute), ExitCode: 137, Reason: "OOMKilled"}, got.Loop.Dominant())
+	assert.True(t, got.CrashLoop.Active)
+	assert.EqualValues(t, 20, got.CrashLoop.Count)
+	assert.Equal(t, tracker.FailedEnd{At: seen.Add(7 * time.Minute), ExitCode: 137, Reason: "OOMKilled"}, got.CrashLoop.Dominant())
 }
 
 func TestEveryRecordComesBack(t *testing.T) {

@@ -132,9 +132,9 @@ func encode(k *tracker.Known) ([]byte, error) {
 	if c.Compose.Identity() != "" {
 		r.Compose = []string{c.Compose.Project, c.Compose.Service, c.Compose.Number}
 	}
-	if k.Loop != nil {
-		r.Loop = &loop{Count: k.Loop.Count, Active: k.Loop.Active}
-		for _, e := range k.Loop.Ends {
+	if k.CrashLoop != nil {
+		r.Loop = &loop{Count: k.CrashLoop.Count, Active: k.CrashLoop.Active}
+		for _, e := range k.CrashLoop.Ends {
 			r.Loop.Ends = append(r.Loop.Ends, end{nanos(e.At), e.ExitCode, e.Reason})
 		}
 	}
@@ -145,7 +145,7 @@ func encode(k *tracker.Known) ([]byte, error) {
 		func() { r.Sandbox = "" },
 		func() { // the ends decide when a loop begins; of one that has begun, the count and how it mostly ends are enough
 			if r.Loop != nil && r.Loop.Active {
-				e := k.Loop.Dominant()
+				e := k.CrashLoop.Dominant()
 				r.Loop.Ends = []end{{nanos(e.At), e.ExitCode, e.Reason}}
 			}
 		},
@@ -195,9 +195,9 @@ func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 		k.Run.ExitCode, k.Run.ExitKnown = *r.ExitCode, true
 	}
 	if r.Loop != nil {
-		k.Loop = &tracker.Loop{Count: r.Loop.Count, Active: r.Loop.Active}
+		k.CrashLoop = &tracker.CrashLoop{Count: r.Loop.Count, Active: r.Loop.Active}
 		for _, e := range r.Loop.Ends {
-			k.Loop.Ends = append(k.Loop.Ends, tracker.End{At: moment(e.At), ExitCode: e.Code, Reason: e.Reason})
+			k.CrashLoop.Ends = append(k.CrashLoop.Ends, tracker.FailedEnd{At: moment(e.At), ExitCode: e.Code, Reason: e.Reason})
 		}
 	}
 	return k, nil

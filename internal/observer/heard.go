@@ -191,17 +191,17 @@ func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
 
 // endBefore reports the end of the known run, if it was heard, before a look at a later run of the same id is compared.
 // False: there was no room for it.
-func (l *loop) endBefore(e *seat, snap *container.Snapshot, look tracker.Look) bool {
+func (l *loop) endBefore(e *seat, snap *container.Snapshot, look tracker.Observation) bool {
 	k := l.tracker.Known(e.id)
 	if !l.info.Reruns || k == nil || !goesOn(k) || !snap.Run.StartedAt.After(k.Run.StartedAt) {
 		return true
 	}
-	look.Happened = time.Time{}
+	look.HappenedAt = time.Time{}
 	return l.endKnown(k, e.heard.end(k.Run.StartedAt, snap.Run.StartedAt), look)
 }
 
 // lastWords reports what notices told of a container that cannot be looked at any more. False: there was no room for it.
-func (l *loop) lastWords(e *seat, look tracker.Look) bool {
+func (l *loop) lastWords(e *seat, look tracker.Observation) bool {
 	k := l.tracker.Known(e.id)
 	if k != nil && goesOn(k) {
 		if !l.endKnown(k, e.heard.end(k.Run.StartedAt, time.Time{}), look) {
@@ -231,7 +231,7 @@ func (l *loop) lastWords(e *seat, look tracker.Look) bool {
 }
 
 // endKnown reports the end of the known run as a notice told it; nil: none did. False: there was no room for it.
-func (l *loop) endKnown(k *tracker.Known, n *ending, look tracker.Look) bool {
+func (l *loop) endKnown(k *tracker.Known, n *ending, look tracker.Observation) bool {
 	if n == nil {
 		return true
 	}

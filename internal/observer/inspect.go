@@ -121,7 +121,7 @@ func (l *loop) takeDescribed(ctx context.Context, all []described) {
 		case errors.Is(err, runtime.ErrNotFound) && e.summary.ID == "":
 			switch {
 			case e.deleted: // it was there, and nobody can say any more what it was
-				l.gone(e, tracker.Look{At: time.Now(), Since: e.behind, Source: container.SourceStream})
+				l.gone(e, tracker.Observation{At: time.Now(), Since: e.behind, Source: container.SourceStream})
 			case !l.await(e):
 				e.foreign, e.behind = true, time.Time{}
 			}
@@ -191,7 +191,7 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 	case errors.Is(r.err, runtime.ErrNotFound) && l.info.Reruns && l.unregistered(e):
 		l.owe(e)
 	case errors.Is(r.err, runtime.ErrNotFound):
-		l.gone(e, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e)})
+		l.gone(e, tracker.Observation{At: time.Now(), Since: e.behind, Source: l.sourceOf(e)})
 	case r.err != nil:
 		l.failed(e, r.err)
 	default:
@@ -200,7 +200,7 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 			e.askedPID, e.pid = true, r.snap.Run.PID
 		}
 		was := l.isPaused(e.id)
-		l.apply(e, &r.snap, tracker.Look{At: time.Now(), Since: e.behind, Source: l.sourceOf(e), PauseBlind: !l.info.ShowsPause})
+		l.apply(e, &r.snap, tracker.Observation{At: time.Now(), Since: e.behind, Source: l.sourceOf(e), PauseHidden: !l.info.ShowsPause})
 		if l.isPaused(e.id) != was {
 			e.turned = r.began
 		}
@@ -236,7 +236,7 @@ func (l *loop) sourceOf(e *seat) container.Source {
 }
 
 // apply compares a look at a container and takes what it shows.
-func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
+func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Observation) {
 	if snap.Container != e.container {
 		e.container = snap.Container
 	}
@@ -249,8 +249,8 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Look) {
 		look.Source = container.SourceStream
 	}
 	if k := l.tracker.Known(e.id); l.info.Reruns && l.streaming && k != nil && k.State == container.StateExited && snap.Run.StartedAt.After(k.Run.StartedAt) {
-		look.MissedRuns, look.RunsTold = e.heard.between(l.heardFrom, e.endHeard(k.Run.StartedAt), snap.Run.StartedAt)
-		if !look.RunsTold && !k.Run.FinishedAt.Before(l.heardFrom) && l.await(e) {
+		look.MissedRuns, look.RunsReported = e.heard.between(l.heardFrom, e.endHeard(k.Run.StartedAt), snap.Run.StartedAt)
+		if !look.RunsReported && !k.Run.FinishedAt.Before(l.heardFrom) && l.await(e) {
 			return // the notice of its start is on its way, and those of the runs before
 		}
 	}

@@ -263,7 +263,7 @@ func (l *loop) takeList(ctx context.Context, r listed) {
 	l.generation++
 	changed := l.compare(r)
 	l.look(ctx, append(changed, l.absent(r)...))
-	for _, c := range l.tracker.Tick(tracker.Look{At: time.Now(), Since: r.began, Source: container.SourceList}) {
+	for _, c := range l.tracker.Tick(tracker.Observation{At: time.Now(), Since: r.began, Source: container.SourceList}) {
 		l.take(&c)
 	}
 	l.lastList, l.lastSight = r.began, r.began
@@ -444,7 +444,7 @@ func (l *loop) absent(r listed) (doubtful []*seat) {
 			doubtful = append(doubtful, e)
 			continue
 		}
-		l.gone(e, tracker.Look{At: time.Now(), Since: l.since(e), Source: l.source})
+		l.gone(e, tracker.Observation{At: time.Now(), Since: l.since(e), Source: l.source})
 	}
 	return doubtful
 }
@@ -461,7 +461,7 @@ func (l *loop) shown() int {
 }
 
 // gone takes the absence of a container.
-func (l *loop) gone(e *seat, look tracker.Look) {
+func (l *loop) gone(e *seat, look tracker.Observation) {
 	if e.container == nil && l.tracker.Known(e.id) == nil {
 		e.container = l.heardOf(e)
 	}
@@ -476,8 +476,8 @@ func (l *loop) gone(e *seat, look tracker.Look) {
 		}
 		return
 	}
-	if look.Happened.IsZero() && e.heard != nil {
-		look.Happened = e.heard.deleted
+	if look.HappenedAt.IsZero() && e.heard != nil {
+		look.HappenedAt = e.heard.deleted
 	}
 	known := l.tracker.Known(e.id)
 	if known == nil {
@@ -529,11 +529,11 @@ func (l *loop) leave(e *seat) {
 // settle takes what is known from a list item and from notices of a container whose status cannot be asked any more: that
 // it was there, that it ran, how it ended. When it began to run is known only where a notice carried a
 // status: the time of a notice is not quite that of the start.
-func (l *loop) settle(e *seat, look tracker.Look) bool {
+func (l *loop) settle(e *seat, look tracker.Observation) bool {
 	if e.container == nil || e.excluded || e.inventory {
 		return true
 	}
-	look.Happened = time.Time{}
+	look.HappenedAt = time.Time{}
 	if l.info.Reruns {
 		if !l.lastWords(e, look) {
 			return false

@@ -239,7 +239,7 @@ func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time 
 	}
 	o.log.Info("restored the checkpoint", "runtime", o.opts.Name, "containers", len(r.Containers), "seen", r.Seen)
 	if r.BootID != "" && o.host.BootID != "" && r.BootID != o.host.BootID {
-		look := tracker.Look{At: time.Now(), Since: r.Seen, Source: container.SourceCheckpoint}
+		look := tracker.Observation{At: time.Now(), Since: r.Seen, Source: container.SourceCheckpoint}
 		for _, c := range tr.Rebooted(o.host.BootTime, look) {
 			if o.outbox.offer(entry{change: c}) {
 				tr.Apply(&c)

@@ -122,14 +122,14 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		return
 	}
 	e.hear(n)
-	look := tracker.Look{At: now, Since: l.since(e), Source: container.SourceStream, Happened: n.At}
+	look := tracker.Observation{At: now, Since: l.since(e), Source: container.SourceStream, HappenedAt: n.At}
 	k := l.tracker.Known(n.ID)
 	running := k != nil && (k.State == container.StateRunning || k.State == container.StatePaused) && !k.Run.StartedAt.IsZero()
 	switch {
 	case n.Snapshot != nil && e.container != nil && !e.busy:
 		snap := *n.Snapshot
 		snap.Container = e.container
-		look.PauseBlind = !l.info.ShowsPause
+		look.PauseHidden = !l.info.ShowsPause
 		l.apply(e, &snap, look)
 		return
 	case n.Kind == runtime.NoticeDeleted:
@@ -165,7 +165,7 @@ func (l *loop) takeNotice(ctx context.Context, n *runtime.Notice) {
 		if n.OOMKilled && e.verdictDue && !e.busy {
 			run := k.Run
 			run.OOMKilled, run.Reason = true, reasonOOMKilled
-			look.Happened = time.Time{}
+			look.HappenedAt = time.Time{}
 			l.apply(e, &container.Snapshot{Container: k.Container, State: k.State, Run: run, RestartCount: k.RestartCount}, look)
 			return
 		}

@@ -77,8 +77,8 @@ func TestCrashLoopOverContainersOfOnePlace(t *testing.T) {
 	tr := New(Options{CrashLoopThreshold: 3, CrashLoopWindow: time.Hour})
 	var told []string
 	for n := 1; n <= 4; n++ {
-		told = append(told, kinds(observe(t, tr, exited(place(n), 100*n+1, 100*n+2, 7, "Error"), Look{At: at(100*n + 3), Since: at(100 * n), Source: container.SourceStream}))...)
-		gone := tr.Absent(place(n).ID, Look{At: at(100*n + 4), Since: at(100*n + 3)})
+		told = append(told, kinds(observe(t, tr, exited(place(n), 100*n+1, 100*n+2, 7, "Error"), Observation{At: at(100*n + 3), Since: at(100 * n), Source: container.SourceStream}))...)
+		gone := tr.Absent(place(n).ID, Observation{At: at(100*n + 4), Since: at(100*n + 3)})
 		tr.Apply(&gone)
 	}
 	assert.Equal(t, []string{
@@ -87,7 +87,7 @@ func TestCrashLoopOverContainersOfOnePlace(t *testing.T) {
 		"web-3 created", "web-3 restarted", "web-3 stopped", "web-3 crash_loop",
 		"web-4 created", "web-4 restarted", "web-4 stopped",
 	}, told)
-	long := Look{At: at(400 + 2*3600), Since: at(400)}
+	long := Observation{At: at(400 + 2*3600), Since: at(400)}
 	tr.Tick(long)
 	long.At = long.At.Add(idleLimit)
 	tr.Tick(long)

@@ -13,15 +13,15 @@ import (
 // maxEnds bounds the failed ends remembered of one identity. More are counted, not kept.
 const maxEnds = 8
 
-// Loop is how often a restarting identity failed lately. It is not changed after it was handed out.
-type Loop struct {
-	Ends   []End  // the latest failed ends within the window, oldest first, at most maxEnds or the threshold
-	Count  uint32 // failed ends since the crash loop began; 0 = there is none
-	Active bool   // a crash loop was reported and has not ended
+// CrashLoop is how often a restarting identity failed lately. It is not changed after it was handed out.
+type CrashLoop struct {
+	Ends   []FailedEnd // the latest failed ends within the window, oldest first, at most maxEnds or the threshold
+	Count  uint32      // failed ends since the crash loop began; 0 = there is none
+	Active bool        // a crash loop was reported and has not ended
 }
 
-// End is one failed end.
-type End struct {
+// FailedEnd is one failed end.
+type FailedEnd struct {
 	At       time.Time
 	ExitCode uint32
 	Reason   string
@@ -36,7 +36,7 @@ type lineage struct {
 	lastRun    order               // the place of the last container of which a run is known
 	lastID     string              // that container
 	previous   *container.Previous // how the latest run that is known to have ended did; nil while none has
-	loop       *Loop
+	loop       *CrashLoop
 	idle       time.Time // the first Tick at which it had no container; zero: it has one
 }
 
@@ -66,7 +66,7 @@ func (t *Tracker) lineageOf(c *container.Container) *lineage {
 	return ln
 }
 
-func (t *Tracker) loopOf(c *container.Container) *Loop {
+func (t *Tracker) loopOf(c *container.Container) *CrashLoop {
 	if ln := t.lineage(c); ln != nil {
 		return ln.loop
 	}
@@ -158,14 +158,14 @@ func (ln *lineage) apply(id string, k *Known) {
 		return // news of an older attempt says nothing of what follows it
 	}
 	ln.newest, ln.order = id, place
-	ln.loop = k.Loop
+	ln.loop = k.CrashLoop
 }
 
 // crashLoop counts a failed end and reports the loop that it makes.
 func (st *step) crashLoop() {
 	o := st.t.opts
 	run := &st.next.Run
-	loop := st.next.Loop
+	loop := st.next.CrashLoop
 	if o.CrashLoopThreshold <= 0 || !run.Failed() {
 		return
 	}
@@ -176,12 +176,12 @@ func (st *step) crashLoop() {
 	if st.look.At.Sub(at) > o.CrashLoopWindow {
 		return // history, not a loop that goes on
 	}
-	next := loop.add(End{At: at, ExitCode: run.ExitCode, Reason: run.Reason}, o)
+	next := loop.add(FailedEnd{At: at, ExitCode: run.ExitCode, Reason: run.Reason}, o)
 	if !next.Active && len(next.Ends) >= o.CrashLoopThreshold {
 		next.Active, next.Count = true, uint32(len(next.Ends))
 		st.emit(container.KindCrashLoop, container.Transition{When: at, State: container.StateExited, CrashLoop: next.summary(o)}, st.exactAt(at))
 	}
-	st.next.Loop = next
+	st.next.CrashLoop = next
 }
 
 // idleLimit is how long an identity without a container is remembered: its next one may be there already and be looked at later.
@@ -189,7 +189,7 @@ const idleLimit = time.Minute
 
 // Tick reports the crash loops that ended: their latest run has outlived the window. It also forgets the identities that
 // have had no container for a while and did not fail lately.
-func (t *Tracker) Tick(l Look) []Change {
+func (t *Tracker) Tick(l Observation) []Change {
 	var changes []Change
 	for identity, ln := range t.lineages {
 		if len(ln.containers) == 0 {
@@ -213,14 +213,14 @@ func (t *Tracker) Tick(l Look) []Change {
 			continue
 		}
 		st := step{t: t, look: l, next: *k}
-		st.next.Loop = nil
+		st.next.CrashLoop = nil
 		st.emit(container.KindCrashLoopEnded, container.Transition{When: end, State: k.State, CrashLoop: ln.loop.summary(t.opts)}, st.exactAt(end))
 		changes = append(changes, st.change(k))
 	}
 	return changes
 }
 
-func (lp *Loop) latest() time.Time {
+func (lp *CrashLoop) latest() time.Time {
 	if len(lp.Ends) == 0 {
 		return time.Time{}
 	}
@@ -228,8 +228,8 @@ func (lp *Loop) latest() time.Time {
 }
 
 // add gives the loop with one more failed end.
-func (lp *Loop) add(e End, o Options) *Loop {
-	next := &Loop{}
+func (lp *CrashLoop) add(e FailedEnd, o Options) *CrashLoop {
+	next := &CrashLoop{}
 	if lp != nil {
 		next.Active, next.Count = lp.Active, lp.Count
 		for _, was := range lp.Ends {
@@ -249,7 +249,7 @@ func (lp *Loop) add(e End, o Options) *Loop {
 }
 
 // corrected gives the loop with a better account of one of its ends.
-func (lp *Loop) corrected(was, now container.Run) *Loop {
+func (lp *CrashLoop) corrected(was, now container.Run) *CrashLoop {
 	if lp == nil {
 		return nil
 	}
@@ -266,7 +266,7 @@ func (lp *Loop) corrected(was, now container.Run) *Loop {
 
 // Dominant gives the most frequent way to end among those remembered, at the time of the latest end; of equally frequent ones,
 // the latest.
-func (lp *Loop) Dominant() End {
+func (lp *CrashLoop) Dominant() FailedEnd {
 	type way struct {
 		code   uint32
 		reason string
@@ -280,11 +280,11 @@ func (lp *Loop) Dominant() End {
 			top = w
 		}
 	}
-	return End{At: lp.latest(), ExitCode: top.code, Reason: top.reason}
+	return FailedEnd{At: lp.latest(), ExitCode: top.code, Reason: top.reason}
 }
 
 // summary names the dominant end.
-func (lp *Loop) summary(o Options) *container.CrashLoop {
+func (lp *CrashLoop) summary(o Options) *container.CrashLoop {
 	top := lp.Dominant()
 	return &container.CrashLoop{Count: lp.Count, Window: o.CrashLoopWindow, ExitCode: top.ExitCode, Reason: top.Reason}
 }

@@ -33,7 +33,7 @@ func TestNextAttemptMissesNothing(t *testing.T) {
 
 func TestInventoryOfARestartedContainerMissesNothing(t *testing.T) {
 	tr := New(Options{Inventory: InventoryAll})
-	trs := observe(t, tr, running(nth(4), 401), Look{At: at(500), Source: container.SourceInventory})
+	trs := observe(t, tr, running(nth(4), 401), Observation{At: at(500), Source: container.SourceInventory})
 	require.Len(t, trs, 2)
 	assert.Equal(t, container.KindRestarted, trs[1].Kind)
 	assert.False(t, trs[1].Provenance.MissedUnknown, "what was before the first look was never watched")
@@ -60,12 +60,12 @@ func TestNewsOfAnOlderAttemptLeavesTheNewestInItsPlace(t *testing.T) {
 	assert.Equal(t, container.KindCrashLoop, trs[len(trs)-1].Kind)
 	observe(t, tr, running(nth(2), 201), look(1))
 	assert.Len(t, observe(t, tr, exited(nth(0), 1, 2, 137, "OOMKilled"), look(2)), 1)
-	changes := tr.Tick(Look{At: at(201 + 3601)})
+	changes := tr.Tick(Observation{At: at(201 + 3601)})
 	require.Len(t, changes, 1)
 	assert.Equal(t, "n2", changes[0].ID)
 	tr.Apply(&changes[0])
-	assert.Len(t, observe(t, tr, exited(nth(2), 201, 202, 0, "Completed"), Look{At: at(4000), Since: at(3900)}), 1)
-	trs = observe(t, tr, running(nth(3), 4001), Look{At: at(4010), Since: at(4000)})
+	assert.Len(t, observe(t, tr, exited(nth(2), 201, 202, 0, "Completed"), Observation{At: at(4000), Since: at(3900)}), 1)
+	trs = observe(t, tr, running(nth(3), 4001), Observation{At: at(4010), Since: at(4000)})
 	require.Len(t, trs, 2)
 	assert.Equal(t, "n2", trs[1].Previous.ContainerID)
 }
@@ -82,7 +82,7 @@ func TestCrashLoopIsRestoredWhateverComesFirst(t *testing.T) {
 			id := nth(n).ID
 			tr.Restore(id, was.Known(id))
 		}
-		changes := tr.Tick(Look{At: at(201 + 3601)})
+		changes := tr.Tick(Observation{At: at(201 + 3601)})
 		require.Len(t, changes, 1, order)
 		assert.Equal(t, "n2", changes[0].ID)
 		assert.Equal(t, container.KindCrashLoopEnded, changes[0].Transitions[0].Kind)

@@ -160,7 +160,7 @@ func (w *world) look(*rapid.T) {
 	w.tick()
 	for i := range len(w.containers) {
 		c := w.containers[fmt.Sprintf("c%d", i)]
-		l := Look{At: w.now, Since: w.lastLook, Source: container.SourceList}
+		l := Observation{At: w.now, Since: w.lastLook, Source: container.SourceList}
 		if since, ok := w.behind[c.facts.ID]; ok {
 			l.Since = since
 		}
@@ -186,7 +186,7 @@ func (w *world) staleLook(*rapid.T) {
 		w.t.Skip("a removed container's notice is the observer's to drop; pausing has no order within a run")
 	}
 	before := *k
-	c := w.tracker.Observe(s, Look{At: w.now, Since: w.lastLook, Source: container.SourceStream})
+	c := w.tracker.Observe(s, Observation{At: w.now, Since: w.lastLook, Source: container.SourceStream})
 	if before.Run.StartedAt.After(s.Run.StartedAt) || (before.State == container.StateExited && before.Run.StartedAt.Equal(s.Run.StartedAt) && before.Run.FinishedAt.Equal(s.Run.FinishedAt) && before.Run.Reason == s.Run.Reason) {
 		require.Empty(w.t, c.Transitions, "a stale look told something")
 	}

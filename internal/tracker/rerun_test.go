@@ -22,12 +22,12 @@ func withHealth(s *container.Snapshot, verdict string) *container.Snapshot {
 
 func TestHealthIsReportedWhenItChanges(t *testing.T) {
 	tr := New(Options{})
-	observe := func(s *container.Snapshot, l Look) []container.Transition {
+	observe := func(s *container.Snapshot, l Observation) []container.Transition {
 		c := tr.Observe(s, l)
 		tr.Apply(&c)
 		return c.Transitions
 	}
-	look := func(n int) Look { return Look{At: at(n), Since: at(n - 1), Source: container.SourceList} }
+	look := func(n int) Observation { return Observation{At: at(n), Since: at(n - 1), Source: container.SourceList} }
 
 	first := observe(withHealth(running(one, 1), "starting"), look(2))
 	require.Len(t, first, 2, "created and started: a run begins with starting")
@@ -42,7 +42,7 @@ func TestHealthIsReportedWhenItChanges(t *testing.T) {
 	assert.Empty(t, observe(running(one, 1), look(7)), "a look that tells none")
 
 	told := look(9)
-	told.Happened, told.Source = at(8), container.SourceStream
+	told.HappenedAt, told.Source = at(8), container.SourceStream
 	got = observe(withHealth(running(one, 1), "unhealthy"), told)
 	require.Len(t, got, 1)
 	assert.Equal(t, at(8), got[0].When)
@@ -59,19 +59,19 @@ func TestHealthIsReportedWhenItChanges(t *testing.T) {
 func TestHealthOfARunThatBeganUnseen(t *testing.T) {
 	t.Run("between two looks", func(t *testing.T) {
 		tr := New(Options{})
-		c := tr.Observe(withHealth(running(one, 1), "unhealthy"), Look{At: at(60), Since: at(0), Source: container.SourceList})
+		c := tr.Observe(withHealth(running(one, 1), "unhealthy"), Observation{At: at(60), Since: at(0), Source: container.SourceList})
 		require.Len(t, c.Transitions, 3)
 		assert.Equal(t, container.KindHealthChanged, c.Transitions[2].Kind)
 	})
 	for _, inventory := range []Inventory{InventoryRunning, InventoryAll, InventoryNone} {
 		t.Run("before the first look, inventory "+string(inventory), func(t *testing.T) {
 			tr := New(Options{Inventory: inventory})
-			c := tr.Observe(withHealth(running(one, 1), "unhealthy"), Look{At: at(60), Source: container.SourceInventory})
+			c := tr.Observe(withHealth(running(one, 1), "unhealthy"), Observation{At: at(60), Source: container.SourceInventory})
 			for i := range c.Transitions {
 				assert.NotEqual(t, container.KindHealthChanged, c.Transitions[i].Kind)
 			}
 			tr.Apply(&c)
-			c = tr.Observe(withHealth(running(one, 1), "healthy"), Look{At: at(62), Since: at(60), Source: container.SourceList})
+			c = tr.Observe(withHealth(running(one, 1), "healthy"), Observation{At: at(62), Since: at(60), Source: container.SourceList})
 			require.Len(t, c.Transitions, 1)
 			assert.Equal(t, "healthy", c.Transitions[0].Health)
 		})
@@ -82,10 +82,10 @@ func TestEndOfTheRunBeforeIsNotThatOfARunningOne(t *testing.T) {
 	tr := New(Options{Inventory: InventoryNone})
 	s := running(one, 10)
 	s.Run.FinishedAt = at(5)
-	c := tr.Observe(s, Look{At: at(20), Source: container.SourceInventory})
+	c := tr.Observe(s, Observation{At: at(20), Source: container.SourceInventory})
 	tr.Apply(&c)
 	s.State = container.StatePaused
-	c = tr.Observe(s, Look{At: at(21), Since: at(20), Source: container.SourceList})
+	c = tr.Observe(s, Observation{At: at(21), Since: at(20), Source: container.SourceList})
 	require.Len(t, c.Transitions, 1)
 	assert.True(t, c.Transitions[0].Run.FinishedAt.IsZero())
 }
@@ -93,21 +93,21 @@ func TestEndOfTheRunBeforeIsNotThatOfARunningOne(t *testing.T) {
 func TestRunsThatTheStreamTold(t *testing.T) {
 	cases := []struct {
 		name     string
-		look     Look
+		look     Observation
 		restarts uint32
 		runs     uint32
 		unknown  bool
 	}{
-		{"nobody told", Look{}, 0, 0, true},
-		{"the stream told of none", Look{RunsTold: true}, 0, 0, false},
-		{"the stream told of two", Look{RunsTold: true, MissedRuns: 2}, 0, 2, false},
-		{"the engine counted", Look{}, 3, 2, false},
-		{"the engine counted more", Look{RunsTold: true, MissedRuns: 1}, 5, 4, false},
+		{"nobody told", Observation{}, 0, 0, true},
+		{"the stream told of none", Observation{RunsReported: true}, 0, 0, false},
+		{"the stream told of two", Observation{RunsReported: true, MissedRuns: 2}, 0, 2, false},
+		{"the engine counted", Observation{}, 3, 2, false},
+		{"the engine counted more", Observation{RunsReported: true, MissedRuns: 1}, 5, 4, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			tr := New(Options{})
-			ch := tr.Observe(exited(one, 1, 2, 1, "Error"), Look{At: at(3), Source: container.SourceList})
+			ch := tr.Observe(exited(one, 1, 2, 1, "Error"), Observation{At: at(3), Source: container.SourceList})
 			tr.Apply(&ch)
 			c.look.At = at(11)
 			ch = tr.Observe(restarts(running(one, 10), c.restarts), c.look)
@@ -123,9 +123,9 @@ func TestStopSignalSurvivesABetterAccount(t *testing.T) {
 	tr := New(Options{})
 	stopped := exited(one, 1, 2, 137, "Error")
 	stopped.Run.StopSignal = "SIGKILL"
-	c := tr.Observe(stopped, Look{At: at(3), Source: container.SourceStream})
+	c := tr.Observe(stopped, Observation{At: at(3), Source: container.SourceStream})
 	tr.Apply(&c)
-	c = tr.Observe(exited(one, 1, 2, 137, "OOMKilled"), Look{At: at(4), Source: container.SourceList})
+	c = tr.Observe(exited(one, 1, 2, 137, "OOMKilled"), Observation{At: at(4), Source: container.SourceList})
 	require.Len(t, c.Transitions, 1)
 	assert.Equal(t, "SIGKILL", c.Transitions[0].Run.StopSignal)
 	assert.True(t, c.Transitions[0].Run.OOMKilled)

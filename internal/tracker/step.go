@@ -21,7 +21,7 @@ const endLag = 5 * time.Second
 // step works out one change.
 type step struct {
 	t    *Tracker
-	look Look
+	look Observation
 	snap *container.Snapshot // nil when the container is absent
 	next Known
 	out  []container.Transition
@@ -46,7 +46,7 @@ func (st *step) change(k *Known) Change {
 // begin is the first look at a container.
 func (st *step) begin() {
 	s := st.snap
-	st.next = Known{Container: s.Container, State: container.StateCreated, RestartCount: s.RestartCount, Loop: st.t.loopOf(s.Container)}
+	st.next = Known{Container: s.Container, State: container.StateCreated, RestartCount: s.RestartCount, CrashLoop: st.t.loopOf(s.Container)}
 	if st.look.Source == container.SourceInventory {
 		running := s.State == container.StateRunning || s.State == container.StatePaused
 		switch {
@@ -194,7 +194,7 @@ func (st *step) nextRun(k *Known) {
 	if s.RestartCount > k.RestartCount {
 		m = missed{runs: s.RestartCount - k.RestartCount - 1}
 	}
-	if st.look.RunsTold && k.State == container.StateExited {
+	if st.look.RunsReported && k.State == container.StateExited {
 		m = missed{runs: max(m.runs, st.look.MissedRuns)}
 	}
 	if k.State == container.StateRunning || k.State == container.StatePaused {
@@ -230,7 +230,7 @@ func (st *step) revise(k *Known) {
 	st.next.Run = endsAfterStart(merge(was, now))
 	st.emitStop(missed{})
 	if was.Failed() {
-		st.next.Loop = st.next.Loop.corrected(was, st.next.Run)
+		st.next.CrashLoop = st.next.CrashLoop.corrected(was, st.next.Run)
 	} else {
 		st.crashLoop()
 	}
@@ -260,7 +260,7 @@ func (st *step) pauseOrResume() {
 		st.next.State = container.StatePaused
 		st.happened(container.KindPaused, container.Transition{State: container.StatePaused, Ordinal: st.next.Pauses})
 		st.next.Pauses++
-	case !paused && st.next.State == container.StatePaused && !st.look.PauseBlind:
+	case !paused && st.next.State == container.StatePaused && !st.look.PauseHidden:
 		st.next.State = container.StateRunning
 		ordinal := st.next.Pauses
 		if ordinal > 0 {
@@ -353,7 +353,7 @@ func (st *step) window() container.Provenance {
 
 // happened reports something whose time only a notice tells.
 func (st *step) happened(kind container.Kind, tr container.Transition) {
-	tr.When = st.look.Happened
+	tr.When = st.look.HappenedAt
 	st.emit(kind, tr, st.exactAt(tr.When))
 }
 

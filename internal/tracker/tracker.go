@@ -38,20 +38,20 @@ type Options struct {
 	CrashLoopWindow    time.Duration
 }
 
-// Look says when and how something was seen.
-type Look struct {
+// Observation says when and how something was seen.
+type Observation struct {
 	At     time.Time        // now
 	Since  time.Time        // the last moment before At at which a look at this container was taken; zero = never
 	Source container.Source // SourceInventory: the first look with nothing remembered
-	// Happened is when what this look shows happened, where a notice told it exactly (pause, resume, OOM kill, removal);
+	// HappenedAt is when what this look shows happened, where a notice told it exactly (pause, resume, OOM kill, removal);
 	// zero: some time between Since and At. Starts and ends carry their own times in the run.
-	Happened time.Time
-	// RunsTold: the stream told of every run of the container since the end of the known one; MissedRuns of them came and went
+	HappenedAt time.Time
+	// RunsReported: the stream told of every run of the container since the end of the known one; MissedRuns of them came and went
 	// before the run that this look shows.
-	RunsTold   bool
-	MissedRuns uint32
-	// PauseBlind: this look cannot tell paused from running (CRI shows both as running).
-	PauseBlind bool
+	RunsReported bool
+	MissedRuns   uint32
+	// PauseHidden: this look cannot tell paused from running (CRI shows both as running).
+	PauseHidden bool
 }
 
 // Known is what is remembered of a container. It is not changed after it was handed out.
@@ -60,12 +60,12 @@ type Known struct {
 	State        container.State
 	Run          container.Run // the latest run; zero before the first
 	RestartCount uint32
-	Revision     uint32 // of the stop of Run
-	Pauses       uint32 // pauses of Run that were reported
-	OOMs         uint32 // OOM kills inside Run that were reported
-	Health       string // the verdict of the health check in Run, as last seen; "" = none
-	Healths      uint32 // changes of Health in Run that were reported
-	Loop         *Loop  // the failed ends of the container's identity, as of the last change; nil = none
+	Revision     uint32     // of the stop of Run
+	Pauses       uint32     // pauses of Run that were reported
+	OOMs         uint32     // OOM kills inside Run that were reported
+	Health       string     // the verdict of the health check in Run, as last seen; "" = none
+	Healths      uint32     // changes of Health in Run that were reported
+	CrashLoop    *CrashLoop // the failed ends of the container's identity, as of the last change; nil = none
 }
 
 // Change is what one look changes: the transitions it tells and what is to be remembered once they are handed on.
@@ -117,7 +117,7 @@ func (t *Tracker) Restore(id string, k *Known) {
 }
 
 // Observe compares a look at one container with what is known of it.
-func (t *Tracker) Observe(s *container.Snapshot, l Look) Change {
+func (t *Tracker) Observe(s *container.Snapshot, l Observation) Change {
 	k := t.known[s.Container.ID]
 	st := step{t: t, look: l, snap: s}
 	if k == nil {
@@ -125,14 +125,14 @@ func (t *Tracker) Observe(s *container.Snapshot, l Look) Change {
 	} else {
 		st.next = *k
 		st.next.Container = s.Container
-		st.next.Loop = t.loopOf(s.Container)
+		st.next.CrashLoop = t.loopOf(s.Container)
 		st.advance(k)
 	}
 	return st.change(k)
 }
 
 // Absent tells that a list does not show a container that is known.
-func (t *Tracker) Absent(id string, l Look) Change {
+func (t *Tracker) Absent(id string, l Observation) Change {
 	k := t.known[id]
 	if k == nil {
 		return Change{ID: id, empty: true}
@@ -148,7 +148,7 @@ func (t *Tracker) Absent(id string, l Look) Change {
 
 // Rebooted tells that the host was booted at bootTime, after everything that is remembered was seen: whatever ran, ended.
 // l.Since is when it was last seen.
-func (t *Tracker) Rebooted(bootTime time.Time, l Look) []Change {
+func (t *Tracker) Rebooted(bootTime time.Time, l Observation) []Change {
 	var changes []Change
 	for _, k := range t.known {
 		if k.State != container.StateRunning && k.State != container.StatePaused {
@@ -182,5 +182,5 @@ func (t *Tracker) Apply(c *Change) {
 	t.known[c.ID] = c.Next
 	ln := t.lineageOf(c.Next.Container)
 	ln.apply(c.ID, c.Next)
-	ln.loop = c.Next.Loop // worked out from the lineage's own, whichever of its containers the news is of
+	ln.loop = c.Next.CrashLoop // worked out from the lineage's own, whichever of its containers the news is of
 }

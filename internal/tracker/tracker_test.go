@@ -89,11 +89,11 @@ func brief(trs []container.Transition) []seen {
 }
 
 // look is the nth look of a test, at second 1000 + 10 n, when the one before was 10 s ago.
-func look(n int) Look {
-	return Look{At: at(1000 + 10*n), Since: at(990 + 10*n), Source: container.SourceList}
+func look(n int) Observation {
+	return Observation{At: at(1000 + 10*n), Since: at(990 + 10*n), Source: container.SourceList}
 }
 
-func observe(t *testing.T, tr *Tracker, s *container.Snapshot, l Look) []container.Transition {
+func observe(t *testing.T, tr *Tracker, s *container.Snapshot, l Observation) []container.Transition {
 	t.Helper()
 	c := tr.Observe(s, l)
 	tr.Apply(&c)
@@ -103,11 +103,11 @@ func observe(t *testing.T, tr *Tracker, s *container.Snapshot, l Look) []contain
 // TestTransitions is the transition table of the design: what was known, what a later look shows, what is reported.
 func TestTransitions(t *testing.T) {
 	blind := look(0)
-	blind.PauseBlind = true
+	blind.PauseHidden = true
 	tests := []struct {
 		name   string
 		known  []*container.Snapshot // looks before, all reported
-		look   Look
+		look   Observation
 		now    *container.Snapshot // nil: absent
 		expect []seen
 	}{
@@ -328,8 +328,8 @@ func TestTheEndOfTheRunBeforeIsExactWhereTheRuntimeKeepsIt(t *testing.T) {
 func TestAnEndBeforeALookThatStillShowedItRunning(t *testing.T) {
 	// containerd's CRI called it running at 100 although its process had ended at 99.7; then it was removed.
 	tr := New(Options{})
-	observe(t, tr, running(ctr, 10), Look{At: at(100), Since: at(90), Source: container.SourceList})
-	c := tr.Absent("c1", Look{At: at(101), Since: at(100), Source: container.SourceList})
+	observe(t, tr, running(ctr, 10), Observation{At: at(100), Since: at(90), Source: container.SourceList})
+	c := tr.Absent("c1", Observation{At: at(101), Since: at(100), Source: container.SourceList})
 	ended := at(100).Add(-300 * time.Millisecond)
 	assert.False(t, c.Transitions[0].Provenance.WindowStart.After(ended))
 	assert.False(t, c.Transitions[0].When.Before(ended))
@@ -377,7 +377,7 @@ func TestReboot(t *testing.T) {
 	tr := New(Options{})
 	tr.Restore("c1", &Known{Container: ctr, State: container.StateRunning, Run: container.Run{StartedAt: at(1)}})
 	tr.Restore("c2", &Known{Container: next, State: container.StateExited, Run: container.Run{StartedAt: at(1), FinishedAt: at(2)}})
-	changes := tr.Rebooted(at(500), Look{At: at(600), Since: at(400), Source: container.SourceCheckpoint})
+	changes := tr.Rebooted(at(500), Observation{At: at(600), Since: at(400), Source: container.SourceCheckpoint})
 	require.Len(t, changes, 1)
 	stop := changes[0].Transitions[0]
 	assert.Equal(t, ReasonHostReboot, stop.Run.Reason)
@@ -417,7 +417,7 @@ func TestCrashLoop(t *testing.T) {
 		return &c
 	}
 	fail := func(tr *Tracker, n int, code uint32) []container.Transition {
-		l := Look{At: at(n*10 + 5), Since: at(n*10 - 5), Source: container.SourceList}
+		l := Observation{At: at(n*10 + 5), Since: at(n*10 - 5), Source: container.SourceList}
 		return observe(t, tr, exited(attempt(n), n*10+1, n*10+2, code, "Error"), l)
 	}
 	opts := Options{CrashLoopThreshold: 3, CrashLoopWindow: 10 * time.Minute}
@@ -436,16 +436,16 @@ func TestCrashLoop(t *testing.T) {
 		for n := range 4 {
 			fail(tr, n, 3)
 		}
-		observe(t, tr, running(attempt(4), 41), Look{At: at(42), Source: container.SourceList})
-		assert.Empty(t, tr.Tick(Look{At: at(41 + 599)}))
-		changes := tr.Tick(Look{At: at(41 + 601)})
+		observe(t, tr, running(attempt(4), 41), Observation{At: at(42), Source: container.SourceList})
+		assert.Empty(t, tr.Tick(Observation{At: at(41 + 599)}))
+		changes := tr.Tick(Observation{At: at(41 + 601)})
 		require.Len(t, changes, 1)
 		end := changes[0].Transitions[0]
 		assert.Equal(t, container.KindCrashLoopEnded, end.Kind)
 		assert.Equal(t, at(641), end.When)
 		assert.EqualValues(t, 4, end.CrashLoop.Count)
 		tr.Apply(&changes[0])
-		assert.Empty(t, tr.Tick(Look{At: at(2000)}))
+		assert.Empty(t, tr.Tick(Observation{At: at(2000)}))
 	})
 	t.Run("success, unknown ends and old failures do not count", func(t *testing.T) {
 		tr := New(opts)
@@ -460,7 +460,7 @@ func TestCrashLoop(t *testing.T) {
 		tr := New(opts)
 		killed := func(n int) {
 			fail(tr, n, 137)
-			l := Look{At: at(n*10 + 6), Since: at(n*10 + 5), Source: container.SourceList}
+			l := Observation{At: at(n*10 + 6), Since: at(n*10 + 5), Source: container.SourceList}
 			trs := observe(t, tr, exited(attempt(n), n*10+1, n*10+2, 137, "OOMKilled"), l)
 			require.Len(t, trs, 1, "a revision of the stop")
 		}
@@ -475,9 +475,9 @@ func TestCrashLoop(t *testing.T) {
 		tr := New(opts)
 		fail(tr, 0, 3)
 		fail(tr, 1, 3)
-		c, l := attempt(2), Look{At: at(25), Since: at(15), Source: container.SourceList}
+		c, l := attempt(2), Observation{At: at(25), Since: at(15), Source: container.SourceList}
 		assert.Len(t, observe(t, tr, exitLost(c, 21, 22), l), 3)
-		trs := observe(t, tr, exited(c, 21, 22, 3, "Error"), Look{At: at(26), Since: at(25), Source: container.SourceList})
+		trs := observe(t, tr, exited(c, 21, 22, 3, "Error"), Observation{At: at(26), Since: at(25), Source: container.SourceList})
 		require.Len(t, trs, 2)
 		assert.EqualValues(t, 1, trs[0].Revision)
 		assert.Equal(t, container.KindCrashLoop, trs[1].Kind)
@@ -486,16 +486,16 @@ func TestCrashLoop(t *testing.T) {
 		tr := New(opts)
 		for n := range 2 {
 			fail(tr, n, 3)
-			c := tr.Absent(attempt(n).ID, Look{At: at(n*10 + 6)})
+			c := tr.Absent(attempt(n).ID, Observation{At: at(n*10 + 6)})
 			tr.Apply(&c)
 		}
 		assert.Zero(t, tr.Len())
 		trs := fail(tr, 2, 3)
 		assert.Equal(t, container.KindCrashLoop, trs[len(trs)-1].Kind)
-		c := tr.Absent("c2", Look{At: at(30)})
+		c := tr.Absent("c2", Observation{At: at(30)})
 		tr.Apply(&c)
-		tr.Tick(Look{At: at(5000)})
-		tr.Tick(Look{At: at(5060)})
+		tr.Tick(Observation{At: at(5000)})
+		tr.Tick(Observation{At: at(5060)})
 		assert.Empty(t, tr.lineages, "and is forgotten after it")
 	})
 	t.Run("is remembered by what a checkpoint keeps", func(t *testing.T) {
