@@ -14,21 +14,21 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// modelRun is one life in the model runtime.
+// modelRun is one run in the model runtime.
 type modelRun struct {
 	start, finish time.Time
 	code          uint32
 	reason        string
 }
 
-// modelContainer is one container of the model runtime, with all it ever did.
+// modelContainer is one container of the model runtime with its history.
 type modelContainer struct {
-	facts   *container.Container
-	runs    []modelRun
-	paused  bool
-	removed bool
-	looked  bool // some applied look showed it
-	visible map[int]bool
+	facts    *container.Container
+	runs     []modelRun
+	paused   bool
+	removed  bool
+	observed bool         // by an applied change
+	visible  map[int]bool // runs shown by an applied change
 }
 
 func (c *modelContainer) going() bool {
@@ -56,14 +56,14 @@ func (c *modelContainer) snapshot() *container.Snapshot {
 	return s
 }
 
-// world is the model runtime together with the tracker that looks at it and all that was reported.
+// world is the model runtime, the tracker that observes it, and all reported transitions.
 type world struct {
 	t          *rapid.T
 	now        time.Time
 	containers map[string]*modelContainer
 	tracker    *Tracker
-	lastLook   time.Time
-	behind     map[string]time.Time // the last look that was taken of a container of which later ones were refused
+	lastPoll   time.Time
+	behind     map[string]time.Time // of containers with refused changes: the last applied observation
 	reported   []container.Transition
 	stale      []*container.Snapshot
 	sameID     bool // one id, many runs (Docker); else one run per id (CRI)
@@ -136,11 +136,11 @@ func (w *world) remove(*rapid.T) {
 	c.removed = true
 }
 
-// apply hands a change on, or drops it as a refusing pipeline would.
+// apply applies a change, or drops it as an observer does when the pipeline refuses.
 func (w *world) apply(c Change, s *container.Snapshot) {
 	if rapid.IntRange(0, 4).Draw(w.t, "refuse") == 0 {
 		if _, ok := w.behind[c.ID]; !ok {
-			w.behind[c.ID] = w.lastLook
+			w.behind[c.ID] = w.lastPoll
 		}
 		return
 	}
@@ -149,50 +149,59 @@ func (w *world) apply(c Change, s *container.Snapshot) {
 	w.reported = append(w.reported, c.Transitions...)
 	if s != nil {
 		m := w.containers[s.Container.ID]
-		m.looked = true
+		m.observed = true
 		if len(m.runs) > 0 {
 			m.visible[len(m.runs)-1] = true
 		}
 	}
 }
 
-func (w *world) look(*rapid.T) {
+func (w *world) poll(*rapid.T) {
 	w.tick()
 	for i := range len(w.containers) {
 		c := w.containers[fmt.Sprintf("c%d", i)]
-		l := Observation{At: w.now, Since: w.lastLook, Source: container.SourceList}
+		o := Observation{At: w.now, Since: w.lastPoll, Source: container.SourceList}
 		if since, ok := w.behind[c.facts.ID]; ok {
-			l.Since = since
+			o.Since = since
 		}
 		if c.removed {
-			w.apply(w.tracker.Absent(c.facts.ID, l), nil)
+			w.apply(w.tracker.Absent(c.facts.ID, o), nil)
 			continue
 		}
 		s := c.snapshot()
-		w.apply(w.tracker.Observe(s, l), s)
+		w.apply(w.tracker.Observe(s, o), s)
 		w.stale = append(w.stale, s)
 	}
-	w.lastLook = w.now
+	w.lastPoll = w.now
 }
 
-// staleLook repeats what some earlier look showed of a container that is still remembered.
-func (w *world) staleLook(*rapid.T) {
+// staleNotice repeats an earlier snapshot of a container that is still tracked.
+func (w *world) staleNotice(*rapid.T) {
 	if len(w.stale) == 0 {
 		w.t.Skip("none")
 	}
 	s := rapid.SampledFrom(w.stale).Draw(w.t, "stale")
 	k := w.tracker.Known(s.Container.ID)
 	if k == nil || s.State == container.StateRunning || s.State == container.StatePaused {
-		w.t.Skip("a removed container's notice is the observer's to drop; pausing has no order within a run")
+		w.t.Skip("the observer drops notices of removed containers, and pauses have no order within a run")
 	}
 	before := *k
-	c := w.tracker.Observe(s, Observation{At: w.now, Since: w.lastLook, Source: container.SourceStream})
+	c := w.tracker.Observe(s, Observation{At: w.now, Since: w.lastPoll, Source: container.SourceStream})
 	if before.Run.StartedAt.After(s.Run.StartedAt) || (before.State == container.StateExited && before.Run.StartedAt.Equal(s.Run.StartedAt) && before.Run.FinishedAt.Equal(s.Run.FinishedAt) && before.Run.Reason == s.Run.Reason) {
-		require.Empty(w.t, c.Transitions, "a stale look told something")
+		require.Empty(w.t, c.Transitions, "a stale snapshot yielded a transition")
 	}
 }
 
-// check compares all that was reported with all that happened.
+// runKey identifies one run of one container.
+func runKey(id string, start time.Time) string { return fmt.Sprint(id, start.UnixNano()) }
+
+// tally counts the reported transitions by run and by container.
+type tally struct {
+	starts, stops map[string]int
+	kinds         map[string]map[container.Kind]int
+}
+
+// check compares all reported transitions with the history of the model runtime.
 func (w *world) check(rt *rapid.T) {
 	type key struct {
 		id      string
@@ -202,112 +211,119 @@ func (w *world) check(rt *rapid.T) {
 		rev     uint32
 	}
 	ids := map[key]bool{}
-	starts, stops := map[string]int{}, map[string]int{}
-	perContainer := map[string]map[container.Kind]int{}
+	sum := tally{starts: map[string]int{}, stops: map[string]int{}, kinds: map[string]map[container.Kind]int{}}
 	for i := range w.reported {
 		tr := &w.reported[i]
-		id := tr.Container.ID
-		k := key{id, tr.Kind, tr.KeyTime().UnixNano(), tr.Ordinal, tr.Revision}
+		k := key{tr.Container.ID, tr.Kind, tr.KeyTime().UnixNano(), tr.Ordinal, tr.Revision}
 		require.False(rt, ids[k], "id collides: %+v", k)
 		ids[k] = true
 		require.False(rt, tr.When.IsZero())
 		require.False(rt, tr.Provenance.WindowStart.After(tr.When))
-		m := w.containers[id]
-		if perContainer[id] == nil {
-			perContainer[id] = map[container.Kind]int{}
-		}
-		perContainer[id][tr.Kind]++
-		var run *modelRun
-		for j := range m.runs {
-			if m.runs[j].start.Equal(tr.Run.StartedAt) {
-				run = &m.runs[j]
-			}
-		}
-		runID := fmt.Sprint(id, tr.Run.StartedAt.UnixNano())
-		switch tr.Kind {
-		case container.KindStarted, container.KindRestarted:
-			require.NotNil(rt, run, "a run was invented")
-			require.Equal(rt, run.start, tr.When)
-			starts[runID]++
-		case container.KindStopped:
-			require.NotNil(rt, run, "the end of no run")
-			require.False(rt, run.finish.IsZero(), "a run that goes on was reported to have ended")
-			if tr.Revision == 0 {
-				stops[runID]++
-			}
-			if tr.Run.ExitKnown {
-				require.Equal(rt, run.code, tr.Run.ExitCode)
-			}
-			if tr.Provenance.Precision == container.PrecisionExact {
-				require.Equal(rt, run.finish, tr.When)
-			} else {
-				require.False(rt, run.finish.After(tr.When), "ended after the window")
-				require.False(rt, run.finish.Before(tr.Provenance.WindowStart), "ended before the window")
-			}
-		case container.KindRemoved:
-			require.True(rt, m.removed, "removed, but it is there")
-		}
+		w.checkTransition(rt, tr, &sum)
 	}
 	for id, m := range w.containers {
-		kinds := perContainer[id]
-		if !m.looked {
-			require.Empty(rt, kinds, "reported without a look")
-			continue
-		}
-		require.Equal(rt, 1, kinds[container.KindCreated], "%s created", id)
-		require.LessOrEqual(rt, kinds[container.KindRemoved], 1)
-		for j, r := range m.runs {
-			runID := fmt.Sprint(id, r.start.UnixNano())
-			require.LessOrEqual(rt, starts[runID], 1)
-			require.LessOrEqual(rt, stops[runID], starts[runID])
-			if m.visible[j] {
-				require.Equal(rt, 1, starts[runID], "%s run %d was visible", id, j)
-			} else {
-				require.Zero(rt, starts[runID])
-			}
-			superseded := false
-			for later := range m.visible {
-				superseded = superseded || later > j
-			}
-			if m.visible[j] && (superseded || w.tracker.Known(id) == nil) {
-				require.Equal(rt, 1, stops[runID], "%s run %d ended", id, j)
-			}
-		}
+		w.checkContainer(rt, id, m, &sum)
 	}
 	w.checkMissed(rt)
 }
 
-// checkMissed adds up the runs that were said to be missed and compares with those that were.
-func (w *world) checkMissed(rt *rapid.T) {
-	if !w.sameID {
-		return
+// checkTransition compares one reported transition with the run that it belongs to.
+func (w *world) checkTransition(rt *rapid.T, tr *container.Transition, sum *tally) {
+	id := tr.Container.ID
+	m := w.containers[id]
+	if sum.kinds[id] == nil {
+		sum.kinds[id] = map[container.Kind]int{}
 	}
-	told := map[string]int{}
-	for i := range w.reported {
-		tr := &w.reported[i]
-		if tr.Kind == container.KindRestarted {
-			require.False(rt, tr.Provenance.MissedUnknown, "the counter tells")
-			told[tr.Container.ID] += int(tr.Provenance.MissedRuns)
+	sum.kinds[id][tr.Kind]++
+	var run *modelRun
+	for j := range m.runs {
+		if m.runs[j].start.Equal(tr.Run.StartedAt) {
+			run = &m.runs[j]
 		}
 	}
-	for id, m := range w.containers {
-		if m.going() && m.visible[len(m.runs)-1] {
-			require.Equal(rt, len(m.runs)-len(m.visible), told[id], "missed runs of %s", id)
+	switch tr.Kind {
+	case container.KindStarted, container.KindRestarted:
+		require.NotNil(rt, run, "a run was invented")
+		require.Equal(rt, run.start, tr.When)
+		sum.starts[runKey(id, run.start)]++
+	case container.KindStopped:
+		require.NotNil(rt, run, "the end of an unknown run")
+		require.False(rt, run.finish.IsZero(), "a running run was reported as ended")
+		if tr.Revision == 0 {
+			sum.stops[runKey(id, run.start)]++
+		}
+		if tr.Run.ExitKnown {
+			require.Equal(rt, run.code, tr.Run.ExitCode)
+		}
+		if tr.Provenance.Precision == container.PrecisionExact {
+			require.Equal(rt, run.finish, tr.When)
+		} else {
+			require.False(rt, run.finish.After(tr.When), "ended after the window")
+			require.False(rt, run.finish.Before(tr.Provenance.WindowStart), "ended before the window")
+		}
+	case container.KindRemoved:
+		require.True(rt, m.removed, "an existing container was reported as removed")
+	}
+}
+
+// checkContainer compares the counts of one container with its history.
+func (w *world) checkContainer(rt *rapid.T, id string, m *modelContainer, sum *tally) {
+	kinds := sum.kinds[id]
+	if !m.observed {
+		require.Empty(rt, kinds, "reported without an observation")
+		return
+	}
+	require.Equal(rt, 1, kinds[container.KindCreated], "%s created", id)
+	require.LessOrEqual(rt, kinds[container.KindRemoved], 1)
+	for j, r := range m.runs {
+		run := runKey(id, r.start)
+		require.LessOrEqual(rt, sum.starts[run], 1)
+		require.LessOrEqual(rt, sum.stops[run], sum.starts[run])
+		if m.visible[j] {
+			require.Equal(rt, 1, sum.starts[run], "%s run %d was visible", id, j)
+		} else {
+			require.Zero(rt, sum.starts[run])
+		}
+		superseded := false
+		for later := range m.visible {
+			superseded = superseded || later > j
+		}
+		if m.visible[j] && (superseded || w.tracker.Known(id) == nil) {
+			require.Equal(rt, 1, sum.stops[run], "%s run %d ended", id, j)
 		}
 	}
 }
 
-// TestRandomHistories looks at random moments at a model runtime that lives a random history: every run that was visible
-// at any look is reported exactly once, ids never collide and nothing is invented, although changes are refused at random
-// and old looks come again.
-func TestRandomHistories(t *testing.T) {
+// checkMissed compares the reported number of missed runs with the real one.
+func (w *world) checkMissed(rt *rapid.T) {
+	if !w.sameID {
+		return
+	}
+	reported := map[string]int{}
+	for i := range w.reported {
+		tr := &w.reported[i]
+		if tr.Kind == container.KindRestarted {
+			require.False(rt, tr.Provenance.MissedUnknown, "the runtime counts restarts")
+			reported[tr.Container.ID] += int(tr.Provenance.MissedRuns)
+		}
+	}
+	for id, m := range w.containers {
+		if m.going() && m.visible[len(m.runs)-1] {
+			require.Equal(rt, len(m.runs)-len(m.visible), reported[id], "missed runs of %s", id)
+		}
+	}
+}
+
+// A model runtime goes through a random history and is observed at random moments. Every run that some observation shows is
+// reported exactly once, ids never collide and nothing is invented, although changes are refused and old snapshots repeated.
+func TestTrackerReportsEveryVisibleRunOnceInRandomHistories(t *testing.T) {
 	for _, sameID := range []bool{false, true} {
 		t.Run(fmt.Sprintf("one id many runs=%v", sameID), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				w := &world{t: rt, now: t0, containers: map[string]*modelContainer{}, behind: map[string]time.Time{}, tracker: New(Options{CrashLoopThreshold: 3, CrashLoopWindow: time.Minute}), sameID: sameID}
 				rt.Repeat(map[string]func(*rapid.T){
 					"create": w.create, "start": w.start, "exit": w.exit, "late OOM": w.lateOOM, "pause": w.pause,
-					"remove": w.remove, "look": w.look, "stale": w.staleLook,
+					"remove": w.remove, "poll": w.poll, "stale": w.staleNotice,
 				})
 				w.check(rt)
 			})

@@ -12,59 +12,54 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// one is a container of an engine where one id has many runs.
+// one is a container of Docker, where one id has many runs.
 var one = &container.Container{Engine: "docker", ID: "d1", Name: "web", CreatedAt: at(0)}
 
-func withHealth(s *container.Snapshot, verdict string) *container.Snapshot {
-	s.Health = verdict
+func withHealth(s *container.Snapshot, result string) *container.Snapshot {
+	s.Health = result
 	return s
 }
 
 func TestHealthIsReportedWhenItChanges(t *testing.T) {
 	tr := New(Options{})
-	observe := func(s *container.Snapshot, l Observation) []container.Transition {
-		c := tr.Observe(s, l)
-		tr.Apply(&c)
-		return c.Transitions
-	}
-	look := func(n int) Observation { return Observation{At: at(n), Since: at(n - 1), Source: container.SourceList} }
+	second := func(n int) Observation { return Observation{At: at(n), Since: at(n - 1), Source: container.SourceList} }
 
-	first := observe(withHealth(running(one, 1), "starting"), look(2))
+	first := observe(t, tr, withHealth(running(one, 1), "starting"), second(2))
 	require.Len(t, first, 2, "created and started: a run begins with starting")
-	got := observe(withHealth(running(one, 1), "healthy"), look(5))
+	got := observe(t, tr, withHealth(running(one, 1), "healthy"), second(5))
 	require.Len(t, got, 1)
 	assert.Equal(t, container.KindHealthChanged, got[0].Kind)
 	assert.Equal(t, "healthy", got[0].Health)
-	assert.Equal(t, container.PrecisionWindow, got[0].Provenance.Precision, "no notice told when")
+	assert.Equal(t, container.PrecisionWindow, got[0].Provenance.Precision, "no notice had the time")
 	assert.Equal(t, at(4), got[0].Provenance.WindowStart)
 
-	assert.Empty(t, observe(withHealth(running(one, 1), "healthy"), look(6)), "the same verdict again")
-	assert.Empty(t, observe(running(one, 1), look(7)), "a look that tells none")
+	assert.Empty(t, observe(t, tr, withHealth(running(one, 1), "healthy"), second(6)), "the same result again")
+	assert.Empty(t, observe(t, tr, running(one, 1), second(7)), "a snapshot without a result")
 
-	told := look(9)
-	told.HappenedAt, told.Source = at(8), container.SourceStream
-	got = observe(withHealth(running(one, 1), "unhealthy"), told)
+	noticed := second(9)
+	noticed.HappenedAt, noticed.Source = at(8), container.SourceStream
+	got = observe(t, tr, withHealth(running(one, 1), "unhealthy"), noticed)
 	require.Len(t, got, 1)
 	assert.Equal(t, at(8), got[0].When)
 	assert.Equal(t, container.PrecisionExact, got[0].Provenance.Precision)
 	assert.EqualValues(t, 1, got[0].Ordinal, "the second change of this run")
 
-	got = observe(withHealth(restarts(running(one, 20), 1), "starting"), look(21))
+	got = observe(t, tr, withHealth(restarts(running(one, 20), 1), "starting"), second(21))
 	require.Len(t, got, 2, "stopped, restarted: no health")
-	got = observe(withHealth(restarts(running(one, 20), 1), "unhealthy"), look(30))
+	got = observe(t, tr, withHealth(restarts(running(one, 20), 1), "unhealthy"), second(30))
 	require.Len(t, got, 1)
 	assert.Zero(t, got[0].Ordinal, "the first change of the next run")
 }
 
-func TestHealthOfARunThatBeganUnseen(t *testing.T) {
-	t.Run("between two looks", func(t *testing.T) {
+func TestHealthIsComparedWhenTheStartWasNotObserved(t *testing.T) {
+	t.Run("between two lists", func(t *testing.T) {
 		tr := New(Options{})
 		c := tr.Observe(withHealth(running(one, 1), "unhealthy"), Observation{At: at(60), Since: at(0), Source: container.SourceList})
 		require.Len(t, c.Transitions, 3)
 		assert.Equal(t, container.KindHealthChanged, c.Transitions[2].Kind)
 	})
 	for _, inventory := range []Inventory{InventoryRunning, InventoryAll, InventoryNone} {
-		t.Run("before the first look, inventory "+string(inventory), func(t *testing.T) {
+		t.Run("before the first list, inventory "+string(inventory), func(t *testing.T) {
 			tr := New(Options{Inventory: inventory})
 			c := tr.Observe(withHealth(running(one, 1), "unhealthy"), Observation{At: at(60), Source: container.SourceInventory})
 			for i := range c.Transitions {
@@ -78,7 +73,7 @@ func TestHealthOfARunThatBeganUnseen(t *testing.T) {
 	}
 }
 
-func TestEndOfTheRunBeforeIsNotThatOfARunningOne(t *testing.T) {
+func TestInventoryIgnoresTheEndOfThePreviousRun(t *testing.T) {
 	tr := New(Options{Inventory: InventoryNone})
 	s := running(one, 10)
 	s.Run.FinishedAt = at(5)
@@ -90,17 +85,17 @@ func TestEndOfTheRunBeforeIsNotThatOfARunningOne(t *testing.T) {
 	assert.True(t, c.Transitions[0].Run.FinishedAt.IsZero())
 }
 
-func TestRunsThatTheStreamTold(t *testing.T) {
+func TestMissedRunsAreCountedFromStreamAndRuntime(t *testing.T) {
 	cases := []struct {
 		name     string
-		look     Observation
+		obs      Observation
 		restarts uint32
 		runs     uint32
 		unknown  bool
 	}{
-		{"nobody told", Observation{}, 0, 0, true},
-		{"the stream told of none", Observation{RunsReported: true}, 0, 0, false},
-		{"the stream told of two", Observation{RunsReported: true, MissedRuns: 2}, 0, 2, false},
+		{"no count", Observation{}, 0, 0, true},
+		{"the stream reported none", Observation{RunsReported: true}, 0, 0, false},
+		{"the stream reported two", Observation{RunsReported: true, MissedRuns: 2}, 0, 2, false},
 		{"the engine counted", Observation{}, 3, 2, false},
 		{"the engine counted more", Observation{RunsReported: true, MissedRuns: 1}, 5, 4, false},
 	}
@@ -109,8 +104,8 @@ func TestRunsThatTheStreamTold(t *testing.T) {
 			tr := New(Options{})
 			ch := tr.Observe(exited(one, 1, 2, 1, "Error"), Observation{At: at(3), Source: container.SourceList})
 			tr.Apply(&ch)
-			c.look.At = at(11)
-			ch = tr.Observe(restarts(running(one, 10), c.restarts), c.look)
+			c.obs.At = at(11)
+			ch = tr.Observe(restarts(running(one, 10), c.restarts), c.obs)
 			require.Len(t, ch.Transitions, 1)
 			assert.Equal(t, container.KindRestarted, ch.Transitions[0].Kind)
 			assert.Equal(t, c.runs, ch.Transitions[0].Provenance.MissedRuns)
@@ -119,7 +114,7 @@ func TestRunsThatTheStreamTold(t *testing.T) {
 	}
 }
 
-func TestStopSignalSurvivesABetterAccount(t *testing.T) {
+func TestRevisionKeepsTheStopSignal(t *testing.T) {
 	tr := New(Options{})
 	stopped := exited(one, 1, 2, 137, "Error")
 	stopped.Run.StopSignal = "SIGKILL"

@@ -1,17 +1,17 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tracker turns looks at containers into transitions. It is pure: no I/O, no clock, no goroutine. Given the same
-// looks it gives the same transitions, and a thing that happened gives the same transition however it was seen.
+// Package tracker compares observations of containers and returns transitions. It is pure: no I/O, no clock, no goroutine.
+// The same observations always yield the same transitions, and one real event yields the same transition however it was observed.
 //
-// What must hold:
-//   - every run that is visible at any look is reported exactly once: one start (or restart) and, when it ended, one stop;
-//   - a later look that knows better about a stop gives the same stop with the next revision, never a second stop;
-//   - an older look than what is known (a stale notice, a clock that went back) gives nothing;
-//   - nothing is invented: what no look showed is said as a window, an unknown exit or a count of missed runs.
+// Invariants:
+//   - every run that some observation shows is reported exactly once: one start (or restart) and, when it ended, one stop;
+//   - a later observation with more detail about a stop yields the same stop with the next revision, never a second stop;
+//   - an observation older than the known state (a stale notice, a clock that was set back) yields nothing;
+//   - nothing is invented: what no observation shows is reported as a window, an unknown exit or a count of missed runs.
 //
-// Observing does not change the tracker. It gives a Change, and Apply takes it: so a caller that cannot hand the
-// transitions on just drops the change, and the next look finds what is still true.
+// Observe does not change the tracker. It returns a Change, and Apply stores it. A caller that cannot deliver the transitions
+// drops the change, and the next observation yields what is still true.
 package tracker
 
 import (
@@ -20,10 +20,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// Inventory says which containers that are found at the first look, with nothing remembered, are reported.
+// Inventory selects which containers are reported when the first list finds them and no checkpoint exists.
 type Inventory string
 
-// The inventories: what runs (the default), everything that exists, nothing.
+// The inventories: running containers (the default), all containers, none.
 const (
 	InventoryRunning Inventory = "running"
 	InventoryAll     Inventory = "all"
@@ -33,61 +33,61 @@ const (
 // Options of a Tracker.
 type Options struct {
 	Inventory Inventory // "" = InventoryRunning
-	// CrashLoopThreshold is how many failed ends of one identity within CrashLoopWindow make a crash loop; 0 = never.
+	// CrashLoopThreshold is the number of failed ends of one identity within CrashLoopWindow that make a crash loop; 0 = never.
 	CrashLoopThreshold int
 	CrashLoopWindow    time.Duration
 }
 
-// Observation says when and how something was seen.
+// Observation is the time and the provenance of one snapshot.
 type Observation struct {
-	At     time.Time        // now
-	Since  time.Time        // the last moment before At at which a look at this container was taken; zero = never
-	Source container.Source // SourceInventory: the first look with nothing remembered
-	// HappenedAt is when what this look shows happened, where a notice told it exactly (pause, resume, OOM kill, removal);
-	// zero: some time between Since and At. Starts and ends carry their own times in the run.
+	At     time.Time        // time of the observation
+	Since  time.Time        // time of the previous observation of this container that was applied; zero if none
+	Source container.Source // SourceInventory: the first list, without a checkpoint
+	// HappenedAt is the exact time of the change if a notice reported it (pause, resume, OOM kill, removal); zero: some time
+	// between Since and At. Starts and ends have their times in the run.
 	HappenedAt time.Time
-	// RunsReported: the stream told of every run of the container since the end of the known one; MissedRuns of them came and went
-	// before the run that this look shows.
+	// RunsReported means that the stream reported every run of the container since the end of the known run; MissedRuns of
+	// them began and ended before the run of this snapshot.
 	RunsReported bool
 	MissedRuns   uint32
-	// PauseHidden: this look cannot tell paused from running (CRI shows both as running).
+	// PauseHidden means that this observation does not distinguish paused from running (CRI shows both as running).
 	PauseHidden bool
 }
 
-// Known is what is remembered of a container. It is not changed after it was handed out.
+// Known is the state that the tracker keeps of a container. It must not be changed after it was returned.
 type Known struct {
 	Container    *container.Container
 	State        container.State
 	Run          container.Run // the latest run; zero before the first
 	RestartCount uint32
 	Revision     uint32     // of the stop of Run
-	Pauses       uint32     // pauses of Run that were reported
-	OOMs         uint32     // OOM kills inside Run that were reported
-	Health       string     // the verdict of the health check in Run, as last seen; "" = none
-	Healths      uint32     // changes of Health in Run that were reported
-	CrashLoop    *CrashLoop // the failed ends of the container's identity, as of the last change; nil = none
+	Pauses       uint32     // reported pauses of Run
+	OOMs         uint32     // reported OOM kills inside Run
+	Health       string     // the latest result of the health check in Run; empty if unknown
+	Healths      uint32     // reported changes of Health in Run
+	CrashLoop    *CrashLoop // the failed ends of the container's identity as of the last change; nil if none
 }
 
-// Change is what one look changes: the transitions it tells and what is to be remembered once they are handed on.
+// Change is the result of one observation: the transitions, and the state to store once they were accepted.
 type Change struct {
 	ID          string
-	Next        *Known // nil: forget the container
+	Next        *Known // nil removes the container from the tracker
 	Transitions []container.Transition
 
 	empty bool
 }
 
-// Empty tells that the look showed nothing new: there is nothing to hand on or to remember.
+// Empty reports whether the observation showed nothing new, so that there is nothing to deliver or to store.
 func (c *Change) Empty() bool { return c.empty }
 
-// Tracker remembers the containers of one runtime. It is not safe for concurrent use.
+// Tracker keeps the state of the containers of one runtime. It is not safe for concurrent use.
 type Tracker struct {
 	opts     Options
 	known    map[string]*Known
 	lineages map[string]*lineage
 }
 
-// New makes a tracker that remembers nothing.
+// New returns an empty tracker.
 func New(opts Options) *Tracker {
 	if opts.Inventory == "" {
 		opts.Inventory = InventoryRunning
@@ -95,13 +95,13 @@ func New(opts Options) *Tracker {
 	return &Tracker{opts: opts, known: map[string]*Known{}, lineages: map[string]*lineage{}}
 }
 
-// Len is the number of containers remembered.
+// Len returns the number of tracked containers.
 func (t *Tracker) Len() int { return len(t.known) }
 
-// Known gives what is remembered of a container, or nil.
+// Known returns the state of a container, or nil if it is not tracked.
 func (t *Tracker) Known(id string) *Known { return t.known[id] }
 
-// All calls yield for every container remembered, in no order, until it returns false.
+// All calls yield for every tracked container, in no particular order, until it returns false.
 func (t *Tracker) All(yield func(id string, k *Known) bool) {
 	for id, k := range t.known {
 		if !yield(id, k) {
@@ -110,16 +110,16 @@ func (t *Tracker) All(yield func(id string, k *Known) bool) {
 	}
 }
 
-// Restore puts back what an earlier tracker remembered. Only for a tracker that has seen nothing yet.
+// Restore adds the state that an earlier tracker kept. It must not be called after the first Observe.
 func (t *Tracker) Restore(id string, k *Known) {
 	t.known[id] = k
 	t.lineageOf(k.Container).apply(id, k)
 }
 
-// Observe compares a look at one container with what is known of it.
-func (t *Tracker) Observe(s *container.Snapshot, l Observation) Change {
+// Observe compares the snapshot of one container with its known state.
+func (t *Tracker) Observe(s *container.Snapshot, o Observation) Change {
 	k := t.known[s.Container.ID]
-	st := step{t: t, look: l, snap: s}
+	st := step{t: t, obs: o, snap: s}
 	if k == nil {
 		st.begin()
 	} else {
@@ -131,30 +131,30 @@ func (t *Tracker) Observe(s *container.Snapshot, l Observation) Change {
 	return st.change(k)
 }
 
-// Absent tells that a list does not show a container that is known.
-func (t *Tracker) Absent(id string, l Observation) Change {
+// Absent returns the change for a known container that a list no longer shows.
+func (t *Tracker) Absent(id string, o Observation) Change {
 	k := t.known[id]
 	if k == nil {
 		return Change{ID: id, empty: true}
 	}
-	st := step{t: t, look: l, next: *k}
-	if k.State == container.StateRunning || k.State == container.StatePaused {
-		// Nobody saw the end; on a runtime that starts one id again, nobody can tell how many runs there were either.
+	st := step{t: t, obs: o, next: *k}
+	if isRunning(k.State) {
+		// The end was not observed. On a runtime that restarts one id in place, more runs may have followed.
 		st.stop(container.Run{StartedAt: k.Run.StartedAt, PID: k.Run.PID}, missed{unknown: true})
 	}
-	st.happened(container.KindRemoved, container.Transition{State: container.StateUnknown})
+	st.emitNoticed(container.KindRemoved, container.Transition{State: container.StateUnknown})
 	return Change{ID: id, Transitions: st.out}
 }
 
-// Rebooted tells that the host was booted at bootTime, after everything that is remembered was seen: whatever ran, ended.
-// l.Since is when it was last seen.
-func (t *Tracker) Rebooted(bootTime time.Time, l Observation) []Change {
+// Rebooted ends all running containers because the host was booted at bootTime, after the state was stored. o.Since is the
+// time of the last observation before the reboot.
+func (t *Tracker) Rebooted(bootTime time.Time, o Observation) []Change {
 	var changes []Change
 	for _, k := range t.known {
-		if k.State != container.StateRunning && k.State != container.StatePaused {
+		if !isRunning(k.State) {
 			continue
 		}
-		st := step{t: t, look: l, next: *k}
+		st := step{t: t, obs: o, next: *k}
 		run := k.Run
 		run.FinishedAt, run.Reason = bootTime, ReasonHostReboot
 		st.stop(run, missed{})
@@ -163,10 +163,10 @@ func (t *Tracker) Rebooted(bootTime time.Time, l Observation) []Change {
 	return changes
 }
 
-// ReasonHostReboot is the reason of a stop that a reboot of the host brought.
+// ReasonHostReboot is the reason of a stop that was caused by a reboot of the host.
 const ReasonHostReboot = "host_reboot"
 
-// Apply makes the tracker remember a change. Changes of one container are applied in the order they were observed.
+// Apply stores a change. Changes of one container must be applied in the order in which they were observed.
 func (t *Tracker) Apply(c *Change) {
 	if c.empty {
 		return
@@ -182,5 +182,5 @@ func (t *Tracker) Apply(c *Change) {
 	t.known[c.ID] = c.Next
 	ln := t.lineageOf(c.Next.Container)
 	ln.apply(c.ID, c.Next)
-	ln.loop = c.Next.CrashLoop // worked out from the lineage's own, whichever of its containers the news is of
+	ln.loop = c.Next.CrashLoop // computed from the lineage's own loop, even if the change is of an older container
 }
