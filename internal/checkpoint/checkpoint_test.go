@@ -106,7 +106,7 @@ func TestRecordSize(t *testing.T) {
 func longest() *tracker.Known {
 	k, long := typical(1), strings.Repeat("x", 4096)
 	c := k.Container
-	c.Name, c.OS = long, long
+	c.Name, c.Platform.OS = long, long
 	c.Pod = container.Pod{SandboxID: long, Namespace: long, Name: long, UID: long}
 	c.Compose = container.Compose{Project: long, Service: long, Number: long}
 	c.Image = container.Image{Reference: long, ID: long, RepoDigests: []string{long}, ManifestDigest: long}
@@ -124,7 +124,7 @@ func longest() *tracker.Known {
 func TestNoRecordIsLarger(t *testing.T) {
 	tests := map[string]func(*tracker.Known){
 		"the longest names that Kubernetes allows": func(k *tracker.Known) {
-			k.Container.Name, k.Container.OS = strings.Repeat("c", 63), "linux"
+			k.Container.Name, k.Container.Platform.OS = strings.Repeat("c", 63), "linux"
 			k.Container.Pod.Namespace, k.Container.Pod.Name = strings.Repeat("n", 63), strings.Repeat("p", 253)
 		},
 		"longer than anything": func(k *tracker.Known) { *k = *longest() },

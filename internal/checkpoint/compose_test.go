@@ -17,7 +17,7 @@ func TestPlaceInComposeAndSystemComeBack(t *testing.T) {
 	k := &tracker.Known{
 		State: container.StateRunning, Run: container.Run{StartedAt: seen},
 		Container: &container.Container{
-			Engine: "docker", Runtime: "main", OS: "windows", ID: "c1", Name: "shop-web-1", CreatedAt: seen,
+			Engine: "docker", Runtime: "main", Platform: container.Platform{OS: "windows"}, ID: "c1", Name: "shop-web-1", CreatedAt: seen,
 			Compose: container.Compose{Project: "shop", Service: "web", Number: "1"},
 		},
 	}

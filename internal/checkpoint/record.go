@@ -122,7 +122,7 @@ func encode(k *tracker.Known) ([]byte, error) {
 		Sandbox: hash(c.Pod.SandboxID), Namespace: c.Pod.Namespace, Pod: c.Pod.Name, UID: c.Pod.UID,
 		Image: c.Image.Reference, ImageID: hash(c.Image.ID), RepoDigests: c.Image.RepoDigests, Manifest: hash(c.Image.ManifestDigest),
 		Labels: c.Labels, Annotations: c.Annotations,
-		OS: c.OS, State: k.State, Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled,
+		OS: c.Platform.OS, State: k.State, Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled,
 		PID: k.Run.PID, Restarts: k.RestartCount, Revision: k.Revision, Pauses: k.Pauses, OOMs: k.OOMs,
 		Health: k.Health, Healths: k.Healths,
 	}
@@ -179,7 +179,7 @@ func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 	}
 	k := &tracker.Known{
 		Container: &container.Container{
-			Engine: m.Engine, Runtime: m.Runtime, OS: r.OS, ID: id, Name: r.Name, CreatedAt: moment(r.Created), Attempt: r.Attempt,
+			Engine: m.Engine, Runtime: m.Runtime, Platform: container.Platform{OS: r.OS}, ID: id, Name: r.Name, CreatedAt: moment(r.Created), Attempt: r.Attempt,
 			Pod:    container.Pod{SandboxID: string(r.Sandbox), Namespace: r.Namespace, Name: r.Pod, UID: r.UID},
 			Image:  container.Image{Reference: r.Image, ID: string(r.ImageID), RepoDigests: r.RepoDigests, ManifestDigest: string(r.Manifest)},
 			Labels: r.Labels, Annotations: r.Annotations,

@@ -37,8 +37,8 @@ type Container struct {
 	Engine  string // the runtime engine: containerd, cri-o, docker, podman
 	Runtime string // the configured name of the observed runtime; distinguishes two of the same engine on one node
 	Version string // the runtime's version, for example 1.6.20
-	OS      string // the operating system that it runs on, in Go's words: linux, windows; "" = the observer's own
-	Arch    string // the architecture that it runs on, in Go's words: amd64; "" = the observer's own
+
+	Platform Platform
 
 	ID        string // the runtime's id, bare (no scheme)
 	Name      string // CRI metadata.name, or Docker's name without the leading slash
@@ -52,6 +52,13 @@ type Container struct {
 	Image       Image
 	Labels      map[string]string // allow-listed only
 	Annotations map[string]string // allow-listed only
+}
+
+// Platform is the operating system and the architecture of the machine that containers run on. An empty field means the
+// observer's own.
+type Platform struct {
+	OS   string // a GOOS value: linux, windows
+	Arch string // a GOARCH value: amd64, arm64
 }
 
 // Pod is the Kubernetes pod a container belongs to. All fields are empty where there is none.

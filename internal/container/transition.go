@@ -136,13 +136,13 @@ func (r *Run) Failed() bool {
 
 // Gap is a stretch of time in which an observer could not see a runtime well enough to be sure that it missed nothing.
 type Gap struct {
-	Engine  string
-	Runtime string // the configured name of the runtime
-	Version string
-	From    time.Time // the last moment that was surely seen
-	To      time.Time // the moment sight was regained
-	Cause   string    // one of the Cause constants
-	Folded  uint64    // transitions that are known to have been folded into later ones; 0 = not known
+	Engine    string
+	Runtime   string // the configured name of the runtime
+	Version   string
+	From      time.Time // the last moment that was surely seen
+	To        time.Time // the moment sight was regained
+	Cause     string    // one of the Cause constants
+	Coalesced uint64    // transitions that are known to have been folded into later ones; 0 = not known
 }
 
 // The causes of a gap.

@@ -55,8 +55,8 @@ func (e *seat) hear(n *runtime.Notice) {
 		e.heard = &heard{}
 	}
 	h := e.heard
-	if n.Told != nil {
-		h.told = n.Told
+	if n.Described != nil {
+		h.told = n.Described
 	}
 	if n.Snapshot != nil && !n.Snapshot.Run.StartedAt.IsZero() {
 		h.began = n.Snapshot.Run.StartedAt
@@ -173,12 +173,12 @@ func (h *heard) newest(after time.Time) (run container.Run, state container.Stat
 // bookkeeping comes later than its event, and Docker's has the code of a start that failed in its place. It tells that it did.
 func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
 	running := snap.State == container.StateRunning || snap.State == container.StatePaused
-	codeless := l.info.Reruns && snap.State == container.StateExited && !snap.Run.ExitKnown
+	codeless := l.info.RestartsInPlace && snap.State == container.StateExited && !snap.Run.ExitKnown
 	if !running && !codeless || snap.Run.StartedAt.IsZero() {
 		return false // created: not even its start shows yet
 	}
 	var after time.Time
-	if l.info.Reruns {
+	if l.info.RestartsInPlace {
 		after = snap.Run.StartedAt // what was before is the end of an earlier run
 	}
 	n := e.heard.end(after, time.Time{})
@@ -193,7 +193,7 @@ func (l *loop) overlayExit(e *seat, snap *container.Snapshot) bool {
 // False: there was no room for it.
 func (l *loop) endBefore(e *seat, snap *container.Snapshot, look tracker.Observation) bool {
 	k := l.tracker.Known(e.id)
-	if !l.info.Reruns || k == nil || !goesOn(k) || !snap.Run.StartedAt.After(k.Run.StartedAt) {
+	if !l.info.RestartsInPlace || k == nil || !goesOn(k) || !snap.Run.StartedAt.After(k.Run.StartedAt) {
 		return true
 	}
 	look.HappenedAt = time.Time{}
@@ -247,7 +247,7 @@ func (l *loop) heardOf(e *seat) *container.Container {
 		return nil
 	}
 	c := *e.heard.told
-	c.Engine, c.Runtime, c.Version, c.OS, c.Arch = l.info.Engine, l.opts.Name, l.info.Version, l.info.OS, l.info.Arch
+	c.Engine, c.Runtime, c.Version, c.Platform = l.info.Engine, l.opts.Name, l.info.Version, l.info.Platform
 	c.ID, c.CreatedAt = e.id, e.heard.created
 	if !l.opts.Filter.Allows(&c) {
 		e.excluded = true

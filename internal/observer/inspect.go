@@ -105,7 +105,7 @@ func (l *loop) takeDescribed(ctx context.Context, all []described) {
 		}
 		if err == nil {
 			c.Engine, c.Runtime, c.Version = l.info.Engine, l.opts.Name, l.info.Version
-			c.OS, c.Arch = l.info.OS, l.info.Arch
+			c.Platform = l.info.Platform
 			if l.opts.Filter.Allows(c) {
 				e.container = c
 				l.enqueue(ctx, e)
@@ -188,7 +188,7 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 	switch {
 	case errors.Is(r.err, runtime.ErrNotFound) && l.mayBeTold(e) && l.await(e):
 		// The notices of its end and of its removal are on their way.
-	case errors.Is(r.err, runtime.ErrNotFound) && l.info.Reruns && l.unregistered(e):
+	case errors.Is(r.err, runtime.ErrNotFound) && l.info.RestartsInPlace && l.unregistered(e):
 		l.owe(e)
 	case errors.Is(r.err, runtime.ErrNotFound):
 		l.gone(e, tracker.Observation{At: time.Now(), Since: e.behind, Source: l.sourceOf(e)})
@@ -213,7 +213,7 @@ func (l *loop) takeInspected(ctx context.Context, r inspected) {
 
 // mayBeTold tells that a container is gone, and that the stream may still tell when. Where it was interrupted, it may never.
 func (l *loop) mayBeTold(e *seat) bool {
-	return l.streaming && (l.info.Reruns || l.missing.from.IsZero()) && (e.heard == nil || e.heard.deleted.IsZero())
+	return l.streaming && (l.info.RestartsInPlace || l.missing.from.IsZero()) && (e.heard == nil || e.heard.deleted.IsZero())
 }
 
 // unregistered tells that a container may be listed already and not be known to the runtime by its id yet: Docker does so with one
@@ -248,7 +248,7 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Observation
 	if l.overlayExit(e, snap) {
 		look.Source = container.SourceStream
 	}
-	if k := l.tracker.Known(e.id); l.info.Reruns && l.streaming && k != nil && k.State == container.StateExited && snap.Run.StartedAt.After(k.Run.StartedAt) {
+	if k := l.tracker.Known(e.id); l.info.RestartsInPlace && l.streaming && k != nil && k.State == container.StateExited && snap.Run.StartedAt.After(k.Run.StartedAt) {
 		look.MissedRuns, look.RunsReported = e.heard.between(l.heardFrom, e.endHeard(k.Run.StartedAt), snap.Run.StartedAt)
 		if !look.RunsReported && !k.Run.FinishedAt.Before(l.heardFrom) && l.await(e) {
 			return // the notice of its start is on its way, and those of the runs before
@@ -276,9 +276,9 @@ func (l *loop) apply(e *seat, snap *container.Snapshot, look tracker.Observation
 	}
 	e.inventory, e.behind = false, time.Time{}
 	if snap.State != container.StateCreated && snap.State != container.StateUnknown {
-		e.forget(snap.Run.StartedAt, !l.info.Reruns || !e.dirty)
+		e.forget(snap.Run.StartedAt, !l.info.RestartsInPlace || !e.dirty)
 	}
-	e.state, e.mark = snap.State, e.summary.Mark
+	e.state, e.mark = snap.State, e.summary.Fingerprint
 	if k := l.tracker.Known(e.id); k != nil && k.State == container.StatePaused && snap.State == container.StateRunning {
 		e.state = container.StatePaused
 	}

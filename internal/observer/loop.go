@@ -381,10 +381,10 @@ func (l *loop) compare(r listed) []*seat {
 		if e.foreign {
 			e.foreign, e.dirty = false, true // it is a container after all
 		}
-		if e.excluded || (!e.dirty && !e.due(now) && l.sameState(e.state, s.State) && e.mark == s.Mark) {
+		if e.excluded || (!e.dirty && !e.due(now) && l.sameState(e.state, s.State) && e.mark == s.Fingerprint) {
 			continue
 		}
-		if e.busy && !e.dirty && !e.due(now) && e.summary.ID != "" && e.summary.State == s.State && e.summary.Mark == s.Mark {
+		if e.busy && !e.dirty && !e.due(now) && e.summary.ID != "" && e.summary.State == s.State && e.summary.Fingerprint == s.Fingerprint {
 			continue // it is looked at for this very change
 		}
 		e.dirty, e.source, e.summary = true, container.SourceList, *s
@@ -439,7 +439,7 @@ func (l *loop) absent(r listed) (doubtful []*seat) {
 		if e.container == nil && e.awaiting > 0 {
 			continue // a sandbox, or a container that the runtime's own bookkeeping does not know yet
 		}
-		if e.container != nil && (l.info.Reruns || l.mayBeTold(e)) {
+		if e.container != nil && (l.info.RestartsInPlace || l.mayBeTold(e)) {
 			e.dirty, e.source = true, l.source
 			doubtful = append(doubtful, e)
 			continue
@@ -521,7 +521,7 @@ func (l *loop) leave(e *seat) {
 	if l.listing {
 		l.departed[e.id] = struct{}{}
 	}
-	if l.info.Reruns && l.streaming && len(l.left) < l.opts.MailboxCapacity {
+	if l.info.RestartsInPlace && l.streaming && len(l.left) < l.opts.MailboxCapacity {
 		l.left[e.id] = time.Now()
 	}
 }
@@ -534,7 +534,7 @@ func (l *loop) settle(e *seat, look tracker.Observation) bool {
 		return true
 	}
 	look.HappenedAt = time.Time{}
-	if l.info.Reruns {
+	if l.info.RestartsInPlace {
 		if !l.lastWords(e, look) {
 			return false
 		}

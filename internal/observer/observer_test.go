@@ -93,7 +93,7 @@ func (r *scripted) List(ctx context.Context, dst []runtime.Summary) ([]runtime.S
 	hang, slow, err := r.hangList, r.slowList, r.listErr
 	for _, id := range slices.Sorted(maps.Keys(r.containers)) {
 		s := r.containers[id]
-		dst = append(dst, runtime.Summary{ID: id, State: s.State, CreatedAt: s.Container.CreatedAt.UnixNano(), Attempt: s.Container.Attempt, Mark: r.marks[id]})
+		dst = append(dst, runtime.Summary{ID: id, State: s.State, CreatedAt: s.Container.CreatedAt.UnixNano(), Attempt: s.Container.Attempt, Fingerprint: r.marks[id]})
 	}
 	r.mu.Unlock()
 	time.Sleep(slow)
@@ -584,7 +584,7 @@ func TestAFullOutboxFoldsAndCounts(t *testing.T) {
 		assert.Equal(t, 5, b.tel.folded, "the others are counted, and told")
 		require.Len(t, b.sink.gaps, 1)
 		assert.Equal(t, container.CauseOutboxFull, b.sink.gaps[0].Cause)
-		assert.EqualValues(t, 5, b.sink.gaps[0].Folded)
+		assert.EqualValues(t, 5, b.sink.gaps[0].Coalesced)
 	})
 }
 

@@ -29,7 +29,7 @@ type rerunning struct {
 func newRerunning() *rerunning { return &rerunning{streaming: newStreaming()} }
 
 func (r *rerunning) Info(context.Context) (runtime.Info, error) {
-	return runtime.Info{Engine: "docker", Version: "1", ShowsPause: true, Reruns: true}, nil
+	return runtime.Info{Engine: "docker", Version: "1", ShowsPause: true, RestartsInPlace: true}, nil
 }
 
 // Inspect shows the container as it was when the inspect began.
@@ -41,7 +41,7 @@ func (r *rerunning) Inspect(ctx context.Context, c *container.Container) (contai
 
 func (r *rerunning) tell(id string, kind runtime.NoticeKind, code uint32) {
 	time.Sleep(time.Millisecond)
-	r.notice(runtime.Notice{ID: id, Kind: kind, At: time.Now(), ExitCode: code, Told: &container.Container{Name: id, Image: container.Image{Reference: "img"}}})
+	r.notice(runtime.Notice{ID: id, Kind: kind, At: time.Now(), ExitCode: code, Described: &container.Container{Name: id, Image: container.Image{Reference: "img"}}})
 }
 
 func (r *rerunning) born(id string) {
@@ -227,7 +227,7 @@ func TestContainerThatRemovesItselfWhenItEnds(t *testing.T) {
 			r.create("a")
 			at := time.Now()
 			for i, kind := range []runtime.NoticeKind{runtime.NoticeCreated, runtime.NoticeStarted, runtime.NoticeExited, runtime.NoticeDeleted} {
-				r.notice(runtime.Notice{ID: "a", Kind: kind, At: at.Add(time.Duration(i)), ExitCode: 7, Told: &container.Container{Name: "a"}})
+				r.notice(runtime.Notice{ID: "a", Kind: kind, At: at.Add(time.Duration(i)), ExitCode: 7, Described: &container.Container{Name: "a"}})
 			}
 			synctest.Wait()
 			r.remove("a")
@@ -357,7 +357,7 @@ func TestProcessThatEndsBeforeItsStartIsTold(t *testing.T) {
 		})
 		time.Sleep(140 * time.Millisecond)
 		at := time.Now()
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: at, Told: &container.Container{Name: "a"}})
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: at, Described: &container.Container{Name: "a"}})
 		r.remove("a")
 		time.Sleep(400 * time.Millisecond)
 		r.tell("a", runtime.NoticeExited, 2)

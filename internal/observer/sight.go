@@ -123,7 +123,7 @@ func (l *loop) seenUntil() time.Time {
 func (l *loop) gap(cause string, from, to time.Time, folded int) {
 	l.tel.Gap(cause)
 	from = earlier(from, to)
-	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, From: from, To: to, Cause: cause, Folded: uint64(max(folded, 0))}
+	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, From: from, To: to, Cause: cause, Coalesced: uint64(max(folded, 0))}
 	if l.outbox.offer(entry{gap: &g}) {
 		return
 	}
@@ -138,7 +138,7 @@ func (l *loop) gap(cause string, from, to time.Time, folded int) {
 	if to.After(l.untold.To) {
 		l.untold.To = to
 	}
-	l.untold.Folded += g.Folded
+	l.untold.Coalesced += g.Coalesced
 }
 
 // fold counts a container of which nothing can be told.

@@ -261,7 +261,7 @@ func TestAContainerThatIsGoneBeforeItCouldBeFoundIsCounted(t *testing.T) {
 		b.stop()
 		require.Len(t, b.sink.gaps, 1)
 		assert.Equal(t, container.CauseRemovedUnseen, b.sink.gaps[0].Cause)
-		assert.EqualValues(t, 1, b.sink.gaps[0].Folded)
+		assert.EqualValues(t, 1, b.sink.gaps[0].Coalesced)
 		assert.True(t, covers(b.sink.gaps[0], came, came))
 	})
 }

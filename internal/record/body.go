@@ -147,9 +147,9 @@ func gapBody(g *container.Gap) string {
 	}
 	b = append(b, ": "...)
 	b = append(b, g.Cause...)
-	if g.Folded > 0 {
+	if g.Coalesced > 0 {
 		b = append(b, ", "...)
-		b = strconv.AppendUint(b, g.Folded, 10)
+		b = strconv.AppendUint(b, g.Coalesced, 10)
 		b = append(b, " transitions folded into later ones"...)
 	}
 	return string(b)

@@ -102,8 +102,8 @@ func (b *Batch) AppendGap(g *container.Gap, observed time.Time) {
 	putTime(m, AttrGapFrom, g.From)
 	putTime(m, AttrGapTo, g.To)
 	putStr(m, AttrGapCause, g.Cause)
-	if g.Folded > 0 {
-		m.PutInt(AttrGapFolded, int64(min(g.Folded, math.MaxInt64)))
+	if g.Coalesced > 0 {
+		m.PutInt(AttrGapFolded, int64(min(g.Coalesced, math.MaxInt64)))
 	}
 }
 
@@ -150,7 +150,7 @@ func (e *Encoder) containerResource(m pcommon.Map, c *container.Container, resta
 	putStr(m, AttrComposeProject, c.Compose.Project)
 	putStr(m, AttrComposeService, c.Compose.Service)
 	putStr(m, AttrComposeNumber, c.Compose.Number)
-	putStr(m, AttrOSType, c.OS)
+	putStr(m, AttrOSType, c.Platform.OS)
 	putStr(m, AttrIsolation, string(c.Isolation))
 	putStr(m, AttrSwarmServiceID, c.Swarm.ServiceID)
 	putStr(m, AttrSwarmServiceName, c.Swarm.ServiceName)
@@ -222,7 +222,7 @@ func (e *Encoder) run(m pcommon.Map, c *container.Container, r *container.Run) {
 	}
 	if r.ExitKnown {
 		m.PutInt(AttrExitCode, int64(r.ExitCode))
-		putStr(m, AttrExitSignal, signal.OfExit(cmp.Or(c.OS, e.OS), c.Arch, r.ExitCode))
+		putStr(m, AttrExitSignal, signal.FromExitCode(cmp.Or(c.Platform.OS, e.OS), c.Platform.Arch, r.ExitCode))
 	}
 	putStr(m, AttrExitReason, r.Reason)
 	putStr(m, AttrStopSignal, r.StopSignal)

@@ -114,6 +114,6 @@ func sampleTransitions() []container.Transition {
 func sampleGap() *container.Gap {
 	return &container.Gap{
 		Engine: "containerd", Runtime: "main", Version: "2.4.2", From: started, To: finished,
-		Cause: container.CauseListFailed, Folded: 4,
+		Cause: container.CauseListFailed, Coalesced: 4,
 	}
 }

@@ -29,23 +29,24 @@ var ErrNotSupported = errors.New("the endpoint does not offer this API")
 
 // Info is who a runtime says it is.
 type Info struct {
-	Engine     string // containerd, cri-o, docker, podman, or the name that the runtime gives, in lower case
-	Version    string // for example 1.6.20
-	APIVersion string // of the API spoken: v1, 1.41
-	ShowsPause bool   // lists and inspects tell paused from running (Docker); false: only notices do (CRI)
-	Reruns     bool   // one container may run many times (Docker); false: a restart is a new container (CRI)
-	OS, Arch   string // of the machine that the containers run on, in Go's words, where the runtime tells them; "" = this one
+	Engine          string // containerd, cri-o, docker, podman, or the name that the runtime gives, in lower case
+	Version         string // for example 1.6.20
+	APIVersion      string // of the API spoken: v1, 1.41
+	ShowsPause      bool   // lists and inspects tell paused from running (Docker); false: only notices do (CRI)
+	RestartsInPlace bool   // one container may run many times (Docker); false: a restart is a new container (CRI)
+	// Platform is the machine that the containers run on, as far as the runtime reports it.
+	Platform container.Platform
 }
 
 // Summary is what a list says of one container: enough to tell whether it changed. It is small and made without an
 // allocation of its own, because a quiet node has as many of them per period as it has containers.
 type Summary struct {
-	ID        string
-	State     container.State
-	CreatedAt int64  // ns since 1970; 0 = not known
-	Attempt   uint32 // CRI metadata.attempt
-	Mark      uint64 // differs when the list shows some other change that is worth an inspect; 0 where lists show none
-	Item      any    // the runtime's own list item, for Describe and Inspect; dropped with the list
+	ID          string
+	State       container.State
+	CreatedAt   int64  // ns since 1970; 0 = not known
+	Attempt     uint32 // CRI metadata.attempt
+	Fingerprint uint64 // differs when the list shows some other change that is worth an inspect; 0 where lists show none
+	Item        any    // the runtime's own list item, for Describe and Inspect; dropped with the list
 }
 
 // Runtime is one container runtime behind one socket. Its methods may be called from several goroutines.
@@ -105,9 +106,9 @@ type Notice struct {
 	Health     string // NoticeHealth: starting, healthy or unhealthy
 	// OOMKilled: an out-of-memory kill ended the run. NoticeExited, and NoticeOOM where it is told after the end.
 	OOMKilled bool
-	// Told is the container as far as the stream describes it (Docker: names, image, labels): all that remains to be known of
+	// Described is the container as far as the stream describes it (Docker: names, image, labels): all that remains to be known of
 	// one that is gone before it can be looked at. Nil = not told, as in a stream in which ids may be a sandbox's.
-	Told *container.Container
+	Described *container.Container
 	// Replayed: it happened before the subscription, and the runtime told it now because it was asked to reach back, or keeps
 	// what it told before for every new reader.
 	Replayed bool

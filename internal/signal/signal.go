@@ -68,9 +68,9 @@ func Number(os, arch, s string) uint32 {
 	return 0
 }
 
-// OfExit names the signal that an exit code tells of: on Linux, runtimes and shells report 128 + n for a process that signal n
+// FromExitCode names the signal that an exit code tells of: on Linux, runtimes and shells report 128 + n for a process that signal n
 // ended. It is a convention, not a proof: a program may exit with 137 of its own will. Windows has no such convention.
-func OfExit(os, arch string, code uint32) string {
+func FromExitCode(os, arch string, code uint32) string {
 	os, arch = machine(os, arch)
 	if os != "linux" || code <= 128 {
 		return ""
@@ -78,8 +78,8 @@ func OfExit(os, arch string, code uint32) string {
 	return Name(os, arch, code-128)
 }
 
-// AsksForEnd tells whether a signal of this name asks a process to end, rather than to reload, dump or go on.
-func AsksForEnd(name string) bool {
+// RequestsTermination tells whether a signal of this name asks a process to end, rather than to reload, dump or go on.
+func RequestsTermination(name string) bool {
 	switch name {
 	case "SIGINT", "SIGQUIT", "SIGABRT", "SIGKILL", "SIGTERM", "SIGRTMIN+3":
 		return true

@@ -46,17 +46,17 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestExitCodesTellOfSignalsOnLinuxOnly(t *testing.T) {
-	assert.Equal(t, "SIGKILL", OfExit("linux", "amd64", 137))
-	assert.Equal(t, "SIGTERM", OfExit("linux", "mips", 143))
-	assert.Empty(t, OfExit("linux", "mips", 138))
-	assert.Empty(t, OfExit("windows", "amd64", 137))
+	assert.Equal(t, "SIGKILL", FromExitCode("linux", "amd64", 137))
+	assert.Equal(t, "SIGTERM", FromExitCode("linux", "mips", 143))
+	assert.Empty(t, FromExitCode("linux", "mips", 138))
+	assert.Empty(t, FromExitCode("windows", "amd64", 137))
 	for _, code := range []uint32{0, 1, 128, 128 + 64, 3221225786, 1<<32 - 1} {
-		assert.Empty(t, OfExit("linux", "amd64", code), code)
+		assert.Empty(t, FromExitCode("linux", "amd64", code), code)
 	}
 }
 
 func TestWhichSignalsAskForAnEnd(t *testing.T) {
 	for name, want := range map[string]bool{"SIGTERM": true, "SIGKILL": true, "SIGRTMIN+3": true, "SIGHUP": false, "SIGWINCH": false, "": false} {
-		assert.Equal(t, want, AsksForEnd(name), name)
+		assert.Equal(t, want, RequestsTermination(name), name)
 	}
 }

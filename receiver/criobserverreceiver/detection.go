@@ -82,7 +82,7 @@ func (r *criObserver) detect(ctx context.Context, wanted []RuntimeConfig) {
 
 // saySilent says why a socket that was found is not observed: what listens there is another thing than it is called for, or it
 // cannot be reached.
-func (r *criObserver) saySilent(f detect.Found, err error) {
+func (r *criObserver) saySilent(f detect.Runtime, err error) {
 	fields := []zap.Field{zap.String("runtime", f.Name), zap.String("endpoint", f.Endpoint), zap.Error(err)}
 	if errors.Is(err, runtime.ErrNotSupported) {
 		r.set.Logger.Info("a socket is not observed, for it does not speak what its name says", fields...)
@@ -91,7 +91,7 @@ func (r *criObserver) saySilent(f detect.Found, err error) {
 	r.set.Logger.Warn("a runtime's socket was found and cannot be observed; it is tried again at each look", fields...)
 }
 
-func fits(rc RuntimeConfig, f detect.Found) bool {
+func fits(rc RuntimeConfig, f detect.Runtime) bool {
 	switch rc.Engine {
 	case "", EngineAuto:
 		return true
@@ -102,14 +102,14 @@ func fits(rc RuntimeConfig, f detect.Found) bool {
 	}
 }
 
-func engineFor(rc RuntimeConfig, f detect.Found) Engine {
+func engineFor(rc RuntimeConfig, f detect.Runtime) Engine {
 	if f.Engine == string(EngineDocker) {
 		return EngineDocker
 	}
 	return rc.Engine
 }
 
-func nameFor(rc RuntimeConfig, f detect.Found) string {
+func nameFor(rc RuntimeConfig, f detect.Runtime) string {
 	if rc.Name != "" {
 		return rc.Name
 	}
@@ -118,7 +118,7 @@ func nameFor(rc RuntimeConfig, f detect.Found) string {
 
 // speaks asks a socket that was only found by its name, once: the containerd of a plain Docker host does not speak CRI
 // (runtime.ErrNotSupported). One that does not answer now is asked again at the next look.
-func (r *criObserver) speaks(ctx context.Context, f detect.Found) error {
+func (r *criObserver) speaks(ctx context.Context, f detect.Runtime) error {
 	r.mu.Lock()
 	known := r.observed(f.Endpoint)
 	r.mu.Unlock()

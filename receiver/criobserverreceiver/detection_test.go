@@ -98,7 +98,7 @@ func TestContainerdOfADockerHostIsNoFault(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	r := dockerReceiver(t)
 	r.set.Logger = zap.New(core)
-	found := detect.Found{Name: "containerd", Engine: "containerd", Endpoint: "unix://" + listener.Addr().String()}
+	found := detect.Runtime{Name: "containerd", Engine: "containerd", Endpoint: "unix://" + listener.Addr().String()}
 	err = r.speaks(t.Context(), found)
 	require.ErrorIs(t, err, runtime.ErrNotSupported)
 	r.saySilent(found, err)

@@ -46,8 +46,8 @@ func TestWhichAPIIsSpoken(t *testing.T) {
 }
 
 func TestWhatDetectionPicks(t *testing.T) {
-	docker := detect.Found{Engine: "docker"}
-	containerd := detect.Found{Engine: "containerd"}
+	docker := detect.Runtime{Engine: "docker"}
+	containerd := detect.Runtime{Engine: "containerd"}
 	assert.True(t, fits(RuntimeConfig{}, docker))
 	assert.True(t, fits(RuntimeConfig{Engine: EngineDocker}, docker))
 	assert.False(t, fits(RuntimeConfig{Engine: EngineCRI}, docker))
@@ -105,7 +105,7 @@ func TestSocketThatSaysNothingIsAskedWhatItIs(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, rt.Close()) }()
 	assert.Equal(t, "docker", info.Engine)
-	assert.True(t, info.Reruns)
+	assert.True(t, info.RestartsInPlace)
 	assert.Implements(t, (*runtime.Watcher)(nil), rt)
 	assert.False(t, r.criOnDocker.Load(), "this is Docker itself")
 }
@@ -121,9 +121,9 @@ func TestStreamOffHidesTheStream(t *testing.T) {
 
 func TestFoundDockerIsAskedFirst(t *testing.T) {
 	r := dockerReceiver(t)
-	require.NoError(t, r.speaks(t.Context(), detect.Found{Engine: "docker", Endpoint: "unix://" + dockerSocket(t)}))
-	require.Error(t, r.speaks(t.Context(), detect.Found{Engine: "docker", Endpoint: "unix:///nonexistent/docker.sock"}))
-	require.Error(t, r.speaks(t.Context(), detect.Found{Engine: "containerd", Endpoint: "unix://" + dockerSocket(t)}))
+	require.NoError(t, r.speaks(t.Context(), detect.Runtime{Engine: "docker", Endpoint: "unix://" + dockerSocket(t)}))
+	require.Error(t, r.speaks(t.Context(), detect.Runtime{Engine: "docker", Endpoint: "unix:///nonexistent/docker.sock"}))
+	require.Error(t, r.speaks(t.Context(), detect.Runtime{Engine: "containerd", Endpoint: "unix://" + dockerSocket(t)}))
 }
 
 func TestPlainTCPIsWarnedOfOnce(t *testing.T) {

@@ -89,7 +89,7 @@ func (r *criObserver) criOpener(rc RuntimeConfig, name string, log *zap.Logger) 
 func (r *criObserver) dockerOpener(rc RuntimeConfig, name string, log *zap.Logger) observer.Open {
 	var warn sync.Once
 	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
-		o := docker.Options{Name: name, Endpoint: rc.Endpoint, Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, SpokenElsewhere: r.criOnDocker.Load}
+		o := docker.Options{Name: name, Endpoint: rc.Endpoint, Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, ObservedThroughCRI: r.criOnDocker.Load}
 		if rc.TLS != nil {
 			var err error
 			if o.TLS, err = rc.TLS.LoadTLSConfig(ctx); err != nil {

@@ -65,7 +65,7 @@ func (r Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Noti
 			ctx = metadata.AppendToOutgoingContext(ctx, "containerd-namespace", namespace)
 			return eventsapi.NewEventsClient(conn).Subscribe(ctx, &eventsapi.SubscribeRequest{Filters: filters()})
 		},
-		Take: func(e *types.Envelope) error {
+		Handle: func(e *types.Envelope) error {
 			if n, ok := notice(e); ok && !r.IsSandbox(n.ID) {
 				post(n)
 			}

@@ -97,5 +97,5 @@ func timeOf(t *timestamppb.Timestamp) time.Time {
 	if t == nil || t.CheckValid() != nil {
 		return time.Time{}
 	}
-	return cri.SaneTime(t.AsTime())
+	return cri.PlausibleTime(t.AsTime())
 }

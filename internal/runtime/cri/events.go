@@ -35,7 +35,7 @@ func (r EventRuntime) Watch(ctx context.Context, ready func(), post func(runtime
 		Open: func(ctx context.Context, conn grpc.ClientConnInterface) (grpc.ServerStreamingClient[runtimeapi.ContainerEventResponse], error) {
 			return runtimeapi.NewRuntimeServiceClient(conn).GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
 		},
-		Take: func(e *runtimeapi.ContainerEventResponse) error {
+		Handle: func(e *runtimeapi.ContainerEventResponse) error {
 			if n, ok := r.notice(e); ok {
 				at := saneTime(e.GetCreatedAt())
 				n.Replayed = !at.IsZero() && at.Before(subscribed)

@@ -33,8 +33,8 @@ type Stream[M any] struct {
 	Name string
 	// Open subscribes on conn, which is used for nothing else.
 	Open func(ctx context.Context, conn grpc.ClientConnInterface) (grpc.ServerStreamingClient[M], error)
-	// Take is called with every message, in order. It must not block. An error ends the stream.
-	Take func(*M) error
+	// Handle is called with every message, in order. It must not block. An error ends the stream.
+	Handle func(*M) error
 }
 
 // Follow reads a stream over a connection of its own until ctx ends (nil) or the stream does (an error). It calls ready
@@ -82,7 +82,7 @@ func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) e
 			close(first)
 			taken = true
 		}
-		if err := s.Take(m); err != nil {
+		if err := s.Handle(m); err != nil {
 			return fmt.Errorf("%s at %s: %w", doing, r.endpoint, err)
 		}
 	}

@@ -121,8 +121,8 @@ func saneTime(ns int64) time.Time {
 	return time.Unix(0, ns).UTC()
 }
 
-// SaneTime gives t, or the zero time when t is no time of a container: the rule that CRI's times go by.
-func SaneTime(t time.Time) time.Time {
+// PlausibleTime gives t, or the zero time when t is no time of a container: the rule that CRI's times go by.
+func PlausibleTime(t time.Time) time.Time {
 	if t.Unix() < earliest/int64(time.Second) || t.Year() >= latestYear {
 		return time.Time{}
 	}

@@ -22,8 +22,8 @@ import (
 	securejoin "github.com/cyphar/filepath-securejoin"
 )
 
-// Found is a runtime's socket. Engine is what to speak with it: containerd, cri-o, cri or docker.
-type Found struct {
+// Runtime is a runtime's socket. Engine is what to speak with it: containerd, cri-o, cri or docker.
+type Runtime struct {
 	Name     string // unique among what one look finds: containerd, k3s, cri-o, docker, podman-1000, …
 	Engine   string
 	Endpoint string // unix:///… or npipe:////./pipe/…
@@ -76,7 +76,7 @@ var pipes = []candidate{
 // when this process sees the host's own, for example "/host" in a container. Links are resolved inside root, as the host
 // would. On Windows only pipes are looked for, whatever root is. The order is always the same. The error tells of places that could not be looked at, such as directories without
 // permission; what was found elsewhere is given all the same.
-func Runtimes(fsys FileSystem, root string) ([]Found, error) {
+func Runtimes(fsys FileSystem, root string) ([]Runtime, error) {
 	l := look{fsys: fsys, root: root}
 	if l.root == "" {
 		l.root = "/"
@@ -86,7 +86,7 @@ func Runtimes(fsys FileSystem, root string) ([]Found, error) {
 	}
 	for _, c := range pipes {
 		if fsys.Pipe(c.path) {
-			l.found = append(l.found, Found{Name: l.unique(c.name), Engine: c.engine, Endpoint: "npipe://" + c.path})
+			l.found = append(l.found, Runtime{Name: l.unique(c.name), Engine: c.engine, Endpoint: "npipe://" + c.path})
 		}
 	}
 	return l.found, errors.Join(l.errs...)
@@ -96,7 +96,7 @@ func Runtimes(fsys FileSystem, root string) ([]Found, error) {
 type look struct {
 	fsys  FileSystem
 	root  string
-	found []Found
+	found []Runtime
 	files []fs.FileInfo // of the sockets found, to tell aliases by
 	errs  []error
 }
@@ -133,7 +133,7 @@ func (l *look) socket(c candidate) {
 		}
 	}
 	l.files = append(l.files, file)
-	l.found = append(l.found, Found{Name: l.unique(c.name), Engine: c.engine, Endpoint: "unix://" + full})
+	l.found = append(l.found, Runtime{Name: l.unique(c.name), Engine: c.engine, Endpoint: "unix://" + full})
 }
 
 func (l *look) userSockets() {

@@ -52,7 +52,7 @@ func (h host) link(path, target string) {
 	require.NoError(h.t, os.Symlink(target, h.parent(path)))
 }
 
-func (h host) look() []Found {
+func (h host) look() []Runtime {
 	h.t.Helper()
 	found, err := Runtimes(Machine{}, h.root)
 	require.NoError(h.t, err)
@@ -72,7 +72,7 @@ func TestEveryWellKnownSocketIsFoundInOrder(t *testing.T) {
 		h.socket(path)
 	}
 	h.link("/var/run", "/run")
-	assert.Equal(t, []Found{
+	assert.Equal(t, []Runtime{
 		{"containerd", "containerd", "unix:///run/containerd/containerd.sock"},
 		{"k3s", "containerd", "unix:///run/k3s/containerd/containerd.sock"},
 		{"k0s", "containerd", "unix:///run/k0s/containerd.sock"},
@@ -96,19 +96,19 @@ func TestOneSocketIsOneRuntime(t *testing.T) {
 	t.Run("only /var/run is mounted", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/var/run/crio/crio.sock")
-		assert.Equal(t, []Found{{"cri-o", "cri-o", "unix:///var/run/crio/crio.sock"}}, h.look())
+		assert.Equal(t, []Runtime{{"cri-o", "cri-o", "unix:///var/run/crio/crio.sock"}}, h.look())
 	})
 	t.Run("the same file under another name", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/containerd/containerd.sock")
 		require.NoError(t, os.Link(filepath.Join(h.root, "/run/containerd/containerd.sock"), h.parent("/run/k3s/containerd/containerd.sock")))
-		assert.Equal(t, []Found{{"containerd", "containerd", "unix:///run/containerd/containerd.sock"}}, h.look())
+		assert.Equal(t, []Runtime{{"containerd", "containerd", "unix:///run/containerd/containerd.sock"}}, h.look())
 	})
 	t.Run("Podman at Docker's place", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/podman/podman.sock")
 		h.link("/run/docker.sock", "/run/podman/podman.sock")
-		assert.Equal(t, []Found{{"podman", "docker", "unix:///run/podman/podman.sock"}}, h.look())
+		assert.Equal(t, []Runtime{{"podman", "docker", "unix:///run/podman/podman.sock"}}, h.look())
 	})
 	t.Run("two sockets of one name are two", func(t *testing.T) {
 		h := newHost(t)
@@ -178,7 +178,7 @@ func TestWindowsPipes(t *testing.T) {
 		"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true,
 	}}, h.root)
 	require.NoError(t, err)
-	assert.Equal(t, []Found{
+	assert.Equal(t, []Runtime{
 		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd"},
 		{"docker", "docker", "npipe:////./pipe/docker_engine"},
 	}, found)

@@ -21,7 +21,7 @@ func (m machine) Pipe(name string) bool { return m.pipes[name] }
 func TestOnWindowsOnlyPipesAreLookedFor(t *testing.T) {
 	found, err := Runtimes(machine{pipes: map[string]bool{"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true}}, "")
 	require.NoError(t, err)
-	assert.Equal(t, []Found{
+	assert.Equal(t, []Runtime{
 		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd"},
 		{"docker", "docker", "npipe:////./pipe/docker_engine"},
 	}, found)

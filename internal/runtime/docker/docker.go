@@ -45,9 +45,9 @@ type Options struct {
 	Timeout time.Duration
 	// Labels are glob patterns of the label keys to keep; "*" matches any run of characters. Empty: none.
 	Labels []string
-	// SpokenElsewhere tells whether containers with Kubernetes' labels are observed through CRI as well. Those, and the sandboxes
+	// ObservedThroughCRI tells whether containers with Kubernetes' labels are observed through CRI as well. Those, and the sandboxes
 	// of pods, are left out then, except ones that were shown before. Nil: never.
-	SpokenElsewhere func() bool
+	ObservedThroughCRI func() bool
 }
 
 // Runtime is a Docker Engine or a Podman. It implements runtime.Runtime, runtime.Finder, runtime.PIDReader and
@@ -82,7 +82,7 @@ func New(o Options) (*Runtime, error) {
 	if o.TLS != nil && !strings.HasPrefix(ep, "tcp://") {
 		return nil, fmt.Errorf("tls: is for tcp:// endpoints, and %s is none; remove it", ep)
 	}
-	r := &Runtime{name: o.Name, endpoint: ep, timeout: o.Timeout, elsewhere: o.SpokenElsewhere}
+	r := &Runtime{name: o.Name, endpoint: ep, timeout: o.Timeout, elsewhere: o.ObservedThroughCRI}
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
 	}
@@ -131,15 +131,15 @@ func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
 	}
 	info := runtime.Info{
 		Engine: "docker", Version: clip(v.Version, maxText), APIVersion: clip(r.client.ClientVersion(), maxText),
-		ShowsPause: true, Reruns: true, OS: word(v.Os), Arch: word(v.Arch),
+		ShowsPause: true, RestartsInPlace: true, Platform: container.Platform{OS: word(v.Os), Arch: word(v.Arch)},
 	}
 	for _, c := range v.Components {
 		if strings.HasPrefix(c.Name, "Podman") {
 			info.Engine = "podman"
 		}
 	}
-	p := peer{podman: info.Engine == "podman", host: host{info.OS, info.Arch}}
-	if info.OS == "windows" {
+	p := peer{podman: info.Engine == "podman", host: info.Platform}
+	if info.Platform.OS == "windows" {
 		if p.isolation, err = r.defaultIsolation(ctx); err != nil && !isRefused(err) {
 			return runtime.Info{}, err
 		}

@@ -174,7 +174,7 @@ func TestInfo(t *testing.T) {
 	t.Run("Docker", func(t *testing.T) {
 		info, err := newEngine(t).runtime().Info(t.Context())
 		require.NoError(t, err)
-		assert.Equal(t, runtime.Info{Engine: "docker", Version: "20.10.24", APIVersion: "1.41", ShowsPause: true, Reruns: true, OS: "linux", Arch: "amd64"}, info)
+		assert.Equal(t, runtime.Info{Engine: "docker", Version: "20.10.24", APIVersion: "1.41", ShowsPause: true, RestartsInPlace: true, Platform: container.Platform{OS: "linux", Arch: "amd64"}}, info)
 	})
 	t.Run("Podman", func(t *testing.T) {
 		e := newEngine(t)
@@ -283,7 +283,7 @@ func TestKubernetesContainersOfDocker(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/json", "["+item+","+sandbox+"]")
 	spoken := false
-	r := e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return spoken } })
+	r := e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return spoken } })
 	list, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
 	require.Len(t, list, 2, "any container may bear the label of a sandbox: it hides nothing")
@@ -298,7 +298,7 @@ func TestKubernetesContainersOfDocker(t *testing.T) {
 	list, err = r.List(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Len(t, list, 2, "what was shown is not said to be gone")
-	fresh := e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return true } })
+	fresh := e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return true } })
 	list, err = fresh.List(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, list, "CRI tells it")
@@ -480,7 +480,7 @@ func TestStartThatFailedStaysEndedInTheList(t *testing.T) {
 	assert.Equal(t, container.StateExited, before[0].State)
 	after, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
-	assert.Equal(t, before[0].Mark, after[0].Mark, "it is not looked at again and again")
+	assert.Equal(t, before[0].Fingerprint, after[0].Fingerprint, "it is not looked at again and again")
 }
 
 func TestPID(t *testing.T) {

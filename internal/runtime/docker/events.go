@@ -121,7 +121,7 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 		case action == "kill" && (who.podman || k.hides.signal):
 			k.signal, k.signaled = 0, time.Time{} // it does not tell which; what is called signal there is a label
 		case action == "kill":
-			k.signal, k.signaled = signal.Number(who.host.os, who.host.arch, m.Actor.Attributes[attributeSignal]), n.At
+			k.signal, k.signaled = signal.Number(who.host.OS, who.host.Arch, m.Actor.Attributes[attributeSignal]), n.At
 		case n.Kind == runtime.NoticeOOM:
 			k.oom = n.At
 			n.OOMKilled = k.killed.Add(oomAfterEnd).After(n.At)
@@ -136,7 +136,7 @@ func (r *Runtime) take(m *events.Message, subscribed time.Time, post func(runtim
 	})
 	if action != "kill" {
 		n.Replayed = n.At.Before(subscribed)
-		n.Told = r.told(m.Actor.Attributes)
+		n.Described = r.told(m.Actor.Attributes)
 		post(n)
 	}
 }

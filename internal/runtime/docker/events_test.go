@@ -80,7 +80,7 @@ func TestNotices(t *testing.T) {
 			e := newEngine(t)
 			e.events = []string{event(c.action, at.UnixNano(), c.attributes)}
 			c.want.ID, c.want.At = id1, at.Round(0)
-			c.want.Told = &container.Container{Name: "web", Image: container.Image{Reference: "example.test/web:1"}}
+			c.want.Described = &container.Container{Name: "web", Image: container.Image{Reference: "example.test/web:1"}}
 			assert.Equal(t, []runtime.Notice{c.want}, watched(t, e.runtime(), 1))
 		})
 	}
@@ -222,15 +222,15 @@ func TestEventsOfKubernetesContainersThatCRITells(t *testing.T) {
 		event("die", nano, labels+`,"exitCode":"1"`), event("start", nano+1, `"io.kubernetes.docker.type":"podsandbox"`),
 		strings.ReplaceAll(event("pause", nano+2, ""), id1, id2),
 	}
-	r := e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return true } })
+	r := e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return true } })
 	assert.Equal(t, id2, watched(t, r, 1)[0].ID)
-	r = e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return false } })
+	r = e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return false } })
 	got := watched(t, r, 3)
 	assert.Equal(t, []string{id1, id1, id2}, []string{got[0].ID, got[1].ID, got[2].ID}, "where CRI is not observed, no label hides anything")
 
 	spoken := false // it was shown before CRI was found
 	e.answer("/containers/json", `[{"Id":"`+id1+`","State":"running","Labels":{`+labels+`}}]`)
-	r = e.runtime(func(o *Options) { o.SpokenElsewhere = func() bool { return spoken } })
+	r = e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return spoken } })
 	_, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
 	spoken = true
@@ -284,7 +284,7 @@ func TestWhatAnEventTellsOfItsContainer(t *testing.T) {
 	assert.Equal(t, &container.Container{
 		Name: "web", Image: container.Image{Reference: "example.test/web:1"}, Labels: map[string]string{"app": "shop", "tier.signal": "x"},
 		Compose: container.Compose{Project: "p", Service: "s", Number: "2"}, Swarm: container.Swarm{TaskID: "t"},
-	}, got[0].Told)
+	}, got[0].Described)
 
 	e = newEngine(t)
 	e.events = []string{event("die", time.Now().UnixNano(), `"exitCode":"1","tier.x":"x"`)}
@@ -292,7 +292,7 @@ func TestWhatAnEventTellsOfItsContainer(t *testing.T) {
 	r, err := New(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
-	assert.Nil(t, watched(t, r, 1)[0].Told.Labels, "what is the engine's own is no label")
+	assert.Nil(t, watched(t, r, 1)[0].Described.Labels, "what is the engine's own is no label")
 }
 
 // TestLabelsInThePlaceOfWhatTheEngineSays: Docker copies a container's labels over the exit code and the signal of its events.
@@ -451,7 +451,7 @@ func FuzzEvents(f *testing.F) {
 		var r Runtime
 		r.memory.init()
 		r.take(&m, time.Now(), func(n runtime.Notice) {
-			if !validID(n.ID) || (n.Told != nil && (len(n.Told.Name) > 3*maxText || len(n.Told.Image.Reference) > 3*maxText || n.Told.Labels != nil)) || (n.Health != "" && verdict(n.Health) == "") {
+			if !validID(n.ID) || (n.Described != nil && (len(n.Described.Name) > 3*maxText || len(n.Described.Image.Reference) > 3*maxText || n.Described.Labels != nil)) || (n.Health != "" && verdict(n.Health) == "") {
 				t.Fatalf("%+v", n)
 			}
 			if !n.At.IsZero() && (n.At.Before(earliest) || n.At.After(latest)) {

@@ -40,7 +40,7 @@ func (r *Runtime) Inspect(ctx context.Context, c *container.Container) (containe
 	r.memory.do(c.ID, func(k *remembered) {
 		if in.Config != nil {
 			k.hide(in.Config.Labels, "")
-			k.stopBy = signal.Number(who.host.os, who.host.arch, in.Config.StopSignal)
+			k.stopBy = signal.Number(who.host.OS, who.host.Arch, in.Config.StopSignal)
 		}
 		k.complete(&s, who.host)
 		k.unrun = s.State == container.StateCreated && in.State != nil && state(string(in.State.Status)) == container.StateExited
@@ -174,12 +174,12 @@ func completed(c *container.Container, in *api.InspectResponse, who peer) *conta
 		}
 	}
 	if platform := word(in.Platform); platform != "" {
-		now.OS = platform // one engine on Windows can have containers of both
+		now.Platform.OS = platform // one engine on Windows can have containers of both
 	}
-	if now.OS == "windows" && in.HostConfig != nil {
+	if now.Platform.OS == "windows" && in.HostConfig != nil {
 		now.Isolation = isolation(string(in.HostConfig.Isolation), who.isolation)
 	}
-	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.OS == c.OS && now.Isolation == c.Isolation && now.Image.ID == c.Image.ID &&
+	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.Platform.OS == c.Platform.OS && now.Isolation == c.Isolation && now.Image.ID == c.Image.ID &&
 		now.Image.Reference == c.Image.Reference && now.Image.ManifestDigest == c.Image.ManifestDigest {
 		return c
 	}
@@ -208,7 +208,7 @@ func u32(n int) uint32 {
 }
 
 // complete adds what only events told, and remembers what the list does not show.
-func (k *remembered) complete(s *container.Snapshot, on host) {
+func (k *remembered) complete(s *container.Snapshot, on container.Platform) {
 	k.failed = s.State == container.StateExited && s.Run.StartedAt.IsZero()
 	started := s.Run.StartedAt
 	switch s.State {

@@ -120,7 +120,7 @@ func (r *Runtime) summary(item *api.Summary, began, ended time.Time) (runtime.Su
 	if s.State == container.StateCreated {
 		put(strconv.FormatInt(peek(ended.Sub(created)), 10))
 	}
-	s.Mark = h.Sum64()
+	s.Fingerprint = h.Sum64()
 	return s, true
 }
 

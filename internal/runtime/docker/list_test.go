@@ -49,7 +49,7 @@ func TestWhatAListShowsChangesTheMark(t *testing.T) {
 				e.answer("/containers/json", answer)
 				list, err := r.List(t.Context(), nil)
 				require.NoError(t, err)
-				marks = append(marks, list[0].Mark)
+				marks = append(marks, list[0].Fingerprint)
 			}
 			assert.Equal(t, c.changes, marks[0] != marks[1])
 		})

@@ -66,7 +66,7 @@ func (m *memory) init() { m.containers = map[string]*remembered{} }
 // peer is what is remembered of who answers at the endpoint.
 type peer struct {
 	podman    bool
-	host      host
+	host      container.Platform
 	isolation container.Isolation // that containers get which ask for none; "" on Linux
 }
 

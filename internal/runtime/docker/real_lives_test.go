@@ -86,7 +86,7 @@ func (l *lab) exits() {
 		c := l.ended(id).Container
 		assert.Equal(l.t, privateruntime.ProbeImage, c.Image.Reference)
 		assert.NotEmpty(l.t, c.Image.ID)
-		assert.Equal(l.t, "linux", c.OS)
+		assert.Equal(l.t, "linux", c.Platform.OS)
 		if l.kind.name == "29" { // which has containerd's image store
 			assert.NotEmpty(l.t, c.Image.ManifestDigest)
 		}
