@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+
+	"github.com/package-url/packageurl-go"
 )
 
 // errDatabaseTooLarge: more than any distribution's.
@@ -33,24 +35,20 @@ func parseOSRelease(text []byte) (d distro) {
 	return d
 }
 
-// purl spells a package of the distribution; kind is deb, apk or rpm. Names of rpm's packages have capitals that count.
+// purl returns the package URL of a package of the distribution, "" if its name or version is unknown. kind is deb, apk or rpm. Only
+// the names of rpm packages are case-sensitive.
 func (d distro) purl(kind string, p installed) string {
 	if p.name == "" || p.version == "" {
 		return ""
 	}
-	purl, name := "pkg:"+kind+"/", p.name
-	if kind != "rpm" {
+	name := p.name
+	if kind != packageurl.TypeRPM {
 		name = strings.ToLower(name)
 	}
-	if namespace := d.namespace(kind); namespace != "" {
-		purl += purlEscape(namespace) + "/"
-	}
-	purl += purlEscape(name) + "@" + purlEscape(p.version)
-	separator := "?"
+	var qualifiers packageurl.Qualifiers // in the order of their keys, as a canonical purl has them
 	add := func(key, value string) {
 		if value != "" {
-			purl += separator + key + "=" + purlEscape(value)
-			separator = "&"
+			qualifiers = append(qualifiers, packageurl.Qualifier{Key: key, Value: value})
 		}
 	}
 	add("arch", p.arch)
@@ -58,7 +56,7 @@ func (d distro) purl(kind string, p installed) string {
 		add("distro", d.id+"-"+d.version)
 	}
 	add("epoch", p.epoch)
-	return purl
+	return packageurl.NewPackageURL(kind, d.namespace(kind), name, p.version, qualifiers, "").ToString()
 }
 
 // namespace is the distribution as purls have it, which for two of rpm's is not as os-release has it.

@@ -4,28 +4,18 @@
 package evidence
 
 import (
-	"net/url"
 	"strings"
+
+	"github.com/package-url/packageurl-go"
 )
 
-// PURL gives the package URL of the module: pkg:golang/<path>@<version>, lower case in its path as the purl type golang has it,
-// without a version where none is known. The standard library is the module "stdlib" with Go's version, as scanners have it.
+// PURL returns the package URL of the module: pkg:golang/<path>@<version>, in lower case as the purl type golang requires, and
+// without a version if the version is unknown. The standard library is the module "stdlib" with Go's version, as scanners spell it.
 func (m GoModule) PURL() string {
 	if m.Path == "" {
 		return ""
 	}
-	parts := strings.Split(strings.ToLower(m.Path), "/")
-	for i, part := range parts {
-		parts[i] = purlEscape(part)
-	}
-	purl := "pkg:golang/" + strings.Join(parts, "/")
-	if m.Version != "" {
-		purl += "@" + purlEscape(m.Version)
-	}
-	return purl
-}
-
-// purlEscape percent-encodes all but letters, digits and . - _ ~ and the colon, as the purl specification asks.
-func purlEscape(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(s), "+", "%20"), "%3A", ":")
+	path := strings.ToLower(m.Path)
+	slash := strings.LastIndexByte(path, '/')
+	return packageurl.NewPackageURL(packageurl.TypeGolang, path[:max(slash, 0)], path[slash+1:], m.Version, nil, "").ToString()
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/package-url/packageurl-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -422,7 +423,8 @@ func TestSamplesAreTrue(t *testing.T) {
 			}
 			owned++
 			bare, _, _ := strings.Cut(name, ":")
-			assert.Contains(t, f.Package.Value, "/"+purlEscape(bare)+"@"+purlEscape(version)+"?arch=", f.Path)
+			want := packageurl.NewPackageURL("deb", "", bare, version, nil, "").ToString()
+			assert.Contains(t, f.Package.Value, strings.TrimPrefix(want, "pkg:deb")+"?arch=", f.Path)
 			assert.True(t, strings.HasPrefix(f.Package.Value, "pkg:deb/"), f.Package.Value)
 		}
 		assert.Positive(t, owned)
