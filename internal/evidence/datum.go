@@ -3,6 +3,8 @@
 
 package evidence
 
+import "strings"
+
 // Status says what is known of a datum.
 type Status string
 
@@ -57,3 +59,12 @@ func Unknown[T any](reason Reason) Datum[T] { return Datum[T]{Status: StatusUnkn
 
 // Get gives the value, and whether there is one.
 func (d Datum[T]) Get() (value T, ok bool) { return d.Value, d.Status == StatusPresent }
+
+// MaxTextBytes is how many bytes ShortText keeps.
+const MaxTextBytes = 256
+
+// ShortText returns at most MaxTextBytes of a text that a container controls, as valid UTF-8. It is a copy, so that the file it was read from
+// can be freed.
+func ShortText(s string) string {
+	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), MaxTextBytes)], ""))
+}

@@ -1,31 +1,36 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package evidence says what a container really runs: its processes, their executables and arguments, and the files of code
-// they have mapped or hold open, with build-ids, Go modules, sizes and hashes, read from /proc.
+// Package evidence describes what a container really runs: its processes, their executables and arguments, and the files of code that
+// they have mapped or hold open, with build-ids, Go modules, sizes and hashes.
 //
-// It promises:
+// It has value types only, and imports no other package of ours: the record schema and the exporter use them without linking a
+// reader. The readers are below: procfs reads processes, buildid binaries, packagedb the databases of distribution packages.
 //
-//   - to say only what it saw. Every datum is PRESENT, ABSENT, or UNKNOWN with a reason; a file that could not be read is a File
-//     with UNKNOWN data, not a missing one; and what was left out altogether is counted in Coverage;
-//   - to attribute nothing to the wrong container. A process's cgroup (or pid namespace) and start time are compared before and
-//     after it is read, and a file's device and inode with those of its mapping;
-//   - to survive containers that mean harm. Nothing is opened by a path that could lead out of the container's own root, nothing
-//     but regular files is opened for reading, and no open blocks: reads happen on a few threads of their own with a time limit,
-//     and a thread that hangs is given up, counted, and its container put aside;
-//   - to stay small. Files, bytes, mappings, processes and time have limits per container, bytes one per minute, and the CPU time
-//     of all of it together stays under a share of one core. A file is hashed once however many containers map it.
-//
-// It refuses to read the environment of a process, its memory, or anything it writes; to attach to a process; and to run anywhere
-// but on Linux (NewSampler gives ErrUnsupported).
+// A sample says only what was seen. Every datum is PRESENT, ABSENT, or UNKNOWN with a reason; a file that could not be read is a
+// File with UNKNOWN data, not a missing one; and what was left out altogether is counted in Coverage.
 package evidence
 
 import "time"
 
-// Sample is one look at one container.
+// Target is the container to sample.
+type Target struct {
+	ContainerID string // the runtime's bare id
+	PID         int    // of the main process, in the pid namespace of the proc file system that is read
+	// StartedAt is when the runtime says the run began; zero if unknown. It distinguishes the main process from another one with its pid
+	// where the cgroup's name does not: the pid may be reused, or belong to another machine.
+	StartedAt time.Time
+	// CreatedAt is when the container was created; zero if unknown. A file that was changed later belongs to the container alone, even if
+	// an earlier run changed it.
+	CreatedAt time.Time
+	// Elsewhere: the runtime may be on another machine. Only a cgroup that bears the container's id then attributes a process to it.
+	Elsewhere bool
+}
+
+// Sample is the evidence of one container at one time.
 type Sample struct {
 	ContainerID string    // as the Target had it
-	TakenAt     time.Time // when the look began
+	TakenAt     time.Time // when the inspection began
 	Processes   []Process // the main process first, then by PID
 	Files       []File    // by path, then device and inode
 	Coverage    Coverage

@@ -61,7 +61,7 @@ func (o *Options) defaults() {
 	}
 }
 
-// Sampler takes samples: *evidence.Sampler.
+// Sampler takes samples: *procfs.Sampler.
 type Sampler interface {
 	Sample(ctx context.Context, target evidence.Target) (evidence.Sample, error)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/evidence/procfs"
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/runtime"
@@ -26,7 +27,7 @@ import (
 // that lifecycle records never wait for it.
 type sampled struct {
 	scheduler *sampling.Scheduler
-	sampler   *evidence.Sampler
+	sampler   *procfs.Sampler
 }
 
 // newSampled gives nil where evidence is off, or cannot be had here, which the log says once.
@@ -34,7 +35,7 @@ func newSampled(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*sam
 	if !cfg.Evidence.Enabled {
 		return nil, nil //nolint:nilnil // off is no fault
 	}
-	sampler, err := evidence.NewSampler(cfg.Evidence.config())
+	sampler, err := procfs.NewSampler(cfg.Evidence.config())
 	if err != nil {
 		sayNoEvidence(cfg.Evidence.asked, log, err)
 		return nil, nil //nolint:nilnil // lifecycle events go on without it
@@ -50,7 +51,7 @@ func newSampled(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*sam
 
 // sayNoEvidence says why there is none. That a system has no /proc is no fault, and news only to who asked for evidence.
 func sayNoEvidence(asked bool, log *zap.Logger, err error) {
-	if errors.Is(err, evidence.ErrUnsupported) && !asked {
+	if errors.Is(err, procfs.ErrUnsupported) && !asked {
 		log.Info("no process evidence: it is read from /proc, which only Linux has; set evidence.enabled to false to not be told")
 		return
 	}

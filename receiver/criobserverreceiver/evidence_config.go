@@ -8,7 +8,7 @@ import (
 
 	"go.opentelemetry.io/collector/confmap"
 
-	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/evidence/procfs"
 	"github.com/zastava-otel/zastava/internal/redact"
 )
 
@@ -51,7 +51,7 @@ func (c *EvidenceConfig) Unmarshal(conf *confmap.Conf) error {
 	return nil
 }
 
-// BudgetsConfig bounds what is read; internal/evidence.Limits says what each one is.
+// BudgetsConfig bounds what is read; internal/evidence/procfs.Limits says what each one is.
 type BudgetsConfig struct {
 	Processes      int           `mapstructure:"max_processes"`
 	Mappings       int           `mapstructure:"max_mappings"`
@@ -71,7 +71,7 @@ type BudgetsConfig struct {
 const minResample = 10 * time.Second
 
 func defaultEvidence() EvidenceConfig {
-	d := evidence.DefaultConfig()
+	d := procfs.DefaultConfig()
 	return EvidenceConfig{
 		Enabled: true, ResampleInterval: 10 * time.Minute, RefreshInterval: 24 * time.Hour, MaxCPUFraction: d.MaxCPUFraction,
 		Arguments: string(d.Arguments), ProcRoot: d.ProcRoot, CacheEntries: d.CacheEntries,
@@ -84,12 +84,12 @@ func defaultEvidence() EvidenceConfig {
 }
 
 // config is what the sampler takes.
-func (c *EvidenceConfig) config() evidence.Config {
+func (c *EvidenceConfig) config() procfs.Config {
 	b := &c.Budgets
-	return evidence.Config{
+	return procfs.Config{
 		ProcRoot: c.ProcRoot, Arguments: redact.Mode(c.Arguments), Redact: c.Redact, PackageOwners: c.PackageOwners, MaxCPUFraction: c.MaxCPUFraction,
 		CacheEntries: c.CacheEntries,
-		Limits: evidence.Limits{
+		Limits: procfs.Limits{
 			Processes: b.Processes, Mappings: b.Mappings, OpenFiles: b.OpenFiles, Files: b.Files, FileBytes: b.FileBytes, Bytes: b.Bytes,
 			BytesPerMinute: b.BytesPerMinute, Time: b.Time, Step: b.Step, Stuck: b.Stuck,
 		},

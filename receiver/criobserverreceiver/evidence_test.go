@@ -25,6 +25,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/evidence/procfs"
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/sampling"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
@@ -106,7 +107,7 @@ func TestAnEndpointOnTCPMayBeElsewhere(t *testing.T) {
 }
 
 func TestOnlyWhoAskedForEvidenceIsWarnedThatThereIsNone(t *testing.T) {
-	unsupported := fmt.Errorf("here: %w", evidence.ErrUnsupported)
+	unsupported := fmt.Errorf("here: %w", procfs.ErrUnsupported)
 	for name, test := range map[string]struct {
 		evidence map[string]any
 		err      error

@@ -30,7 +30,7 @@ const (
 	hostile   = "zastava.local/hostile:1"
 )
 
-// tricks are those of the attack suite (internal/evidence) that cost an observer something, played all at once: the files that
+// tricks are those of the attack suite (internal/evidence/procfs) that cost an observer something, played all at once: the files that
 // change and the directory that is swapped take a processor each for themselves.
 var tricks = [][]string{
 	{"mappings", "50000"},
@@ -128,7 +128,7 @@ func attack(b *testing.B, c *privateruntime.Containerd, driver *privateruntime.D
 	b.Helper()
 	dir := b.TempDir()
 	program, archive := filepath.Join(dir, "hostile"), filepath.Join(dir, "hostile.tar")
-	build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-o", program, "../../evidence/testdata/hostile")
+	build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-o", program, "../../evidence/procfs/testdata/hostile")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	said, err := build.CombinedOutput()
 	require.NoError(b, err, "%s", said)

@@ -1,0 +1,72 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package packagedb
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/package-url/packageurl-go"
+
+	"github.com/zastava-otel/zastava/internal/evidence"
+)
+
+// distro is what os-release(5) calls the distribution: the namespace of its packages' purls.
+type distro struct{ id, version string }
+
+// parseOSRelease reads ID and VERSION_ID.
+func parseOSRelease(text []byte) (d distro) {
+	for line := range bytes.Lines(text) {
+		key, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
+		if !ok {
+			continue
+		}
+		value = evidence.ShortText(strings.Trim(value, `"'`))
+		switch key {
+		case "ID":
+			d.id = value
+		case "VERSION_ID":
+			d.version = value
+		}
+	}
+	return d
+}
+
+// purl returns the package URL of a package of the distribution, "" if its name or version is unknown. kind is deb, apk or rpm. Only
+// the names of rpm packages are case-sensitive.
+func (d distro) purl(kind string, p installed) string {
+	if p.name == "" || p.version == "" {
+		return ""
+	}
+	name := p.name
+	if kind != packageurl.TypeRPM {
+		name = strings.ToLower(name)
+	}
+	var qualifiers packageurl.Qualifiers // in the order of their keys, as a canonical purl has them
+	add := func(key, value string) {
+		if value != "" {
+			qualifiers = append(qualifiers, packageurl.Qualifier{Key: key, Value: value})
+		}
+	}
+	add("arch", p.arch)
+	if d.id != "" && d.version != "" {
+		add("distro", d.id+"-"+d.version)
+	}
+	add("epoch", p.epoch)
+	return packageurl.NewPackageURL(kind, d.namespace(kind), name, p.version, qualifiers, "").ToString()
+}
+
+// namespace is the distribution as purls have it, which for two of rpm's is not as os-release has it.
+func (d distro) namespace(kind string) string {
+	id := strings.ToLower(d.id)
+	switch {
+	case id == "":
+		return map[string]string{"deb": "debian", "apk": "alpine"}[kind]
+	case kind == "rpm" && id == "rhel":
+		return "redhat"
+	case kind == "rpm" && strings.HasPrefix(id, "opensuse-"):
+		return "opensuse"
+	}
+	return id
+}

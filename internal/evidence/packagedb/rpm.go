@@ -1,0 +1,114 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package packagedb
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+)
+
+// Bounds on an rpm database. A Fedora image has 12 MiB of it, a server with 2,000 packages 60 to 100 MiB.
+const (
+	maxRPMBytes  = 128 << 20 // read and parsed of one, for one sample
+	maxRPMHeader = 16 << 20  // of one package
+	maxRPMTags   = 4_096
+	maxRPMDirs   = 65_536 // of one package
+)
+
+// rpmFormat reads the headers of all packages of a database, in no order. What take gets is good until it returns.
+type rpmFormat func(r *rpmReader, take func(header []byte)) error
+
+// rpmDatabases are where rpm keeps its database and in which format: SQLite since rpm 4.16 (Fedora 33, RHEL 9), ndb (SUSE), hash
+// tables of Berkeley DB before (RHEL 8, Amazon Linux 2). Each format is read here as far as this one table needs it: a library for
+// all of SQLite opens files by name, theirs and those beside them, and is larger than all else that evidence needs.
+var rpmDatabases = []struct {
+	path string
+	read rpmFormat
+}{
+	{"/usr/lib/sysimage/rpm/rpmdb.sqlite", readRPMSQLite},
+	{"/var/lib/rpm/rpmdb.sqlite", readRPMSQLite},
+	{"/usr/lib/sysimage/rpm/Packages.db", readRPMNDB},
+	{"/var/lib/rpm/Packages.db", readRPMNDB},
+	{"/usr/lib/sysimage/rpm/Packages", readRPMBerkeley},
+	{"/var/lib/rpm/Packages", readRPMBerkeley},
+}
+
+// readRPM reads the first of rpm's databases that exists.
+func (s *search) readRPM() error {
+	for _, database := range rpmDatabases {
+		file, err := s.root.Open(database.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		r := &rpmReader{r: file, left: maxRPMBytes}
+		err = database.read(r, func(header []byte) {
+			s.wanted.parseRPM(header, func(path string, p installed) { s.own(path, "rpm", p) })
+		})
+		_ = file.Close() // nothing was written
+		if err == nil && s.writtenAhead(database.path) {
+			return ErrIncomplete
+		}
+		return err
+	}
+	return nil
+}
+
+// writtenAhead reports whether SQLite has changes beside a database that are not in it yet: rpm is at work, or was ended while it was.
+func (s *search) writtenAhead(name string) bool {
+	log, err := s.root.Open(name + "-wal")
+	if err != nil {
+		return false
+	}
+	_ = log.Close()
+	return log.Size() > 0
+}
+
+// rpmReader reads at offsets, so much altogether.
+type rpmReader struct {
+	r    io.ReaderAt
+	left int64
+	buf  []byte // for headers
+}
+
+// at reads a part of the file into a buffer of the caller's.
+func (r *rpmReader) at(p []byte, at int64) error {
+	if err := r.charge(len(p)); err != nil {
+		return err
+	}
+	if at < 0 {
+		return ErrFormat
+	}
+	n, err := r.r.ReadAt(p, at)
+	switch {
+	case n == len(p):
+		return nil
+	case errors.Is(err, io.EOF):
+		return ErrFormat
+	}
+	return err
+}
+
+// charge takes bytes that are read or parsed off what there is: a part of the file may be referred to again and again.
+func (r *rpmReader) charge(n int) error {
+	if int64(n) > r.left {
+		return ErrTooLarge
+	}
+	r.left -= int64(n)
+	return nil
+}
+
+// room gives a buffer for a header.
+func (r *rpmReader) room(size uint64) ([]byte, error) {
+	switch {
+	case size > maxRPMHeader:
+		return nil, ErrTooLarge
+	case size > uint64(cap(r.buf)):
+		r.buf = make([]byte, size)
+	}
+	return r.buf[:size], nil
+}

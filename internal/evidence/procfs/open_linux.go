@@ -1,0 +1,332 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package procfs
+
+import (
+	"errors"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/evidence"
+)
+
+// A file that a process uses is reached in one of two ways, and no other:
+//
+//   - by a link of /proc that the kernel resolves to the very file, without a path: exe, fd/N, and for deleted files
+//     map_files/START-END, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN;
+//   - by the path that maps tells, with openat2(2) below the process's root directory. Such a path has no symbolic links, so none is
+//     followed (RESOLVE_NO_SYMLINKS), and whatever the container did to the path since, it stays in its root (RESOLVE_IN_ROOT).
+//     The file found has to have the device and inode of the mapping.
+//
+// Package filepath-securejoin does the second with more portability and without RESOLVE_NO_SYMLINKS; before Linux 5.6, which has no
+// openat2, we would rather not resolve a hostile path at all.
+//
+// Both give an O_PATH descriptor, which opens nothing: no device's driver, no pipe's other end, no FUSE server hears of it. Only a
+// regular file is then opened for reading, through the descriptor and not its name, and without blocking.
+
+// located is a file found and not opened.
+type located struct {
+	fd   int // O_PATH
+	stat unix.Stat_t
+}
+
+// atHandleFID is AT_HANDLE_FID of name_to_handle_at(2), Linux 6.5: an identifier that need not be good for opening. Overlays give no
+// other. It is that of the file in the layer, and no unprivileged mount can be made to give the same.
+const atHandleFID = 0x200
+
+// locate makes a located of an O_PATH descriptor, which it closes on an error.
+func locate(fd int) (l located, err error) {
+	l.fd = fd
+	if err := unix.Fstat(fd, &l.stat); err != nil {
+		_ = unix.Close(fd)
+		return l, err
+	}
+	return l, nil
+}
+
+func (l located) regular() bool { return l.stat.Mode&unix.S_IFMT == unix.S_IFREG }
+
+func (l located) close() { _ = unix.Close(l.fd) }
+
+func (l located) device() device {
+	return device{major: unix.Major(l.stat.Dev), minor: unix.Minor(l.stat.Dev)}
+}
+
+// is says whether the file is the one of a mapping. Overlays and btrfs tell stat another device than maps, and an overlay may put a
+// number of the layer into the upper bits of the inode (xino); there the lower bits have to do.
+func (l located) is(m mapping) bool {
+	if l.device() == m.device && l.stat.Ino == m.inode {
+		return true
+	}
+	if l.stat.Ino&math.MaxUint32 != m.inode&math.MaxUint32 {
+		return false
+	}
+	kind := l.fileSystem()
+	return kind == unix.OVERLAYFS_SUPER_MAGIC || kind == unix.BTRFS_SUPER_MAGIC
+}
+
+// fileSystem gives the magic number of the file's file system; 0 = it cannot be had.
+func (l located) fileSystem() int64 {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(l.fd, &fs); err != nil {
+		return 0
+	}
+	return int64(fs.Type) //nolint:unconvert // it is 32 bits wide on some architectures
+}
+
+// key gives the state of the file as it is to be seen here.
+func (l located) key() contentKey {
+	return contentKey{
+		device: l.stat.Dev, inode: l.stat.Ino, size: l.stat.Size,
+		mtime: l.stat.Mtim.Nano(), ctime: l.stat.Ctim.Nano(),
+	}
+}
+
+// sharedKey gives the state of the file below an overlay, where the kernel tells it. Files that have not changed since before the container
+// began are the image's, and the same below every container of the image; one that changed later may be a copy of its own, with the
+// handle of the original.
+func (l located) sharedKey(containerStart time.Time) (key contentKey, ok bool) {
+	key = l.key()
+	if containerStart.IsZero() || !time.Unix(0, key.ctime).Before(containerStart.Add(-time.Second)) ||
+		l.fileSystem() != unix.OVERLAYFS_SUPER_MAGIC {
+		return key, false
+	}
+	handle, _, err := unix.NameToHandleAt(l.fd, "", unix.AT_EMPTY_PATH|atHandleFID)
+	if err != nil {
+		return key, false
+	}
+	key.device, key.handle = 0, string(handle.Bytes())
+	return key, true
+}
+
+// locateLink finds a file through a link of /proc.
+func (p *process) locateLink(name string) (located, error) {
+	fd, err := openRetry(func() (int, error) { return unix.Openat(p.dir, name, unix.O_PATH|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return located{}, err
+	}
+	return locate(fd)
+}
+
+// rootDir is a process's root directory, and what the kernel calls it where it names files: "" for the root of a mount namespace, as a
+// container's is; the path of the directory for a process that was only chrooted.
+type rootDir struct {
+	fd     int // O_PATH
+	prefix string
+}
+
+func (r rootDir) close() { _ = unix.Close(r.fd) }
+
+// root opens the process's root directory.
+func (p *process) root() (r rootDir, err error) {
+	if r.fd, err = openRetry(func() (int, error) {
+		return unix.Openat(p.dir, "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}); err != nil {
+		return r, err
+	}
+	if r.prefix, err = p.linked("root"); err != nil {
+		r.close()
+		return r, err
+	}
+	r.prefix = strings.TrimSuffix(r.prefix, "/")
+	return r, nil
+}
+
+// openRaces is how often openat2 is tried: it gives EAGAIN when a rename elsewhere made it unsure that it stayed below the root.
+const openRaces = 8
+
+// inRoot opens a path below a root directory.
+func inRoot(root int, path string, flags, resolve uint64) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   flags | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
+	}
+	for range openRaces {
+		fd, err = openRetry(func() (int, error) { return unix.Openat2(root, path, &how) })
+		if !errors.Is(err, unix.EAGAIN) {
+			break
+		}
+	}
+	return fd, err
+}
+
+// names are what the file of a mapping may be called: as the kernel wrote it, or with the byte it escapes put back. The mark of deletion
+// may be a part of the name: whoever names files can make each look like the other.
+func (m mapping) names() []string {
+	if unescaped := unescape(m.raw); unescaped != m.raw {
+		return []string{m.raw, unescaped}
+	}
+	return []string{m.raw}
+}
+
+// locateMapping finds the file of a mapping, and what it is called in the container. deleted: the name is there no more, or is another
+// file's.
+func (s *Sampler) locateMapping(p *process, m mapping, roots []rootDir) (l located, name string, deleted bool, err error) {
+	for _, raw := range m.names() {
+		if l, name, err = locateInRoots(roots, raw, m); err == nil {
+			return l, name, false, nil
+		}
+	}
+	name = inside(roots, m.path)
+	if m.deleted && !s.noMapFiles.Load() {
+		span := strconv.FormatUint(m.start, 16) + "-" + strconv.FormatUint(m.end, 16)
+		byLink, linkErr := p.locateLink(filepath.Join("map_files", span))
+		switch {
+		case linkErr == nil && byLink.is(m):
+			return byLink, name, true, nil
+		case linkErr == nil: // something else is mapped there by now
+			byLink.close()
+		case errors.Is(linkErr, unix.EPERM):
+			s.noMapFiles.Store(true) // a matter of our capabilities, which do not change
+		}
+	}
+	if m.deleted {
+		err = unix.ENOENT
+	}
+	return l, name, fileReason(err) == evidence.ReasonDeletedFile, err
+}
+
+// locateInRoots finds the file of a mapping by the kernel's name for it.
+func locateInRoots(roots []rootDir, raw string, m mapping) (l located, name string, err error) {
+	err = unix.ENOENT
+	for _, root := range roots {
+		name, ok := strings.CutPrefix(raw, root.prefix)
+		if !ok || !strings.HasPrefix(name, "/") {
+			continue
+		}
+		fd, openErr := inRoot(root.fd, name, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
+		if openErr == nil {
+			l, openErr = locate(fd)
+		}
+		switch {
+		case openErr == nil && l.is(m):
+			return l, name, nil
+		case openErr == nil:
+			l.close()
+		case !errors.Is(openErr, unix.ENOENT):
+			err = openErr
+		}
+	}
+	return located{}, raw, err
+}
+
+// inside gives what a file is called in the container, whether it is there or not.
+func inside(roots []rootDir, raw string) string {
+	for _, root := range roots {
+		if name, ok := strings.CutPrefix(raw, root.prefix); ok && strings.HasPrefix(name, "/") {
+			return name
+		}
+	}
+	return raw
+}
+
+// errOutside: the program is none of the container's. It is the runtime's own, in the moment before it becomes the container's.
+var errOutside = errors.New("the program is not a file of the container's")
+
+// becoming is for how long after its start a process may run the runtime's own program. What runs such a one later only looks like it: a
+// container can give its own program the name of a runtime's, or hide it by a mount.
+const becoming = 10 * time.Second
+
+// errHiddenProgram: the name of the program leads to another file or to none, as when something was mounted over it. Its file could be
+// read all the same, but nothing tells that it is the container's.
+var errHiddenProgram = errors.New("the program is not where its name says")
+
+// runtimes' programs that run from memory, so that a container cannot write to them.
+var runtimePrograms = []string{"/memfd:runc_cloned:", "/memfd:crun"}
+
+// executable finds the program's file, and what it is called in the container. young: it began not longer ago than becoming.
+func (p *process) executable(roots []rootDir, young bool) (exe *located, name string, deleted bool, err error) {
+	raw, err := p.linked("exe")
+	if err != nil {
+		return nil, "", false, err
+	}
+	file, err := p.locateLink("exe")
+	if err != nil {
+		return nil, "", false, err
+	}
+	defer func() {
+		if err != nil {
+			file.close()
+		}
+	}()
+	found, name, rootErr := locateInRoots(roots, raw, mapping{device: file.device(), inode: file.stat.Ino})
+	if rootErr == nil {
+		found.close()
+		return &file, name, false, nil
+	}
+	trimmed, marked := strings.CutSuffix(raw, deletedMark)
+	switch {
+	case young && slices.ContainsFunc(runtimePrograms, func(prefix string) bool { return strings.HasPrefix(raw, prefix) }):
+		return nil, "", false, errOutside
+	case marked:
+		return &file, inside(roots, trimmed), true, nil
+	case fileReason(rootErr) == evidence.ReasonDeletedFile && young:
+		return nil, "", false, errOutside
+	case fileReason(rootErr) == evidence.ReasonDeletedFile:
+		return nil, "", false, errHiddenProgram
+	}
+	return &file, inside(roots, raw), false, nil // nobody may look, so the kernel's word has to do
+}
+
+// reopen opens a regular file for reading. O_NONBLOCK: a lease on the file (fcntl(2)) would make the open wait.
+func (l located) reopen() (int, error) {
+	name := "/proc/self/fd/" + strconv.Itoa(l.fd)
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	fd, err := openRetry(func() (int, error) { return unix.Open(name, flags|unix.O_NOATIME, 0) })
+	if errors.Is(err, unix.EPERM) { // only a file's owner may ask not to be noticed
+		fd, err = openRetry(func() (int, error) { return unix.Open(name, flags, 0) })
+	}
+	if err != nil {
+		return -1, err
+	}
+	var again unix.Stat_t
+	if err := unix.Fstat(fd, &again); err != nil || again.Mode&unix.S_IFMT != unix.S_IFREG || again.Ino != l.stat.Ino || again.Dev != l.stat.Dev {
+		_ = unix.Close(fd)
+		return -1, errors.Join(unix.ESTALE, err)
+	}
+	return fd, nil
+}
+
+// descriptor reads an open file at offsets.
+type descriptor int
+
+// ReadAt is io.ReaderAt.
+func (d descriptor) ReadAt(p []byte, at int64) (n int, err error) {
+	for n < len(p) {
+		k, err := unix.Pread(int(d), p[n:], at+int64(n))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return n, err
+		case k == 0:
+			return n, io.EOF
+		default:
+			n += k
+		}
+	}
+	return n, nil
+}
+
+// fileReason says what an error of finding, opening or reading a file means.
+func fileReason(err error) evidence.Reason {
+	switch {
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSYS):
+		return evidence.ReasonPermission
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EISDIR):
+		return evidence.ReasonNotRegular
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ESTALE),
+		errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENAMETOOLONG):
+		return evidence.ReasonDeletedFile
+	case errors.Is(err, unix.ESRCH):
+		return evidence.ReasonProcessGone
+	}
+	return evidence.ReasonTimeout
+}

@@ -1,0 +1,192 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package procfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/evidence/packagedb"
+)
+
+// packages looks up which distribution package owns each file.
+func (l *look) packages() {
+	var root rootDir
+	var err error
+	l.do(func() {
+		var main *process
+		if main, err = openProcess(l.sampler.config.ProcRoot, l.target.PID, l.scratch); err == nil {
+			defer main.close()
+			root, err = main.root()
+		}
+	})
+	if err != nil {
+		l.settleOwners(reasonOf(err))
+		return
+	}
+	defer root.close()
+	var paths []string
+	for _, d := range l.files { // only this thread changes the list
+		if !d.Deleted {
+			paths = append(paths, d.Path)
+		}
+	}
+	owners, err := packagedb.Owners(containerRoot{l, root.fd}, paths)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed {
+		return
+	}
+	for _, d := range l.files {
+		switch owner := owners[d.Path]; {
+		case owner != "" && !d.Deleted:
+			d.Package = evidence.Present(owner)
+		case err != nil:
+			d.Package = evidence.Unknown[string](databaseReason(err))
+		case d.Deleted:
+			d.Package = evidence.Unknown[string](evidence.ReasonDeletedFile)
+		default: // also where no database of a known kind exists, so that none lists it
+			d.Package = evidence.Absent[string]()
+		}
+	}
+}
+
+func (l *look) settleOwners(reason evidence.Reason) {
+	l.publish(func(*evidence.Sample) {
+		for _, d := range l.files {
+			d.Package = evidence.Unknown[string](reason)
+		}
+	})
+}
+
+func databaseReason(err error) evidence.Reason {
+	switch {
+	case errors.Is(err, packagedb.ErrTooLarge):
+		return evidence.ReasonTooLarge
+	case errors.Is(err, packagedb.ErrStopped):
+		return evidence.ReasonBudget
+	case errors.Is(err, packagedb.ErrFormat):
+		return evidence.ReasonNotELF
+	case errors.Is(err, packagedb.ErrIncomplete):
+		return evidence.ReasonDeletedFile
+	}
+	return fileReason(err)
+}
+
+// containerRoot is a packagedb.Root: it reads files below the root directory of a container, each in a step of its own.
+type containerRoot struct {
+	l  *look
+	fd int
+}
+
+// ReadFile is packagedb.Root's.
+func (r containerRoot) ReadFile(name string, limit int64) (text []byte, err error) {
+	err = r.step(func() (err error) {
+		text, err = readInRoot(r.fd, name, limit)
+		return err
+	})
+	return text, err
+}
+
+// ReadNames is packagedb.Root's.
+func (r containerRoot) ReadNames(dir string, limit int) (names []string, err error) {
+	err = r.step(func() error {
+		fd, err := inRoot(r.fd, dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		f := os.NewFile(uintptr(fd), dir)
+		defer func() { _ = f.Close() }()
+		if names, err = f.Readdirnames(limit); errors.Is(err, io.EOF) {
+			err = nil // it is empty
+		}
+		return err
+	})
+	return names, err
+}
+
+// Open is packagedb.Root's.
+func (r containerRoot) Open(name string) (packagedb.File, error) {
+	f := openFileInRoot{containerRoot: r}
+	err := r.step(func() (err error) {
+		f.open, f.size, err = openInRoot(r.fd, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// step takes a step, unless the time for the sample is over. What does not exist is fs.ErrNotExist.
+func (r containerRoot) step(do func() error) (err error) {
+	if r.l.over() {
+		return packagedb.ErrStopped
+	}
+	r.l.do(func() { err = do() })
+	if errors.Is(err, unix.ENOTDIR) {
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	}
+	return err
+}
+
+// openFileInRoot is a packagedb.File.
+type openFileInRoot struct {
+	containerRoot
+	open int
+	size int64
+}
+
+func (f openFileInRoot) ReadAt(p []byte, at int64) (n int, err error) {
+	err = f.step(func() (err error) {
+		n, err = descriptor(f.open).ReadAt(p, at)
+		return err
+	})
+	return n, err
+}
+
+func (f openFileInRoot) Close() (err error) {
+	f.l.do(func() { err = unix.Close(f.open) })
+	return err
+}
+
+func (f openFileInRoot) Size() int64 { return f.size }
+
+// openInRoot opens a regular file below a root directory for reading, following links in it that stay there.
+func openInRoot(root int, name string) (open int, size int64, err error) {
+	fd, err := inRoot(root, name, unix.O_PATH, 0)
+	if err != nil {
+		return -1, 0, err
+	}
+	found, err := locate(fd)
+	if err != nil {
+		return -1, 0, err
+	}
+	defer found.close()
+	if !found.regular() {
+		return -1, 0, unix.ENXIO
+	}
+	open, err = found.reopen()
+	return open, found.stat.Size, err
+}
+
+// readInRoot reads a regular file below a root directory.
+func readInRoot(root int, name string, limit int64) ([]byte, error) {
+	open, size, err := openInRoot(root, name)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(open), name)
+	defer func() { _ = f.Close() }()
+	if size > limit {
+		return nil, packagedb.ErrTooLarge
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
