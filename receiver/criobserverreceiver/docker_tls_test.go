@@ -29,7 +29,7 @@ func TestDockerOverTLS(t *testing.T) {
 	serverCert, serverKey := ours.Issue(dir, "server", certs.None)
 	clientCert, clientKey := ours.Issue(dir, "client", certs.None)
 	strangerCert, strangerKey := theirs.Issue(dir, "stranger", certs.None)
-	d := engine.ForTest(t, engine.Options{TLS: docker.TLS{CA: ourCA, Cert: serverCert, Key: serverKey}})
+	d := engine.ForTest(t, engine.Options{TLS: engine.TLS{CA: ourCA, Cert: serverCert, Key: serverKey}})
 	endpoint := "tcp://" + d.Address()
 	with := func(ca, cert, key string) *configtls.ClientConfig {
 		return &configtls.ClientConfig{Config: configtls.Config{CAFile: ca, CertFile: cert, KeyFile: key}}
