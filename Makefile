@@ -114,6 +114,8 @@ generate: $(TOOLS)/mdatagen $(TOOLS)/goimports ## Code and documentation from ea
 	PATH="$(ROOT)/$(TOOLS):$$PATH" $(GO) generate ./...
 	# mdatagen 0.159 forgets the import of filter in components that have events and no metrics; goimports adds it.
 	find cmd exporter extension internal receiver -name 'generated_*.go' -print0 2>/dev/null | xargs -0r $(TOOLS)/goimports -w
+	# mdatagen knows only the distributions of the OpenTelemetry project and leaves the link of ours empty.
+	sed -i 's|^\[zastava\]: *$$|[zastava]: ../../builder-config.yaml|' exporter/*/README.md extension/*/README.md receiver/*/README.md
 
 .PHONY: fmt
 fmt: $(TOOLS)/gofumpt $(TOOLS)/goimports ## Format all Go code

@@ -136,7 +136,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ExtensionZastavastorageFaults, err = builder.meter.Int64Counter(
 		"otelcol_extension_zastavastorage_faults",
-		metric.WithDescription("Faults of the disk and of what is on it. [Alpha]"),
+		metric.WithDescription("Faults of the disk and of the files on it. [Alpha]"),
 		metric.WithUnit("{fault}"),
 	)
 	errs = errors.Join(errs, err)
@@ -148,19 +148,19 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExtensionZastavastorageFreeBytes, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_zastavastorage_free_bytes",
-		metric.WithDescription("What the file system of the directory has left for us. [Alpha]"),
+		metric.WithDescription("Free space of the file system of the directory. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionZastavastorageLiveBytes, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_zastavastorage_live_bytes",
-		metric.WithDescription("Size of what is kept in the files, without what was deleted and not yet cleared. [Alpha]"),
+		metric.WithDescription("Size of the live data in the files, without deleted data that was not compacted yet. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExtensionZastavastoragePendingChanges, err = builder.meter.Int64ObservableGauge(
 		"otelcol_extension_zastavastorage_pending_changes",
-		metric.WithDescription("Changes that are in memory because the disk takes none. A crash now would have them done again. [Alpha]"),
+		metric.WithDescription("Changes in memory because the disk refuses writes. After a crash they would be repeated. [Alpha]"),
 		metric.WithUnit("{change}"),
 	)
 	errs = errors.Join(errs, err)

@@ -24,7 +24,7 @@ func NewSettings(tt *componenttest.Telemetry) extension.Settings {
 func AssertEqualExtensionZastavastorageFaults(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_zastavastorage_faults",
-		Description: "Faults of the disk and of what is on it. [Alpha]",
+		Description: "Faults of the disk and of the files on it. [Alpha]",
 		Unit:        "{fault}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -54,7 +54,7 @@ func AssertEqualExtensionZastavastorageFileBytes(t *testing.T, tt *componenttest
 func AssertEqualExtensionZastavastorageFreeBytes(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_zastavastorage_free_bytes",
-		Description: "What the file system of the directory has left for us. [Alpha]",
+		Description: "Free space of the file system of the directory. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -68,7 +68,7 @@ func AssertEqualExtensionZastavastorageFreeBytes(t *testing.T, tt *componenttest
 func AssertEqualExtensionZastavastorageLiveBytes(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_zastavastorage_live_bytes",
-		Description: "Size of what is kept in the files, without what was deleted and not yet cleared. [Alpha]",
+		Description: "Size of the live data in the files, without deleted data that was not compacted yet. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -82,7 +82,7 @@ func AssertEqualExtensionZastavastorageLiveBytes(t *testing.T, tt *componenttest
 func AssertEqualExtensionZastavastoragePendingChanges(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_extension_zastavastorage_pending_changes",
-		Description: "Changes that are in memory because the disk takes none. A crash now would have them done again. [Alpha]",
+		Description: "Changes in memory because the disk refuses writes. After a crash they would be repeated. [Alpha]",
 		Unit:        "{change}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,

@@ -214,31 +214,31 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.CriobserverFolded, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_folded",
-		metric.WithDescription("Containers that came and went unreported because the outbox was full. [Alpha]"),
+		metric.WithDescription("Containers that were created and removed without a report because the outbox was full. [Alpha]"),
 		metric.WithUnit("{containers}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverGaps, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_gaps",
-		metric.WithDescription("Stretches of time in which something may have been missed, by cause. [Alpha]"),
+		metric.WithDescription("Periods in which transitions may have been missed, by cause. [Alpha]"),
 		metric.WithUnit("{gaps}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverInspectErrors, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_inspect_errors",
-		metric.WithDescription("Containers that could not be looked at. [Alpha]"),
+		metric.WithDescription("Inspections that failed. [Alpha]"),
 		metric.WithUnit("{errors}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverListAge, err = builder.meter.Float64ObservableGauge(
 		"otelcol_criobserver_list_age",
-		metric.WithDescription("Age of the last good list. Grows while the runtime does not answer. [Alpha]"),
+		metric.WithDescription("Age of the last successful list. It grows while the runtime does not answer. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverListDuration, err = builder.meter.Float64Histogram(
 		"otelcol_criobserver_list_duration",
-		metric.WithDescription("How long lists take, failed ones included. [Alpha]"),
+		metric.WithDescription("Duration of lists, including failed ones. [Alpha]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}...),
 	)
@@ -251,31 +251,31 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.CriobserverMailboxOverflows, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_mailbox_overflows",
-		metric.WithDescription("Notices dropped in favour of a list because the mailbox was full. [Alpha]"),
+		metric.WithDescription("Notices that were dropped because the mailbox was full. A list replaces them. [Alpha]"),
 		metric.WithUnit("{notices}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverOutbox, err = builder.meter.Int64ObservableGauge(
 		"otelcol_criobserver_outbox",
-		metric.WithDescription("Transitions that wait for the pipeline. [Alpha]"),
+		metric.WithDescription("Transitions that are waiting for the pipeline. [Alpha]"),
 		metric.WithUnit("{transitions}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverReconnects, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_reconnects",
-		metric.WithDescription("Times that a lost runtime or stream came back or was tried again. [Alpha]"),
+		metric.WithDescription("Reconnection attempts to a lost runtime or stream. [Alpha]"),
 		metric.WithUnit("{reconnects}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverRecordsDropped, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_records_dropped",
-		metric.WithDescription("Records that the pipeline refused for good. [Alpha]"),
+		metric.WithDescription("Records that the pipeline refused permanently. [Alpha]"),
 		metric.WithUnit("{records}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverRecordsRefused, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_records_refused",
-		metric.WithDescription("Records that the pipeline refused for now. They are offered again. [Alpha]"),
+		metric.WithDescription("Records that the pipeline refused with a retryable error. They are sent again. [Alpha]"),
 		metric.WithUnit("{records}"),
 	)
 	errs = errors.Join(errs, err)
@@ -287,25 +287,25 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.CriobserverSampleCPU, err = builder.meter.Float64ObservableCounter(
 		"otelcol_criobserver_sample_cpu",
-		metric.WithDescription("CPU time that samples took. [Alpha]"),
+		metric.WithDescription("CPU time used by samples. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverSampleFiles, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_sample_files",
-		metric.WithDescription("Files that samples saw, by what became of them: hashed, or the reason why not. [Alpha]"),
+		metric.WithDescription("Files that samples found, by outcome: hashed, or the reason why not. [Alpha]"),
 		metric.WithUnit("{files}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverSampleMissed, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_sample_missed",
-		metric.WithDescription("Runs that ended before their first sample, or that there was no room to remember, by reason: ended or full. [Alpha]"),
+		metric.WithDescription("Runs without a sample, by reason: ended (before the first sample) or full (too many containers are sampled). [Alpha]"),
 		metric.WithUnit("{runs}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverSampleWait, err = builder.meter.Float64ObservableCounter(
 		"otelcol_criobserver_sample_wait",
-		metric.WithDescription("Time that samples waited for CPU time under max_cpu_fraction. [Alpha]"),
+		metric.WithDescription("Time that samples waited because of max_cpu_fraction. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
@@ -317,25 +317,25 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.CriobserverSamples, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_samples",
-		metric.WithDescription("Samples of containers' processes, by outcome: told, unchanged, failed or dropped; and lost, what a stop left no time to tell. [Alpha]"),
+		metric.WithDescription("Samples of containers' processes, by outcome: told (reported), unchanged, failed, dropped (the buffer was full), or lost (not reported before the collector stopped). [Alpha]"),
 		metric.WithUnit("{samples}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverStreamUp, err = builder.meter.Int64ObservableGauge(
 		"otelcol_criobserver_stream_up",
-		metric.WithDescription("1 while the runtime's event stream is followed, else 0. [Alpha]"),
+		metric.WithDescription("1 while the runtime's event stream is connected, else 0. [Alpha]"),
 		metric.WithUnit("1"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverTrackedContainers, err = builder.meter.Int64ObservableGauge(
 		"otelcol_criobserver_tracked_containers",
-		metric.WithDescription("Containers that are remembered. [Alpha]"),
+		metric.WithDescription("Tracked containers. [Alpha]"),
 		metric.WithUnit("{containers}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverTransitions, err = builder.meter.Int64Counter(
 		"otelcol_criobserver_transitions",
-		metric.WithDescription("Transitions that were delivered, by kind. [Alpha]"),
+		metric.WithDescription("Delivered transitions, by kind. [Alpha]"),
 		metric.WithUnit("{transitions}"),
 	)
 	errs = errors.Join(errs, err)

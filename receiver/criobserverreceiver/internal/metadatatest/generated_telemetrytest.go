@@ -40,7 +40,7 @@ func AssertEqualCriobserverCheckpointErrors(t *testing.T, tt *componenttest.Tele
 func AssertEqualCriobserverFolded(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_folded",
-		Description: "Containers that came and went unreported because the outbox was full. [Alpha]",
+		Description: "Containers that were created and removed without a report because the outbox was full. [Alpha]",
 		Unit:        "{containers}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -56,7 +56,7 @@ func AssertEqualCriobserverFolded(t *testing.T, tt *componenttest.Telemetry, dps
 func AssertEqualCriobserverGaps(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_gaps",
-		Description: "Stretches of time in which something may have been missed, by cause. [Alpha]",
+		Description: "Periods in which transitions may have been missed, by cause. [Alpha]",
 		Unit:        "{gaps}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -72,7 +72,7 @@ func AssertEqualCriobserverGaps(t *testing.T, tt *componenttest.Telemetry, dps [
 func AssertEqualCriobserverInspectErrors(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_inspect_errors",
-		Description: "Containers that could not be looked at. [Alpha]",
+		Description: "Inspections that failed. [Alpha]",
 		Unit:        "{errors}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -88,7 +88,7 @@ func AssertEqualCriobserverInspectErrors(t *testing.T, tt *componenttest.Telemet
 func AssertEqualCriobserverListAge(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_list_age",
-		Description: "Age of the last good list. Grows while the runtime does not answer. [Alpha]",
+		Description: "Age of the last successful list. It grows while the runtime does not answer. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
@@ -102,7 +102,7 @@ func AssertEqualCriobserverListAge(t *testing.T, tt *componenttest.Telemetry, dp
 func AssertEqualCriobserverListDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.HistogramDataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_list_duration",
-		Description: "How long lists take, failed ones included. [Alpha]",
+		Description: "Duration of lists, including failed ones. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Histogram[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -133,7 +133,7 @@ func AssertEqualCriobserverListErrors(t *testing.T, tt *componenttest.Telemetry,
 func AssertEqualCriobserverMailboxOverflows(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_mailbox_overflows",
-		Description: "Notices dropped in favour of a list because the mailbox was full. [Alpha]",
+		Description: "Notices that were dropped because the mailbox was full. A list replaces them. [Alpha]",
 		Unit:        "{notices}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -149,7 +149,7 @@ func AssertEqualCriobserverMailboxOverflows(t *testing.T, tt *componenttest.Tele
 func AssertEqualCriobserverOutbox(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_outbox",
-		Description: "Transitions that wait for the pipeline. [Alpha]",
+		Description: "Transitions that are waiting for the pipeline. [Alpha]",
 		Unit:        "{transitions}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -163,7 +163,7 @@ func AssertEqualCriobserverOutbox(t *testing.T, tt *componenttest.Telemetry, dps
 func AssertEqualCriobserverReconnects(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_reconnects",
-		Description: "Times that a lost runtime or stream came back or was tried again. [Alpha]",
+		Description: "Reconnection attempts to a lost runtime or stream. [Alpha]",
 		Unit:        "{reconnects}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -179,7 +179,7 @@ func AssertEqualCriobserverReconnects(t *testing.T, tt *componenttest.Telemetry,
 func AssertEqualCriobserverRecordsDropped(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_records_dropped",
-		Description: "Records that the pipeline refused for good. [Alpha]",
+		Description: "Records that the pipeline refused permanently. [Alpha]",
 		Unit:        "{records}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -195,7 +195,7 @@ func AssertEqualCriobserverRecordsDropped(t *testing.T, tt *componenttest.Teleme
 func AssertEqualCriobserverRecordsRefused(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_records_refused",
-		Description: "Records that the pipeline refused for now. They are offered again. [Alpha]",
+		Description: "Records that the pipeline refused with a retryable error. They are sent again. [Alpha]",
 		Unit:        "{records}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -227,7 +227,7 @@ func AssertEqualCriobserverSampleBytes(t *testing.T, tt *componenttest.Telemetry
 func AssertEqualCriobserverSampleCPU(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_sample_cpu",
-		Description: "CPU time that samples took. [Alpha]",
+		Description: "CPU time used by samples. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Sum[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -243,7 +243,7 @@ func AssertEqualCriobserverSampleCPU(t *testing.T, tt *componenttest.Telemetry, 
 func AssertEqualCriobserverSampleFiles(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_sample_files",
-		Description: "Files that samples saw, by what became of them: hashed, or the reason why not. [Alpha]",
+		Description: "Files that samples found, by outcome: hashed, or the reason why not. [Alpha]",
 		Unit:        "{files}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -259,7 +259,7 @@ func AssertEqualCriobserverSampleFiles(t *testing.T, tt *componenttest.Telemetry
 func AssertEqualCriobserverSampleMissed(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_sample_missed",
-		Description: "Runs that ended before their first sample, or that there was no room to remember, by reason: ended or full. [Alpha]",
+		Description: "Runs without a sample, by reason: ended (before the first sample) or full (too many containers are sampled). [Alpha]",
 		Unit:        "{runs}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -275,7 +275,7 @@ func AssertEqualCriobserverSampleMissed(t *testing.T, tt *componenttest.Telemetr
 func AssertEqualCriobserverSampleWait(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_sample_wait",
-		Description: "Time that samples waited for CPU time under max_cpu_fraction. [Alpha]",
+		Description: "Time that samples waited because of max_cpu_fraction. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Sum[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -305,7 +305,7 @@ func AssertEqualCriobserverSampledContainers(t *testing.T, tt *componenttest.Tel
 func AssertEqualCriobserverSamples(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_samples",
-		Description: "Samples of containers' processes, by outcome: told, unchanged, failed or dropped; and lost, what a stop left no time to tell. [Alpha]",
+		Description: "Samples of containers' processes, by outcome: told (reported), unchanged, failed, dropped (the buffer was full), or lost (not reported before the collector stopped). [Alpha]",
 		Unit:        "{samples}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -321,7 +321,7 @@ func AssertEqualCriobserverSamples(t *testing.T, tt *componenttest.Telemetry, dp
 func AssertEqualCriobserverStreamUp(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_stream_up",
-		Description: "1 while the runtime's event stream is followed, else 0. [Alpha]",
+		Description: "1 while the runtime's event stream is connected, else 0. [Alpha]",
 		Unit:        "1",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -335,7 +335,7 @@ func AssertEqualCriobserverStreamUp(t *testing.T, tt *componenttest.Telemetry, d
 func AssertEqualCriobserverTrackedContainers(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_tracked_containers",
-		Description: "Containers that are remembered. [Alpha]",
+		Description: "Tracked containers. [Alpha]",
 		Unit:        "{containers}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -349,7 +349,7 @@ func AssertEqualCriobserverTrackedContainers(t *testing.T, tt *componenttest.Tel
 func AssertEqualCriobserverTransitions(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_criobserver_transitions",
-		Description: "Transitions that were delivered, by kind. [Alpha]",
+		Description: "Delivered transitions, by kind. [Alpha]",
 		Unit:        "{transitions}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
