@@ -75,7 +75,7 @@ func TestLayersStayApart(t *testing.T) {
 	}{
 		{"receiver", []string{"exporter", "extension", "internal/backend", "internal/test", "internal/privateruntime", "cmd"}},
 		// A gateway's exporter has no container runtime and reads no /proc.
-		{"exporter", []string{"receiver", "extension", "internal/backend", "internal/test", "internal/privateruntime", "cmd", "internal/observer", "internal/runtime", "internal/tracker"}},
+		{"exporter", []string{"receiver", "extension", "internal/backend", "internal/test", "internal/privateruntime", "cmd", "internal/observer", "internal/runtime", "internal/tracker", "internal/evidence/procfs", "internal/evidence/packagedb"}},
 		{"extension", []string{"receiver", "exporter", "internal/backend", "internal/test", "internal/privateruntime", "cmd"}},
 		{"internal/backend", []string{"receiver", "exporter", "extension", "internal/test", "internal/privateruntime", "cmd", "internal/observer", "internal/runtime", "internal/tracker"}},
 		{"cmd", []string{"internal/test"}},
