@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	maxAnswerBytes   = 64 << 10 // read of an answer's body
-	maxRejectedBytes = 2 << 10  // more of a 202, for each event of the batch
-	maxQuotedBytes   = 1 << 10  // of an answer's body in an error
+	maxAnswerBytes   = 64 << 10 // of an answer's body that are read
+	maxRejectedBytes = 2 << 10  // more for each event of the batch in a 202
+	maxQuotedBytes   = 1 << 10  // of an answer's body that an error quotes
 	maxRetryAfter    = time.Hour
 	contentTypeJSON  = "application/json"
 )
@@ -29,25 +29,25 @@ type verdict int
 const (
 	stored    verdict = iota // done
 	later                    // retry
-	denied                   // retry; the credentials are at fault
-	misplaced                // retry; what answers there is not this API, or is to be asked in another way
-	invalid                  // something in the batch is: bisect
+	denied                   // retry; the credentials are wrong
+	misplaced                // retry; the server that answers does not have this API, or expects another kind of request
+	invalid                  // bisect: something in the batch is invalid
 	tooLarge                 // split
-	refused                  // no retry can mend it
+	refused                  // no retry helps
 )
 
-// answer is what came of one request. err is set for every verdict but stored.
+// answer is the result of one request. err is set for every verdict but stored.
 type answer struct {
 	verdict    verdict
-	status     int // of HTTP; 0 = there was no answer
+	status     int // of HTTP; 0 without an answer
 	err        error
-	reason     string        // the answer without what an unknown server may have put into it; for the quarantine
-	retryAfter time.Duration // 0 = not told
-	duplicates int           // as told; no more than the batch has
+	reason     string        // for the quarantine: the answer without text of an unknown server
+	retryAfter time.Duration // 0 if the answer sets none
+	duplicates int           // as reported; at most the size of the batch
 	rejected   []backendapi.Rejected
 }
 
-// verdictOf reads the table of answers.
+// verdictOf returns the verdict for an HTTP status.
 func verdictOf(status int) verdict {
 	switch status {
 	case http.StatusAccepted, http.StatusConflict:
@@ -56,7 +56,7 @@ func verdictOf(status int) verdict {
 		return denied
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented,
 		http.StatusGone, http.StatusUnsupportedMediaType, http.StatusMisdirectedRequest, http.StatusUpgradeRequired:
-		return misplaced // of the last four no event is at fault, whatever it holds, but how or where it is sent
+		return misplaced // the last four blame how or where the batch is sent, not an event in it
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		return invalid
 	case http.StatusRequestEntityTooLarge:
@@ -67,16 +67,16 @@ func verdictOf(status int) verdict {
 	switch {
 	case status >= 500:
 		return later
-	case status < 400: // other 2xx, and redirects, which are not followed: a batch goes where the configuration says
+	case status < 400: // other 2xx, and redirects, which are not followed: a batch is sent only where the configuration says
 		return misplaced
 	}
 	return refused
 }
 
-// read makes an answer of resp to a batch of n events. It closes the body.
-func (e *backendExporter) read(resp *http.Response, n int) answer {
+// read returns the answer in resp to a batch of n events. It closes the body.
+func (e *eventSender) read(resp *http.Response, n int) answer {
 	most := int64(maxAnswerBytes)
-	if resp.StatusCode == http.StatusAccepted { // it may reject each event
+	if resp.StatusCode == http.StatusAccepted { // it may reject every event
 		most += int64(n) * maxRejectedBytes
 	}
 	body, readErr := backendapi.ReadAnswer(resp, most)
@@ -94,7 +94,7 @@ func (e *backendExporter) read(resp *http.Response, n int) answer {
 	return a
 }
 
-// explain takes from an answer that is not stored why it is none, and when to come back.
+// explain sets the error, the reason and the wait of an answer that is not stored.
 func (a *answer) explain(shownURL string, resp *http.Response, body []byte, now time.Time) {
 	a.err = fmt.Errorf("POST %s: answered %s%s", shownURL, statusLine(resp), quote(resp.Header.Get("Content-Type"), body))
 	a.reason = statusLine(resp)
@@ -103,23 +103,23 @@ func (a *answer) explain(shownURL string, resp *http.Response, body []byte, now 
 	}
 	if a.verdict == later {
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-			now = date // a date in Retry-After is of the same clock
+			now = date // a date in Retry-After is from the same clock
 		}
 		a.retryAfter = retryAfter(resp.Header.Get("Retry-After"), now)
 	}
 }
 
-// readStored reads a 202. What it does not call a duplicate or rejected was accepted. A body that is no such JSON object
-// comes from something that is not this API, and a body that broke off is asked for again: the batch's id makes that
-// harmless. One that is too long to be read would be as long the next time; those to parts of the batch are shorter.
-func (e *backendExporter) readStored(resp *http.Response, body []byte, tooLong bool, readErr error, n int) answer {
+// readStored reads a 202. Events that it reports neither as duplicates nor as rejected were accepted. A body that is not such a
+// JSON object comes from a server without this API. After a truncated body the batch is sent again, which its id makes harmless.
+// A body that exceeds the read limit would exceed it again, so the batch is bisected: the answers to its parts are shorter.
+func (e *eventSender) readStored(resp *http.Response, body []byte, tooLong bool, readErr error, n int) answer {
 	if readErr != nil {
 		return answer{verdict: later, status: resp.StatusCode, err: fmt.Errorf("POST %s: read the answer %s: %w", e.shownURL, statusLine(resp), readErr)}
 	}
 	if tooLong && body[0] == '{' {
 		return answer{
-			verdict: invalid, status: resp.StatusCode, reason: statusLine(resp) + ", with more text than is read",
-			err: fmt.Errorf("POST %s: answered %s with more than %d bytes, which nobody reads", e.shownURL, statusLine(resp), len(body)),
+			verdict: invalid, status: resp.StatusCode, reason: statusLine(resp) + ", with a body that exceeds the read limit",
+			err: fmt.Errorf("POST %s: answered %s with a body that exceeds the read limit of %d bytes", e.shownURL, statusLine(resp), len(body)),
 		}
 	}
 	var in backendapi.IngestResponse
@@ -129,7 +129,7 @@ func (e *backendExporter) readStored(resp *http.Response, body []byte, tooLong b
 				e.shownURL, statusLine(resp), quote(resp.Header.Get("Content-Type"), body))}
 		}
 	}
-	// Numbers beyond the batch would make the metrics lie.
+	// Numbers that exceed the batch would falsify the metrics.
 	return answer{verdict: stored, status: resp.StatusCode, duplicates: min(max(in.Duplicates, 0), n), rejected: in.Rejected}
 }
 
@@ -144,7 +144,7 @@ func statusLine(resp *http.Response) string {
 	return line
 }
 
-// quote is what an answer's body says, for an error: the problem in it, else its beginning.
+// quote returns what an error quotes of an answer's body: the problem in it, or else its beginning.
 func quote(contentType string, body []byte) string {
 	if p, ok := backendapi.ParseProblem(contentType, body); ok {
 		return ": " + clip(p.String())
@@ -163,8 +163,8 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s, "")
 }
 
-// retryAfter reads a Retry-After header (RFC 9110 section 10.2.3): seconds, or a date. 0 where it says nothing usable;
-// at most maxRetryAfter, so that no answer can stop delivery for good.
+// retryAfter parses a Retry-After header (RFC 9110 section 10.2.3): seconds, or a date. It returns 0 for an unusable value, and
+// at most maxRetryAfter, so that no answer can stop delivery permanently.
 func retryAfter(header string, now time.Time) time.Duration {
 	var d time.Duration
 	if seconds, err := strconv.ParseUint(header, 10, 63); err == nil {

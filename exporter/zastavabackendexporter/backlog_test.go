@@ -20,15 +20,13 @@ import (
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
-	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadatatest"
-	"github.com/zastava-otel/zastava/internal/queuestate"
 )
 
 // queued starts the whole exporter, with retries every few milliseconds.
-func queued(t *testing.T, endpoint string, change func(*Config, *exporterhelper.QueueBatchConfig)) (*intake, *componenttest.Telemetry) {
+func queued(t *testing.T, endpoint string, change func(*Config, *exporterhelper.QueueBatchConfig)) (*logsExporter, *componenttest.Telemetry) {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
 	cfg.ClientConfig.Endpoint, cfg.Tenant = endpoint, "acme"
@@ -46,7 +44,7 @@ func queued(t *testing.T, endpoint string, change func(*Config, *exporterhelper.
 		require.NoError(t, exp.Shutdown(context.Background()))
 		require.NoError(t, telemetry.Shutdown(context.Background()))
 	})
-	return exp.(*intake), telemetry
+	return exp.(*logsExporter), telemetry
 }
 
 func TestADeliveryLargerThanTheQueueGoesInPieceByPiece(t *testing.T) {
@@ -148,7 +146,7 @@ func TestAFullQueueDropsItsOldestIfItIsToldTo(t *testing.T) {
 		for _, r := range s.got() {
 			for _, id := range r.ids() {
 				if id == newest && r.header.Get("Stored") != "" {
-					return in.backlog.oldest() == 0
+					return in.events.OldestUndelivered() == 0
 				}
 			}
 		}
@@ -185,57 +183,19 @@ func TestOldestUndelivered(t *testing.T) {
 			exp := startDefault(t, down.URL, tt.change, func(cfg *Config) {
 				cfg.RetryConfig.InitialInterval, cfg.RetryConfig.MaxElapsedTime = time.Millisecond, 500*time.Millisecond
 			})
-			in := exp.(*intake)
-			age := func() time.Duration { return in.backlog.oldest() }
+			age := exp.(*logsExporter).events.OldestUndelivered
 			assert.Zero(t, age())
 			begun := time.Now()
 			over := make(chan struct{})
 			go func() { defer close(over); _ = exp.ConsumeLogs(t.Context(), stops(3)) }()
 			soon(t, func() bool { return age() > 0 })
 			assert.InDelta(t, begun.Sub(finished).Seconds(), age().Seconds(), 60)
-			require.ErrorIs(t, in.backlog.eventsFirst(), errEventsFirst)
-			// Who gave up has no backlog, and no fact waits for it.
+			// Events that the exporter gave up are no backlog, and no fact waits for them.
 			soon(t, func() bool { return age() == 0 })
-			require.NoError(t, in.backlog.eventsFirst())
 			<-over
 			require.NoError(t, exp.Shutdown(context.Background()))
 		})
 	}
-}
-
-// Records without a time are not as old as 1970.
-func TestUnknownTimesAreNoAge(t *testing.T) {
-	logs := stops(2)
-	seen := oldestOf(logs)
-	assert.WithinDuration(t, finished, seen, time.Second)
-	first := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
-	first.SetTimestamp(0)
-	first.SetObservedTimestamp(0)
-	assert.Equal(t, seen, oldestOf(logs))
-	b := &backlog{now: time.Now}
-	defer b.hold(oldestOf(plog.NewLogs()))()
-	assert.Zero(t, b.oldest())
-}
-
-func TestOutageCapacity(t *testing.T) {
-	now := finished
-	b := &backlog{now: func() time.Time { return now }, most: queueMost{size: 1000, sizer: exporterhelper.RequestSizerTypeItems}}
-	_, known := b.capacity()
-	assert.False(t, known, "without a queue on disk nothing is known")
-	b.queued.Store(&queuestate.State{Items: 400})
-	for range 600 {
-		b.arrival(2)
-		now = now.Add(time.Second)
-	}
-	seconds, known := b.capacity()
-	require.True(t, known)
-	assert.InEpsilon(t, 300, seconds, 0.05, "600 free at 2 a second")
-	now = now.Add(24 * time.Hour)
-	seconds, _ = b.capacity()
-	assert.Greater(t, seconds, 1e8, "nothing arrives any more")
-	b.queued.Store(&queuestate.State{Items: 5000})
-	seconds, _ = b.capacity()
-	assert.Zero(t, seconds)
 }
 
 // A batch that was stored before, whose answer got lost, had its rejections in that answer.
@@ -312,19 +272,12 @@ func TestAnswersThatAreTooLongToBeRead(t *testing.T) {
 	assert.Equal(t, map[string]int64{"accepted": 3, "quarantined": 1}, e.outcomes(t))
 	got := quarantined(t, dir)
 	require.Equal(t, ids[1:2], eventIDs(got))
-	assert.Equal(t, "202 Accepted, with more text than is read", got[0].Reason)
+	assert.Equal(t, "202 Accepted, with a body that exceeds the read limit", got[0].Reason)
 
 	e = newRig(t, newServer(t, says(202, "text/html", "<html>"+strings.Repeat("x", 1<<20))).URL)
 	err := e.push(stops(4))
 	require.ErrorContains(t, err, "not of this API", "a page is no answer, however long it is")
 	assert.Equal(t, stopIDs(4), retried(t, err))
-}
-
-func TestWatchedHostShowsEveryExtension(t *testing.T) {
-	id := component.MustNewID("other")
-	other := struct{ component.Component }{}
-	host := watchedHost{Host: extensions{componenttest.NewNopHost(), map[component.ID]component.Component{id: other}}, backlog: &backlog{}}
-	assert.Equal(t, other, host.GetExtensions()[id])
 }
 
 type extensions struct {

@@ -5,26 +5,21 @@ package zastavabackendexporter
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/config/configretry"
-	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
-	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-	"go.uber.org/zap"
 
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadatatest"
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension"
 	"github.com/zastava-otel/zastava/internal/backendapi"
@@ -89,19 +84,24 @@ func TestFactsMakeRoomForEventsAtOnce(t *testing.T) {
 	_, url := answering(t, road.answer)
 	dir := t.TempDir()
 	e, telemetry, stop := onDisk(t, url, dir, most, func(*Config) {})
-	w := e.(*withFacts)
+	used := func() (events, facts int64, known bool) {
+		x := e.(*logsExporter)
+		events, eventsKnown := x.events.QueueUsed()
+		facts, factsKnown := x.facts.QueueUsed()
+		return events, facts, eventsKnown && factsKnown
+	}
 	all := stops(most)
 	for i := range 30 {
 		require.NoError(t, e.ConsumeLogs(t.Context(), onlySamples(1, files)), i)
 	}
-	_, facts, known := w.budget.used()
+	_, facts, known := used()
 	require.True(t, known)
 	require.EqualValues(t, 30, facts)
 	for from := 0; from < 20; from += 5 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), stretch(all, from, from+5)))
+		require.NoError(t, e.ConsumeLogs(t.Context(), part(all, from, from+5)))
 	}
-	soon(t, func() bool { events, facts, _ := w.budget.used(); return events == 20 && events+facts <= most })
-	_, facts, _ = w.budget.used()
+	soon(t, func() bool { events, facts, _ := used(); return events == 20 && events+facts <= most })
+	_, facts, _ = used()
 	assert.GreaterOrEqual(t, facts, int64(most-20-5), "no more go than have to, but for what is in a batch with them")
 	gone := int64(30) - facts
 	assert.Equal(t, map[string]int64{"overflow fact": gone * files}, sums(t, telemetry, "dropped"), "lifecycle before facts")
@@ -114,8 +114,8 @@ func TestFactsMakeRoomForEventsAtOnce(t *testing.T) {
 	require.ErrorIs(t, err, exporterhelper.ErrQueueIsFull)
 	require.ErrorContains(t, err, "no room for facts")
 
-	require.NoError(t, e.ConsumeLogs(t.Context(), stretch(all, 20, most)))
-	soon(t, func() bool { events, facts, _ := w.budget.used(); return events == most && facts == 0 })
+	require.NoError(t, e.ConsumeLogs(t.Context(), part(all, 20, most)))
+	soon(t, func() bool { events, facts, _ := used(); return events == most && facts == 0 })
 	assert.Equal(t, map[string]int64{"overflow fact": 30 * files}, sums(t, telemetry, "dropped"))
 
 	stop()
@@ -181,33 +181,6 @@ func TestWhatRetriesGiveUpIsCounted(t *testing.T) {
 	}
 }
 
-// Both retry_on_failure and the backend say how long to wait at least.
-func TestTheLongerOfTwoWaitsCounts(t *testing.T) {
-	for _, tt := range []struct{ own, asked, want time.Duration }{
-		{time.Minute, time.Second, time.Minute},
-		{time.Second, time.Minute, time.Minute},
-		{time.Minute, 0, time.Minute},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			var tries []time.Time
-			road := &road{what: "events", shed: newShedding(), logger: zap.NewNop()}
-			road.retry = configretry.BackOffConfig{Enabled: true, InitialInterval: tt.own, MaxInterval: tt.own, Multiplier: 1}
-			road.attempt = func(context.Context, plog.Logs) error {
-				if tries = append(tries, time.Now()); len(tries) == 1 {
-					if tt.asked > 0 {
-						return newLater(errors.New("busy"), tt.asked)
-					}
-					return errors.New("busy")
-				}
-				return nil
-			}
-			require.NoError(t, road.carry(t.Context(), stops(1)))
-			require.Len(t, tries, 2)
-			assert.Equal(t, tt.want, tries[1].Sub(tries[0]))
-		})
-	}
-}
-
 // A wait that ends within max_elapsed_time is over at once when the exporter stops, and the queue has what waited.
 func TestStoppingWithinALongWaitLosesNothing(t *testing.T) {
 	const most = time.Hour + time.Second
@@ -230,105 +203,13 @@ func TestStoppingWithinALongWaitLosesNothing(t *testing.T) {
 	assert.ElementsMatch(t, stopIDs(3), up.got()[0].ids())
 }
 
-// Who wants room has no more go than that.
-func TestNoMoreGoesThanIsWanted(t *testing.T) {
-	s := newShedding()
-	s.want(10)
-	assert.True(t, s.goes(6))
-	assert.True(t, s.goes(6))
-	assert.False(t, s.goes(6), "there is room for 10")
-}
-
 // What goes before it was tried is counted as what is delivered is.
 func TestEachRecordOfWhatIsDroppedIsCounted(t *testing.T) {
 	e := newRig(t, newServer(t, accept).URL)
 	logs := stops(3)
 	logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body().SetStr("GET /healthz 200")
 	logs.ResourceLogs().At(0).Resource().Attributes().Remove(record.AttrRuntimeName)
-	e.drop(t.Context(), logs, causeOverflow)
+	e.Drop(t.Context(), logs, delivery.CauseOverflow)
 	assert.Equal(t, map[string]int64{"dropped": 2, "skipped": 1, "invalid": 1}, e.outcomes(t))
 	assert.Equal(t, map[string]int64{"overflow CONTAINER_STOP": 2, "invalid unknown": 1}, sums(t, e.telemetry, "dropped"))
-}
-
-func TestTheOldestOfWhatWaitsGoesFirst(t *testing.T) {
-	s := newShedding()
-	results := make([]chan waited, 3)
-	for i := range results {
-		results[i] = make(chan waited, 1)
-		go func() { results[i] <- s.hold(t.Context(), time.Hour, finished.Add(-time.Duration(i)*time.Hour), 10) }()
-	}
-	soon(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.holding) == 3 })
-	s.want(11)
-	assert.Equal(t, waitedToGo, <-results[2])
-	assert.Equal(t, waitedToGo, <-results[1])
-	assert.False(t, s.goes(1), "that was enough")
-	s.stop()
-	assert.Equal(t, waitedToStop, <-results[0])
-	assert.Equal(t, waitedToStop, s.hold(t.Context(), time.Hour, finished, 1))
-	_, err := s.makeRoom(t.Context(), 1)
-	require.ErrorIs(t, err, errStopping)
-}
-
-func TestRoomThatCameByItselfCostsNothing(t *testing.T) {
-	s := newShedding()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := s.makeRoom(ctx, 10)
-	require.ErrorIs(t, err, context.Canceled)
-	assert.False(t, s.goes(10), "nobody wants it any more")
-	assert.Equal(t, waitedEnough, s.hold(t.Context(), time.Millisecond, finished, 10))
-}
-
-// refusing takes so many records, then refuses.
-type refusing struct {
-	exporter.Logs
-
-	most int
-	err  error
-}
-
-func (r *refusing) ConsumeLogs(_ context.Context, logs plog.Logs) error {
-	if r.most -= logs.LogRecordCount(); r.most < 0 {
-		return r.err
-	}
-	return nil
-}
-
-func TestWhatIsRefusedOfBothIsAskedForAgain(t *testing.T) {
-	queue := queueMost{size: 4, sizer: exporterhelper.RequestSizerTypeItems}
-	full, never := exporterhelper.ErrQueueIsFull, consumererror.NewPermanent(errors.New("never"))
-	for _, tt := range []struct {
-		desc           string
-		events, facts  refusing
-		again          int // records: events, then facts
-		againAreEvents int
-		permanent      bool
-	}{
-		{"nothing is", refusing{most: 99}, refusing{most: 99}, 0, 0, false},
-		{"some events, with all facts", refusing{most: 6, err: full}, refusing{most: 99}, 14, 5, false},
-		{"some facts", refusing{most: 99}, refusing{most: 5, err: full}, 5, 0, false},
-		{"events for good, and some facts for now", refusing{err: never}, refusing{most: 5, err: full}, 5, 0, false},
-		{"both for good", refusing{err: never}, refusing{err: never}, 0, 0, true},
-		{"events for good only", refusing{err: never}, refusing{most: 99}, 0, 0, true},
-	} {
-		t.Run(tt.desc, func(t *testing.T) {
-			r := newFactsRig(t, "http://127.0.0.1:1")
-			r.backlog.most, r.facts.own.most = queue, queue
-			w := &withFacts{
-				intake: &intake{Logs: &tt.events, backlog: r.backlog, shed: r.shed, queued: true},
-				facts:  &intake{Logs: &tt.facts, backlog: &r.facts.own.backlog, shed: r.facts.own.shed, queued: true}, road: r.facts,
-			}
-			err := w.ConsumeLogs(t.Context(), samples(9, 1))
-			if tt.again == 0 {
-				assert.Equal(t, tt.permanent, consumererror.IsPermanent(err), err)
-				assert.Equal(t, tt.permanent, err != nil)
-				return
-			}
-			assert.False(t, consumererror.IsPermanent(err))
-			rest := restOf(t, err)
-			assert.Equal(t, tt.again, rest.LogRecordCount())
-			keep(rest, func(lr plog.LogRecord) bool { return !record.IsSampled(lr) })
-			assert.Equal(t, tt.againAreEvents, rest.LogRecordCount())
-		})
-	}
 }

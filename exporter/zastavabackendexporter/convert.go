@@ -5,40 +5,42 @@ package zastavabackendexporter
 
 import (
 	"errors"
+	"iter"
 	"maps"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
-// item is one event, encoded, and where its record was.
+// item is one event, encoded, and the position of its record.
 type item struct {
 	eventID  string
 	revision uint32
 	kind     backendapi.Kind
-	from, to int // its envelope in payload.json
-
-	resource, scope, record int // indexes in the logs that were pushed
+	from, to int               // of its envelope in payload.json
+	position delivery.Position // in the logs that were pushed
 }
 
 // payload is the events of one push, in the order of their records.
 type payload struct {
-	json  []byte // canonical envelopes, one after the other
+	json  []byte // canonical envelopes, back to back
 	items []item
 
 	origin record.Origin // scratch
 
-	oldest time.Time // when the first of them was seen
+	oldest time.Time // when the oldest record was observed
 
-	skipped, folded int64
-	invalid         []error // *record.InvalidError; not sent
+	skipped int64   // records of other origin
+	folded  int64   // events that event_kinds: core leaves out
+	invalid []error // *record.InvalidError; not sent
 }
 
 // convert decodes logs and encodes their events into p.
-func (e *backendExporter) convert(p *payload, logs plog.Logs) {
+func (e *eventSender) convert(p *payload, logs plog.Logs) {
 	p.json, p.items, p.invalid = p.json[:0], p.items[:0], p.invalid[:0]
 	p.skipped, p.folded, p.oldest = 0, 0, time.Time{}
 	resources := logs.ResourceLogs()
@@ -55,66 +57,44 @@ func (e *backendExporter) convert(p *payload, logs plog.Logs) {
 					p.skipped++
 				case err != nil:
 					p.invalid = append(p.invalid, err)
-				case e.core && !foldToCore(&ev):
+				case e.core && !toCore(&ev):
 					p.folded++
 				default:
-					p.add(&ev, r, s, l)
-					p.seen(records.At(l))
+					p.add(&ev, delivery.Position{Resource: r, Scope: s, Record: l})
+					p.oldest = delivery.Earlier(p.oldest, records.At(l))
 				}
 			}
 		}
 	}
 }
 
-// seen notes when a record came into being, for the age of what is not delivered.
-func (p *payload) seen(lr plog.LogRecord) {
-	p.oldest = earlier(p.oldest, lr)
-}
-
-func (p *payload) add(ev *backendapi.Event, resource, scope, rec int) {
+func (p *payload) add(ev *backendapi.Event, at delivery.Position) {
 	from := len(p.json)
 	p.json = backendapi.AppendEnvelope(p.json, ev)
 	p.items = append(p.items, item{
-		eventID: ev.EventID, revision: ev.Revision, kind: ev.Kind, from: from, to: len(p.json),
-		resource: resource, scope: scope, record: rec,
+		eventID: ev.EventID, revision: ev.Revision, kind: ev.Kind, from: from, to: len(p.json), position: at,
 	})
 }
 
-// foldToCore turns ev into one of the classic two kinds; false: it has no place among them.
-func foldToCore(ev *backendapi.Event) bool {
+// positions yields the positions of the records from the item with index from.
+func (p *payload) positions(from int) iter.Seq[delivery.Position] {
+	return func(yield func(delivery.Position) bool) {
+		for i := from; i < len(p.items); i++ {
+			if !yield(p.items[i].position) {
+				return
+			}
+		}
+	}
+}
+
+// toCore converts ev to one of the two kinds of event_kinds: core. It returns false for an event that neither kind can express.
+func toCore(ev *backendapi.Event) bool {
 	if ev.Kind == backendapi.KindRestart {
 		ev.Kind = backendapi.KindStart
-		annotations := make(map[string]string, len(ev.Annotations)+1) // the event's map is shared
+		annotations := make(map[string]string, len(ev.Annotations)+1) // a copy: all events share the map
 		maps.Copy(annotations, ev.Annotations)
 		annotations["restart"] = "true"
 		ev.Annotations = annotations
 	}
 	return ev.Kind == backendapi.KindStart || ev.Kind == backendapi.KindStop
-}
-
-// remaining copies the records of items out of logs, for another try.
-func remaining(logs plog.Logs, items []item) plog.Logs {
-	out := plog.NewLogs()
-	var rl plog.ResourceLogs
-	var sl plog.ScopeLogs
-	resource, scope := -1, -1
-	for i := range items {
-		it := &items[i]
-		from := logs.ResourceLogs().At(it.resource)
-		if it.resource != resource {
-			resource, scope = it.resource, -1
-			rl = out.ResourceLogs().AppendEmpty()
-			rl.SetSchemaUrl(from.SchemaUrl())
-			from.Resource().CopyTo(rl.Resource())
-		}
-		fromScope := from.ScopeLogs().At(it.scope)
-		if it.scope != scope {
-			scope = it.scope
-			sl = rl.ScopeLogs().AppendEmpty()
-			sl.SetSchemaUrl(fromScope.SchemaUrl())
-			fromScope.Scope().CopyTo(sl.Scope())
-		}
-		fromScope.LogRecords().At(it.record).CopyTo(sl.LogRecords().AppendEmpty())
-	}
-	return out
 }

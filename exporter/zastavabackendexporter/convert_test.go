@@ -9,11 +9,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
-// BenchmarkConvert is the part of an export that is ours alone: from records to canonical JSON.
+// BenchmarkConvert measures the part of an export that is ours alone: from records to canonical JSON.
 func BenchmarkConvert(b *testing.B) {
 	const n = 256
 	logs := stops(n)
-	e := &backendExporter{decoder: record.Decoder{Tenant: "acme"}}
+	e := &eventSender{connection: &connection{decoder: record.Decoder{Tenant: "acme"}}}
 	p := &payload{}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -4,269 +4,148 @@
 package zastavabackendexporter
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/url"
-	"runtime"
-	"sync"
-	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/config/configcompression"
-	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/pdata/plog"
-	"go.uber.org/zap"
+	"go.opentelemetry.io/otel/metric"
 
-	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadata"
-	"github.com/zastava-otel/zastava/internal/backendapi"
-	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 )
 
-type backendExporter struct {
-	config    *Config
-	settings  component.TelemetrySettings
-	logger    *zap.Logger
-	telemetry *metadata.TelemetryBuilder
-	decoder   record.Decoder
-	core      bool // event_kinds: core
-	url       string
-	shownURL  string // without what must not be shown
-	header    http.Header
-	limit     byteLimit
-	health    *health
-	payloads  sync.Pool    // of *payload
-	confined  *confinement // nil: there is no quarantine
-	backlog   *backlog
-	shed      *shedding
-	now       func() time.Time
+// logsExporter is what the pipeline sees: a lane for events and one for facts, over one connection.
+type logsExporter struct {
+	*connection
 
-	client *http.Client // from start on
+	events *delivery.Lane
+	facts  *delivery.Lane // nil if callgraph_id is empty
 }
 
-func newExporter(set exporter.Settings, cfg *Config) (*backendExporter, error) {
-	if cfg.Tenant == "" { // never without: not even where Validate was not called
-		return nil, errors.New("tenant is empty: no event may leave without one")
-	}
-	target, err := cfg.eventsURL()
+func newLogsExporter(ctx context.Context, set exporter.Settings, cfg *Config) (*logsExporter, error) {
+	c, err := newConnection(set, cfg)
 	if err != nil {
 		return nil, err
 	}
-	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	events, err := newEventSender(c)
 	if err != nil {
-		return nil, fmt.Errorf("set up the exporter's own metrics: %w", err)
+		return nil, err
 	}
-	header := http.Header{}
-	header.Set("Content-Type", contentTypeJSON)
-	header.Set("User-Agent", fmt.Sprintf("%s/%s (%s/%s)", set.BuildInfo.Command, set.BuildInfo.Version, runtime.GOOS, runtime.GOARCH))
-	header.Set(cfg.TenantHeader, cfg.Tenant)
-	return &backendExporter{
-		config:    cfg,
-		settings:  set.TelemetrySettings,
-		logger:    set.Logger,
-		telemetry: telemetry,
-		decoder:   record.Decoder{Tenant: cfg.Tenant, Project: cfg.Project, Node: cfg.Node, Annotations: cfg.Annotations},
-		core:      cfg.EventKinds == eventKindsCore,
-		url:       target.String(),
-		shownURL:  display(target),
-		header:    header,
-		limit:     byteLimit{configured: cfg.MaxBatchBytes, now: time.Now},
-		health:    &health{logger: set.Logger},
-		confined:  newConfinement(cfg.Quarantine, set.Logger),
-		backlog:   &backlog{now: time.Now},
-		shed:      newShedding(),
-		now:       time.Now,
-	}, nil
-}
-
-// defaultGzipLevel is used where the configuration names none. On batches of 256 events it takes half the time of gzip's own
-// default, 6, for a tenth more bytes (BenchmarkExport), and a node's CPU is dearer than that. It is not in the default
-// configuration because there it would be invalid for compressions that have no levels.
-const defaultGzipLevel = 3
-
-// start makes the HTTP client; only now are the extensions there that authenticate it.
-func (e *backendExporter) start(ctx context.Context, host component.Host) error {
-	clientConfig := e.config.ClientConfig
-	if clientConfig.Compression == configcompression.TypeGzip && clientConfig.CompressionParams.Level == 0 {
-		clientConfig.CompressionParams.Level = defaultGzipLevel
+	overflow := delivery.AsConfigured
+	if cfg.DropOldest {
+		overflow = delivery.EvictOldest
 	}
-	client, err := clientConfig.ToClient(ctx, host.GetExtensions(), e.settings)
+	x := &logsExporter{connection: c}
+	if x.events, err = c.newLane(ctx, set, laneEvents, events, overflow); err != nil {
+		return nil, err
+	}
+	if cfg.CallgraphID == "" {
+		set.Logger.Info("Runtime facts are off: samples of processes are not sent; set callgraph_id to send them")
+		return x, nil
+	}
+	facts, err := newFactSender(c)
 	if err != nil {
-		return fmt.Errorf("make the HTTP client for %s: %w", e.shownURL, err)
+		return nil, err
 	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	e.client = client
-	if watched, ok := host.(watchedHost); ok {
-		host = watched.Host // which may take statuses
+	set.ID = component.NewIDWithName(set.ID.Type(), set.ID.Name()+"-facts") // for the queue's storage and metrics
+	if x.facts, err = c.newLane(ctx, set, laneFacts, facts, delivery.Refuse); err != nil {
+		return nil, err
 	}
-	e.health.start(host)
-	return e.observeBacklog()
+	x.facts.YieldTo(x.events)
+	return x, nil
 }
 
-func (e *backendExporter) shutdown(context.Context) error {
-	if e.client != nil {
-		e.client.CloseIdleConnections()
-	}
-	e.telemetry.Shutdown()
-	return nil
+func (c *connection) newLane(ctx context.Context, set exporter.Settings, name laneName, to delivery.Destination, overflow delivery.Overflow) (*delivery.Lane, error) {
+	return delivery.NewLane(ctx, set, c.config, delivery.Options{
+		Name: name.String(), Destination: to, Queue: c.config.QueueConfig, Retry: c.config.RetryConfig, Overflow: overflow, Now: c.now,
+	})
 }
 
-// maxPooledBytes keeps one huge push from holding memory for good.
-const maxPooledBytes = 8 << 20
-
-// payload gives the events of logs, to be put back.
-func (e *backendExporter) payload(logs plog.Logs) *payload {
-	p, ok := e.payloads.Get().(*payload)
-	if !ok {
-		p = new(payload)
+// Start starts the connection before the lanes, which use it at once.
+func (x *logsExporter) Start(ctx context.Context, host component.Host) error {
+	if err := x.start(ctx, host); err != nil {
+		return err
 	}
-	e.convert(p, logs)
-	return p
-}
-
-func (e *backendExporter) putBack(p *payload) {
-	if cap(p.json) <= maxPooledBytes {
-		e.payloads.Put(p)
+	if err := x.observe(); err != nil {
+		return err
 	}
-}
-
-// pushLogs delivers the events in logs. Events that no retry can deliver are in quarantine when it returns, if there is one.
-// Errors: consumererror.Logs with what is to be sent again; permanent where refused events were lost and nothing is left to
-// send.
-func (e *backendExporter) pushLogs(ctx context.Context, logs plog.Logs) error {
-	p := e.payload(logs)
-	defer e.putBack(p)
-	e.countConverted(ctx, p) // not part of the rest of a partial success, so counted once
-
-	done, refused, err := e.deliver(ctx, p)
-	refusals := e.settle(ctx, p, refused)
-	switch {
-	case err != nil:
-		if len(refusals) > 0 { // this error cannot carry both
-			e.logger.Error("The backend refuses events for good; dropped", zap.Errors("refused", refusals))
-		}
-		return consumererror.NewLogs(err, remaining(logs, p.items[done:]))
-	case len(refusals) > 0:
-		return consumererror.NewPermanent(errors.Join(refusals...))
+	if err := x.events.Start(ctx, host); err != nil {
+		return fmt.Errorf("start the delivery of events: %w", err)
+	}
+	if x.facts == nil {
+		return nil
+	}
+	if err := x.facts.Start(ctx, host); err != nil {
+		return fmt.Errorf("start the delivery of facts: %w", err)
 	}
 	return nil
 }
 
-// deliver sends the items of p in order. It stops at the first answer that asks to come back later and tells how many
-// items were dealt with before: stored, or refused for good.
-func (e *backendExporter) deliver(ctx context.Context, p *payload) (done int, refusals []refusal, err error) {
-	// todo is what is left, in order and without a hole. Whatever is split goes back in front, so that order is kept and
-	// what is done is a single number.
-	todo := p.cut(nil, span{0, len(p.items)}, e.config.MaxBatchEvents, e.limit.get())
-	var asked map[span]bool // halves of a batch that was stored before
-	for len(todo) > 0 {
-		s := todo[0]
-		single := s.to-s.from == 1
-		a := e.send(ctx, p, s)
-		switch {
-		case a.status == http.StatusConflict && !single && !asked[s]:
-			// It was stored before and its answer never came. What that rejected, the answers to its halves tell: they are
-			// batches of other ids. Once only: two more requests at most.
-			middle := s.from + (s.to-s.from)/2
-			halves := []span{{s.from, middle}, {middle, s.to}}
-			if asked == nil {
-				asked = map[span]bool{}
-			}
-			asked[halves[0]], asked[halves[1]] = true, true
-			todo = append(halves, todo[1:]...)
-		case a.verdict == stored:
-			rejected, known := p.rejected(s, a)
-			if !known { // the halves tell which: what is stored counts as known there
-				middle := s.from + (s.to-s.from)/2
-				todo = append([]span{{s.from, middle}, {middle, s.to}}, todo[1:]...)
-				continue
-			}
-			e.stored(ctx, s.to-s.from-len(rejected), a.duplicates)
-			refusals = append(refusals, rejected...)
-			todo = todo[1:]
-		case a.verdict == tooLarge && !single:
-			most := e.limit.tooLarge(p.size(s))
-			var smaller []span
-			for _, s := range todo {
-				smaller = p.cut(smaller, s, e.config.MaxBatchEvents, most)
-			}
-			todo = smaller
-		case a.verdict == invalid && !single:
-			middle := s.from + (s.to-s.from)/2
-			todo = append([]span{{s.from, middle}, {middle, s.to}}, todo[1:]...)
-		case a.verdict == tooLarge, a.verdict == invalid, a.verdict == refused:
-			refusals = append(refusals, refusal{span: s, status: a.status, reason: a.reason, err: a.err})
-			todo = todo[1:]
-		default:
-			return s.from, refusals, e.comeBack(forEvents, a, "events_path")
-		}
+// Shutdown stops the lanes before the connection.
+func (x *logsExporter) Shutdown(ctx context.Context) error {
+	var factsErr error
+	if x.facts != nil {
+		factsErr = x.facts.Shutdown(ctx)
 	}
-	return len(p.items), refusals, nil
-}
-
-// send posts one batch.
-func (e *backendExporter) send(ctx context.Context, p *payload, s span) answer {
-	id, body := p.body(s)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
-	if err != nil {
-		return answer{verdict: refused, reason: "the request cannot be made", err: fmt.Errorf("make the request to %s: %w", e.shownURL, withoutURL(err))}
-	}
-	req.Header = e.header.Clone()
-	req.Header.Set(backendapi.HeaderIdempotencyKey, id)
-	e.telemetry.ExporterZastavabackendBatchSize.Record(ctx, int64(len(body)))
-	resp, err := e.client.Do(req)
-	if err != nil {
-		return answer{verdict: later, err: fmt.Errorf("POST %s: %w", e.shownURL, withoutURL(err))}
-	}
-	return e.read(resp, s.to-s.from)
-}
-
-// withoutURL takes the URL out of an HTTP client's error: it may hold credentials, and ours is told already.
-func withoutURL(err error) error {
-	if urlErr, ok := errors.AsType[*url.Error](err); ok {
-		return urlErr.Err
-	}
+	err := errors.Join(factsErr, x.events.Shutdown(ctx))
+	x.shutdown()
 	return err
 }
 
-// Causes of an ill health that no status of HTTP tells.
-const (
-	noTrust  = -1
-	noAnswer = -2
-)
+// Capabilities reports that records are not changed.
+func (x *logsExporter) Capabilities() consumer.Capabilities { return x.events.Capabilities() }
 
-// distrusted tells of an end that does not take the other's certificate, or speaks no TLS. No retry mends it, a person does.
-func distrusted(err error) bool {
-	if _, refused := errors.AsType[*tls.CertificateVerificationError](err); refused || errors.Is(err, http.ErrSchemeMismatch) {
-		return true
+// ConsumeLogs passes samples of processes to the lane of facts, if there is one, and all else to the lane of events.
+func (x *logsExporter) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
+	if x.facts == nil {
+		return x.events.ConsumeLogs(ctx, logs)
 	}
-	alert, ok := errors.AsType[*net.OpError](err)
-	return ok && alert.Op == "remote error" // crypto/tls says so of what the server sent in place of an answer
+	return splitter{x.events.ConsumeLogs, x.facts.ConsumeLogs, x.logger}.consume(ctx, logs)
 }
 
-// comeBack makes the error that has the rest sent again, and reports what the user has to mend: path is the option that tells
-// where the requests go.
-func (e *backendExporter) comeBack(of roadName, a answer, path string) error {
-	switch {
-	case a.verdict == denied:
-		e.health.ill(of, a.status, "check the exporter's auth, headers and tenant", a.err)
-	case a.status == http.StatusUnsupportedMediaType:
-		e.health.ill(of, a.status, "check the exporter's compression", a.err)
-	case a.verdict == misplaced:
-		e.health.ill(of, a.status, "check the exporter's endpoint and "+path, a.err)
-	case distrusted(a.err):
-		e.health.ill(of, noTrust, "check the certificates of both ends and the exporter's tls", a.err)
-	default:
-		e.health.failing(of, cmp.Or(a.status, noAnswer), "see whether the backend is up, and can be reached from here", a.err)
+// observe registers the metrics of what is not delivered.
+func (x *logsExporter) observe() error {
+	t := x.telemetry
+	faults := []error{
+		t.RegisterExporterZastavabackendOldestUndeliveredCallback(observeOldest(x.events)),
+		t.RegisterExporterZastavabackendQueueBytesCallback(observeQueueBytes(x.events)),
+		t.RegisterExporterZastavabackendOutageCapacityCallback(observeCapacity(x.events)),
 	}
-	if a.retryAfter > 0 {
-		return newLater(a.err, a.retryAfter)
+	if x.facts != nil {
+		faults = append(faults,
+			t.RegisterExporterZastavabackendFactsOldestUndeliveredCallback(observeOldest(x.facts)),
+			t.RegisterExporterZastavabackendFactsQueueBytesCallback(observeQueueBytes(x.facts)))
 	}
-	return a.err
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("register the exporter's own metrics: %w", err)
+	}
+	return nil
+}
+
+func observeOldest(l *delivery.Lane) metric.Float64Callback {
+	return func(_ context.Context, o metric.Float64Observer) error {
+		o.Observe(l.OldestUndelivered().Seconds())
+		return nil
+	}
+}
+
+func observeQueueBytes(l *delivery.Lane) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		if size, known := l.QueueBytes(); known {
+			o.Observe(size)
+		}
+		return nil
+	}
+}
+
+func observeCapacity(l *delivery.Lane) metric.Float64Callback {
+	return func(_ context.Context, o metric.Float64Observer) error {
+		if seconds, known := l.OutageCapacity(); known {
+			o.Observe(seconds)
+		}
+		return nil
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,36 +31,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/test/statushost"
 )
 
-// statusHost keeps the statuses that a component reports.
-type statusHost struct {
-	component.Host
-
-	mu     sync.Mutex
-	events []*componentstatus.Event
-}
-
-func (h *statusHost) Report(ev *componentstatus.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.events = append(h.events, ev)
-}
-
-func (h *statusHost) reported() []componentstatus.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var out []componentstatus.Status
-	for _, ev := range h.events {
-		out = append(out, ev.Status())
-	}
-	return out
-}
-
-// rig is a started exporter without queue and retry, so that a push's result can be looked at.
+// rig is the sender of events without queue and retry, so that a test sees the result of a push.
 type rig struct {
-	*backendExporter
-	host      *statusHost
+	*eventSender
+	host      *statushost.Host
 	telemetry *componenttest.Telemetry
 	logs      *observer.ObservedLogs
 }
@@ -74,23 +50,24 @@ func newRig(t *testing.T, endpoint string, change ...func(*Config)) *rig {
 		c(cfg)
 	}
 	require.NoError(t, cfg.Validate())
-	r := &rig{telemetry: componenttest.NewTelemetry(), host: &statusHost{Host: componenttest.NewNopHost()}}
+	r := &rig{telemetry: componenttest.NewTelemetry(), host: statushost.New()}
 	set := metadatatest.NewSettings(r.telemetry)
 	core, logs := observer.New(zap.DebugLevel)
 	set.Logger, r.logs = zap.New(core), logs
 	set.BuildInfo = component.BuildInfo{Command: "otelcol-zastava", Version: "0.1.0"}
-	e, err := newExporter(set, cfg)
+	c, err := newConnection(set, cfg)
 	require.NoError(t, err)
-	require.NoError(t, e.start(context.Background(), r.host))
-	r.backendExporter = e
+	r.eventSender, err = newEventSender(c)
+	require.NoError(t, err)
+	require.NoError(t, c.start(context.Background(), r.host))
 	t.Cleanup(func() {
-		require.NoError(t, e.shutdown(context.Background()))
+		c.shutdown()
 		require.NoError(t, r.telemetry.Shutdown(context.Background()))
 	})
 	return r
 }
 
-func (r *rig) push(logs plog.Logs) error { return r.pushLogs(context.Background(), logs) }
+func (r *rig) push(logs plog.Logs) error { return r.Push(context.Background(), logs) }
 
 // outcomes gives the events counter by outcome.
 func (r *rig) outcomes(t *testing.T) map[string]int64 {
@@ -232,9 +209,9 @@ func TestAnswers(t *testing.T) {
 				assert.NotContains(t, err.Error(), "Throttle")
 			}
 			if tt.status {
-				assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, e.host.reported())
+				assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, e.host.Statuses())
 			} else {
-				assert.Empty(t, e.host.reported())
+				assert.Empty(t, e.host.Statuses())
 			}
 			assert.Equal(t, tt.outcomes, e.outcomes(t))
 			for _, entry := range e.logs.All() {
@@ -293,10 +270,10 @@ func TestStatusIsReportedOnlyWhenItChanges(t *testing.T) {
 	for range 8 {
 		_ = e.push(stops(1))
 	}
-	ill, well := componentstatus.StatusRecoverableError, componentstatus.StatusOK
-	assert.Equal(t, []componentstatus.Status{ill, ill, well, ill}, e.host.reported())
-	require.ErrorContains(t, e.host.events[0].Err(), "answered 401 Unauthorized")
-	require.ErrorContains(t, e.host.events[1].Err(), s.URL+"/api/v1/runtime/events: answered 404 Not Found")
+	failed, ok := componentstatus.StatusRecoverableError, componentstatus.StatusOK
+	assert.Equal(t, []componentstatus.Status{failed, failed, ok, failed}, e.host.Statuses())
+	require.ErrorContains(t, e.host.Events()[0].Err(), "answered 401 Unauthorized")
+	require.ErrorContains(t, e.host.Events()[1].Err(), s.URL+"/api/v1/runtime/events: answered 404 Not Found")
 }
 
 func TestPartialSuccessRetriesOnlyTheRest(t *testing.T) {
@@ -355,13 +332,13 @@ func TestTooLargeTeachesASmallerLimit(t *testing.T) {
 	e.limit.now = func() time.Time { return now }
 	require.NoError(t, e.push(stops(32)))
 	assert.Equal(t, map[string]int64{"accepted": 32}, e.outcomes(t))
-	learnt := e.limit.get()
-	assert.LessOrEqual(t, learnt, most)
+	learned := e.limit.get()
+	assert.LessOrEqual(t, learned, most)
 
 	before := len(s.got())
 	require.NoError(t, e.push(stops(32)))
 	for _, r := range s.got()[before:] {
-		assert.LessOrEqual(t, len(r.body), learnt, "what was learnt is used")
+		assert.LessOrEqual(t, len(r.body), learned, "what was learned is used")
 	}
 	now = now.Add(limitMemory + time.Second)
 	assert.Equal(t, backendapi.MaxBatchBytes, e.limit.get(), "and forgotten after a while")
@@ -495,7 +472,7 @@ func TestCancelledPushKeepsEverything(t *testing.T) {
 	e := newRig(t, s.URL)
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- e.pushLogs(ctx, stops(2)) }()
+	go func() { result <- e.Push(ctx, stops(2)) }()
 	require.Eventually(t, func() bool { return len(s.got()) == 1 }, 5*time.Second, time.Millisecond)
 	cancel()
 	err := <-result

@@ -13,7 +13,6 @@ import (
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configretry"
-	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 
@@ -42,14 +41,14 @@ func createDefaultConfig() component.Config {
 	client := confighttp.NewDefaultClientConfig()
 	client.Timeout = defaultTimeout
 	client.Compression = configcompression.TypeGzip
-	client.WriteBufferSize = 512 << 10 // a batch in few writes, as the collector's otlphttp exporter has it
+	client.WriteBufferSize = 512 << 10 // a batch in few writes, as in the collector's otlphttp exporter
 
 	retry := configretry.NewDefaultBackOffConfig()
-	retry.MaxElapsedTime = 0 // what happened must arrive, however long the road is closed
+	retry.MaxElapsedTime = 0 // what happened must arrive, however long the backend is unreachable
 
 	queue := exporterhelper.NewDefaultQueueConfig()
-	queue.BlockOnOverflow = true // the observer waits and folds state; dropping would lose events
-	// Lifecycle events come a few at a time; without batching each would be a request of its own.
+	queue.BlockOnOverflow = true // the observer waits and coalesces transitions; to drop would lose events
+	// Lifecycle events arrive a few at a time; without batching each would be a request of its own.
 	queue.Batch = configoptional.Some(exporterhelper.BatchConfig{
 		FlushTimeout: defaultFlushTimeout,
 		Sizer:        exporterhelper.RequestSizerTypeItems,
@@ -75,33 +74,5 @@ func createLogs(ctx context.Context, set exporter.Settings, cfg component.Config
 	if !ok {
 		return nil, fmt.Errorf("configuration is a %T, not a %T", cfg, config)
 	}
-	e, err := newExporter(set, config)
-	if err != nil {
-		return nil, err
-	}
-	push, queue := e.pushLogs, config.QueueConfig
-	if queue.HasValue() {
-		q := *queue.Get()
-		e.backlog.most = queueMost{size: q.QueueSize, sizer: q.Sizer}
-		if config.DropOldest {
-			q.BlockOnOverflow = false // intake waits, until there is room
-		}
-		queue = configoptional.Some(q)
-		push = (&road{what: forEvents.String(), retry: config.RetryConfig, most: e.backlog.most, shed: e.shed, logger: set.Logger, attempt: e.pushLogs, drop: e.drop}).carry
-		push = e.backlog.holding(push)
-	}
-	queued, err := exporterhelper.NewLogs(ctx, set, cfg, push,
-		exporterhelper.WithStart(e.start),
-		exporterhelper.WithShutdown(e.shutdown),
-		exporterhelper.WithCapabilities(consumer.Capabilities{MutatesData: false}),
-		// The HTTP client has the timeout, for each request of its own.
-		exporterhelper.WithTimeout(exporterhelper.TimeoutConfig{Timeout: 0}),
-		exporterhelper.WithRetry(afterStop(config)),
-		exporterhelper.WithQueue(queue),
-	)
-	if err != nil {
-		return nil, err
-	}
-	events := &intake{Logs: queued, backlog: e.backlog, shed: e.shed, dropOldest: config.DropOldest, queued: queue.HasValue(), drop: e.drop}
-	return newWithFacts(ctx, set, config, e, events)
+	return newLogsExporter(ctx, set, config)
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// graphTemplate is callgraph_id: text with {imageDigest}, {component}, {version} and {label:key} in it.
+// graphTemplate is a parsed callgraph_id: text that may contain {imageDigest}, {component}, {version} and {label:key}.
 type graphTemplate []graphPart
 
 type graphPart struct {
-	text  string // as it is; or, with value, the name in braces
-	value bool
+	text  string // literal text, or the name in braces
+	value bool   // text is a name
 }
 
 func parseGraph(text string) (graphTemplate, error) {
@@ -33,10 +33,10 @@ func parseGraph(text string) (graphTemplate, error) {
 		label, isLabel := strings.CutPrefix(name, "label:")
 		switch {
 		case !closed:
-			return nil, fmt.Errorf("callgraph_id %q has a { without }: close it", text)
+			return nil, fmt.Errorf("callgraph_id %q contains a { without }: add the }", text)
 		case name == "imageDigest", name == "component", name == "version", isLabel && label != "":
 		default:
-			return nil, fmt.Errorf("callgraph_id: {%s} is not known: use {imageDigest}, {component}, {version} or {label:key}", name)
+			return nil, fmt.Errorf("callgraph_id: {%s} is unknown: use {imageDigest}, {component}, {version} or {label:key}", name)
 		}
 		out = append(out, graphPart{text: name, value: true})
 		rest = tail
@@ -44,7 +44,7 @@ func parseGraph(text string) (graphTemplate, error) {
 	return out, nil
 }
 
-// expand gives the call graph of a subject; false: the container lacks what the template names.
+// expand returns the call graph of a subject. It returns false for a container that lacks what the template names.
 func (t graphTemplate) expand(s *backendapi.Subject, w *backendapi.Workload) (string, bool) {
 	if len(t) == 1 && !t[0].value {
 		return t[0].text, true
@@ -74,11 +74,11 @@ func (t graphTemplate) expand(s *backendapi.Subject, w *backendapi.Workload) (st
 
 func quoted(s string) []byte { return encoded(s) }
 
-// encoded is v, which is of texts only, as JSON.
+// encoded returns v, which consists of strings only, as JSON.
 func encoded(v any) []byte {
 	out, err := json.Marshal(v)
 	if err != nil {
-		return []byte(`""`) // cannot be
+		return []byte(`""`) // cannot happen: strings always encode
 	}
 	return out
 }

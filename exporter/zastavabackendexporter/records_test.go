@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/record"
 )
@@ -69,4 +70,12 @@ func stopIDs(n int) []string {
 		out[i] = record.EventID(&tr)
 	}
 	return out
+}
+
+// part returns the records from..to of stops.
+func part(logs plog.Logs, from, to int) plog.Logs {
+	return delivery.Select(logs, func(yield func(delivery.Position) bool) {
+		for i := from; i < to && yield(delivery.Position{Resource: i}); i++ {
+		}
+	})
 }

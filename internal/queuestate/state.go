@@ -1,10 +1,11 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package queuestate reads what the collector's persistent queue writes of itself into its storage, under one key beside the
-// items (exporterhelper, internal/queue/persistent_queue.go and meta.proto, v0.159).
+// Package queuestate reads the state that the collector's persistent queue writes to its storage, under one key beside the items
+// (exporterhelper, internal/queue/persistent_queue.go and meta.proto, v0.159). Key and format are private to the collector; they
+// are known here and nowhere else, and a test with the collector's own queue fails when they change.
 //
-// What it promises: Parse refuses what it does not understand and never panics. Fields of a later version are passed over.
+// What it promises: Parse refuses a state that is not well-formed and never panics. It ignores fields of a later version.
 package queuestate
 
 import (
@@ -13,10 +14,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Key is where the state is kept. Items have their number, in decimal digits, as key.
+// Key is the storage key of the state. The key of an item is its number in decimal digits.
 const Key = "qmv0"
 
-// The fields of the state; each is a fixed64.
+// The field numbers of the state; each field is a fixed64.
 const (
 	FieldItemsSize  protowire.Number = 1
 	FieldBytesSize  protowire.Number = 2
@@ -25,22 +26,22 @@ const (
 	FieldDispatched protowire.Number = 5 // repeated, packed
 )
 
-// ErrFormat says that a state cannot be read.
-var ErrFormat = errors.New("the queue's record of itself cannot be read")
+// ErrFormat is the error for a state that is not well-formed.
+var ErrFormat = errors.New("parse the state of the collector's queue: not a well-formed protobuf message")
 
-// State is a queue's size.
+// State is the size of a queue.
 type State struct {
 	Items      uint64 // log records, data points, spans
 	Bytes      uint64
 	ReadIndex  uint64 // number of the item that is read next
-	WriteIndex uint64 // number that the next item gets
-	Dispatched int    // items that are being sent
+	WriteIndex uint64 // number of the next new item
+	Dispatched int    // items that were read and are being sent
 }
 
-// Requests is how many items are in the queue, those that are being sent included.
+// Requests returns the number of items in the queue, including those that are being sent.
 func (s State) Requests() uint64 { return s.WriteIndex - s.ReadIndex + uint64(s.Dispatched) }
 
-// Parse reads a state. One that was never written is empty.
+// Parse decodes a state. An empty raw, a state that was never written, is the zero State.
 func Parse(raw []byte) (State, error) {
 	var s State
 	for len(raw) > 0 {
@@ -82,7 +83,7 @@ func (s *State) set(field protowire.Number, v uint64) {
 	}
 }
 
-// Append gives raw, a state, with s's sizes and indexes in place of its own.
+// Append returns the encoded state raw with its sizes and indexes replaced by those of s.
 func Append(raw []byte, s State) ([]byte, error) {
 	var out []byte
 	for field, v := range map[protowire.Number]uint64{

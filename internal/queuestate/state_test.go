@@ -6,6 +6,7 @@ package queuestate
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,7 +21,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// memory is a storage that shows what the queue wrote.
+// memory is a storage whose contents a test can read.
 type memory struct {
 	component.StartFunc
 	component.ShutdownFunc
@@ -58,8 +59,8 @@ type host struct {
 
 func (h host) GetExtensions() map[component.ID]component.Component { return h.extensions }
 
-// TestTheCollectorsQueueWritesWhatIsRead holds this package to the queue of the pinned exporterhelper.
-func TestTheCollectorsQueueWritesWhatIsRead(t *testing.T) {
+// The queue is that of the pinned exporterhelper: this test fails when the collector changes the key or the format.
+func TestCollectorQueueWritesTheStateThatParseReads(t *testing.T) {
 	id := component.MustNewID("memory")
 	queue := exporterhelper.NewDefaultQueueConfig()
 	queue.StorageID, queue.NumConsumers = &id, 1
@@ -72,7 +73,9 @@ func TestTheCollectorsQueueWritesWhatIsRead(t *testing.T) {
 			return nil
 		}, exporterhelper.WithQueue(configoptional.Some(queue)))
 	require.NoError(t, err)
-	require.NoError(t, exp.Start(t.Context(), host{componenttest.NewNopHost(), map[component.ID]component.Component{id: m}}))
+	var reported atomic.Pointer[State]
+	watched := Watch(host{componenttest.NewNopHost(), map[component.ID]component.Component{id: m}}, func(s State) { reported.Store(&s) })
+	require.NoError(t, exp.Start(t.Context(), watched))
 	logs := plog.NewLogs()
 	logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body().SetStr("one")
 	require.NoError(t, exp.ConsumeLogs(t.Context(), logs))
@@ -85,6 +88,7 @@ func TestTheCollectorsQueueWritesWhatIsRead(t *testing.T) {
 	size := uint64((&plog.ProtoMarshaler{}).LogsSize(logs))
 	assert.Equal(t, State{Items: 3, Bytes: 3 * size, ReadIndex: 1, WriteIndex: 3, Dispatched: 1}, s)
 	assert.Equal(t, uint64(3), s.Requests())
+	assert.Equal(t, s, *reported.Load(), "Watch reports it")
 	go func() {
 		for range begun {
 		}
@@ -94,7 +98,14 @@ func TestTheCollectorsQueueWritesWhatIsRead(t *testing.T) {
 	close(begun)
 }
 
-func TestAppendKeepsTheRest(t *testing.T) {
+func TestWatchKeepsExtensionsThatAreNoStorage(t *testing.T) {
+	id := component.MustNewID("other")
+	other := struct{ component.Component }{}
+	watched := Watch(host{componenttest.NewNopHost(), map[component.ID]component.Component{id: other}}, func(State) {})
+	assert.Equal(t, other, watched.GetExtensions()[id])
+}
+
+func TestAppendKeepsFieldsOfALaterVersion(t *testing.T) {
 	raw := protowire.AppendBytes(protowire.AppendTag(nil, FieldDispatched, protowire.BytesType), make([]byte, 16))
 	raw = protowire.AppendVarint(protowire.AppendTag(raw, 9, protowire.VarintType), 7) // of a later version
 	want := State{Items: 1, Bytes: 2, ReadIndex: 3, WriteIndex: 4, Dispatched: 2}

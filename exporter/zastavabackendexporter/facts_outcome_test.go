@@ -4,6 +4,7 @@
 package zastavabackendexporter
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -21,10 +22,13 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/exporter/exportertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadata"
 	"github.com/zastava-otel/zastava/internal/backend"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/quarantine/replay"
@@ -38,19 +42,18 @@ func onlySamples(n, files int) plog.Logs {
 	return logs
 }
 
-// factsRig is the road of facts without queue and retry, so that a push's result can be looked at.
+// factsRig is the sender of facts without queue and retry, so that a test sees the result of a push.
 type factsRig struct {
 	*rig
 
-	facts *factsRoad
+	facts *factSender
 }
 
 func newFactsRig(t *testing.T, endpoint string, change ...func(*Config)) *factsRig {
 	t.Helper()
 	r := newRig(t, endpoint, append([]func(*Config){func(cfg *Config) { cfg.CallgraphID = "graph-{label:app}" }}, change...)...)
-	f, err := newFactsRoad(r.config, r.backendExporter)
+	f, err := newFactSender(r.connection)
 	require.NoError(t, err)
-	require.NoError(t, f.observe())
 	return &factsRig{r, f}
 }
 
@@ -114,7 +117,7 @@ func TestEachFactEndsInOneOutcome(t *testing.T) {
 			elsewhere.CopyTo(logs.ResourceLogs().AppendEmpty())
 
 			for range 2 { // the second try is of the rest
-				if err := r.facts.push(t.Context(), logs); err != nil {
+				if err := r.facts.Push(t.Context(), logs); err != nil {
 					logs = restOf(t, err)
 				}
 			}
@@ -133,7 +136,7 @@ func TestAQuarantineThatCannotBeWrittenLosesFactsCounted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	r := newFactsRig(t, url, confinedIn(filepath.Join(file, "x")))
-	require.NoError(t, r.facts.push(t.Context(), onlySamples(1, 3)))
+	require.NoError(t, r.facts.Push(t.Context(), onlySamples(1, 3)))
 	assert.Equal(t, map[string]int64{"refused": 3}, sums(t, r.telemetry, "facts"))
 	assert.Equal(t, map[string]int64{"refused fact": 3}, sums(t, r.telemetry, "dropped"))
 	assert.Equal(t, map[string]int64{"unwritten": 3}, r.lostBy(t))
@@ -149,37 +152,28 @@ func TestTheAgeOfFactsThatAreNotDelivered(t *testing.T) {
 		return 202, "{}"
 	})
 	r := newFactsRig(t, url)
-	r.facts.own.now = func() time.Time { return finished.Add(time.Hour) }
+	r.now = func() time.Time { return finished.Add(time.Hour) }
+	r.config.RetryConfig.InitialInterval, r.config.RetryConfig.MaxInterval = time.Millisecond, time.Millisecond
+	set := exportertest.NewNopSettings(metadata.Type)
+	events, err := r.newLane(t.Context(), set, laneEvents, r.eventSender, delivery.Refuse)
+	require.NoError(t, err)
+	facts, err := r.newLane(t.Context(), set, laneFacts, r.facts, delivery.Refuse)
+	require.NoError(t, err)
+	require.NoError(t, (&logsExporter{connection: r.connection, events: events, facts: facts}).observe())
+	require.NoError(t, facts.Start(t.Context(), r.host))
+	defer func() { require.NoError(t, facts.Shutdown(context.Background())) }()
 	gauge := func(name string) float64 {
 		m, err := r.telemetry.GetMetric("otelcol_exporter_zastavabackend_" + name)
 		require.NoError(t, err)
 		return m.Data.(metricdata.Gauge[float64]).DataPoints[0].Value
 	}
-	road := &road{what: "facts", retry: r.config.RetryConfig, shed: newShedding(), logger: r.logger, attempt: r.facts.push, drop: r.facts.drop}
-	road.retry.InitialInterval, road.retry.MaxInterval = time.Millisecond, time.Millisecond
-	done := make(chan error, 1)
-	go func() { done <- r.facts.own.holding(road.carry)(t.Context(), onlySamples(1, 3)) }()
+	require.NoError(t, facts.ConsumeLogs(t.Context(), onlySamples(1, 3)))
 	soon(t, func() bool { return gauge("facts_oldest_undelivered") > 0 })
 	assert.InDelta(t, time.Hour.Seconds(), gauge("facts_oldest_undelivered"), 1)
 	assert.Zero(t, gauge("oldest_undelivered"), "of events")
 	down.Store(false)
-	require.NoError(t, <-done)
-	assert.Zero(t, gauge("facts_oldest_undelivered"))
+	soon(t, func() bool { return gauge("facts_oldest_undelivered") == 0 })
 	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
-}
-
-// After an outage, events go first.
-func TestFactsWaitForABacklogOfEvents(t *testing.T) {
-	b, url := answering(t, func(string, string) (int, string) { return 202, "{}" })
-	r := newFactsRig(t, url)
-	release := r.backlog.hold(time.Now().Add(-2 * behindAfter))
-	err := r.facts.push(t.Context(), onlySamples(1, 3))
-	require.ErrorIs(t, err, errEventsFirst)
-	assert.False(t, consumererror.IsPermanent(err))
-	assert.Zero(t, b.count(""))
-	release()
-	require.NoError(t, r.facts.push(t.Context(), onlySamples(1, 3)))
-	assert.Equal(t, 1, b.count(""))
 }
 
 // A 202 counts as stored only where it comes from the API, and whole.
@@ -200,10 +194,10 @@ func TestFactsThatSomethingElseTookAreSentAgain(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	r := newFactsRig(t, srv.URL)
-	require.ErrorContains(t, r.facts.push(t.Context(), onlySamples(1, 3)), "not of this API")
-	require.ErrorContains(t, r.facts.push(t.Context(), onlySamples(1, 3)), "read the answer 202 Accepted")
+	require.ErrorContains(t, r.facts.Push(t.Context(), onlySamples(1, 3)), "not of this API")
+	require.ErrorContains(t, r.facts.Push(t.Context(), onlySamples(1, 3)), "read the answer 202 Accepted")
 	assert.Empty(t, sums(t, r.telemetry, "facts"))
-	require.NoError(t, r.facts.push(t.Context(), onlySamples(1, 3)))
+	require.NoError(t, r.facts.Push(t.Context(), onlySamples(1, 3)))
 	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
 }
 
@@ -218,16 +212,15 @@ func TestTheStatusTellsOfBothRoads(t *testing.T) {
 		return int(events.Load()), "{}"
 	})
 	r := newFactsRig(t, url)
-	r.backlog.now = func() time.Time { return finished } // facts would go after events
 	both := func() {
-		_ = r.facts.push(t.Context(), onlySamples(1, 1))
+		_ = r.facts.Push(t.Context(), onlySamples(1, 1))
 		_ = r.push(stops(1))
 	}
 	both()
 	both()
-	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, r.host.reported(), "events that are stored mend nothing of facts")
-	require.Len(t, r.logs.FilterMessageSnippet("takes no facts").All(), 1)
-	assert.Contains(t, r.logs.FilterMessageSnippet("takes no facts").All()[0].ContextMap()["remedy"], "facts_path")
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, r.host.Statuses(), "events that are stored mend nothing of facts")
+	require.Len(t, r.logs.FilterMessageSnippet("does not accept facts").All(), 1)
+	assert.Contains(t, r.logs.FilterMessageSnippet("does not accept facts").All()[0].ContextMap()["remedy"], "facts_path")
 	events.Store(401)
 	both()
 	facts.Store(202)
@@ -235,7 +228,7 @@ func TestTheStatusTellsOfBothRoads(t *testing.T) {
 	events.Store(202)
 	both()
 	want := []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusRecoverableError, componentstatus.StatusOK}
-	assert.Equal(t, want, r.host.reported())
+	assert.Equal(t, want, r.host.Statuses())
 }
 
 // restOf gives what err asks to be sent again.
@@ -254,7 +247,7 @@ func TestQuarantinedFactsComeBackByReplay(t *testing.T) {
 		return 202, "{}"
 	})
 	r := newFactsRig(t, strict, confinedIn(t.TempDir()))
-	require.NoError(t, r.facts.push(t.Context(), onlySamples(3, 10)))
+	require.NoError(t, r.facts.Push(t.Context(), onlySamples(3, 10)))
 	assert.Equal(t, map[string]int64{"accepted": 24, "quarantined": 6}, sums(t, r.telemetry, "facts"))
 
 	b, err := backend.New(t.Context(), backend.Options{DB: filepath.Join(t.TempDir(), "x.db"), Logger: slog.New(slog.DiscardHandler)})

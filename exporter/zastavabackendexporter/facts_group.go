@@ -18,13 +18,14 @@ type factGroup struct {
 	subject   backendapi.Subject
 	graph     string
 	lines     [][]byte
-	resources []int // of the logs that were pushed
-	invalid   int   // samples and files that cannot become facts
+	resources []int // indexes in the logs that were pushed
+	invalid   int   // samples and files that cannot be converted to facts
 }
 
-// group reads the facts, by subject and call graph in the order in which these occur; the lines of each are sorted, so that the
-// same facts make the same requests. skipped are the facts of containers that lack a subject, or what the call graph names.
-func (f *factsRoad) group(logs plog.Logs) (groups []*factGroup, skipped int) {
+// group returns the facts in logs, by subject and call graph in order of first occurrence. The lines of a group are sorted, so that
+// the same facts result in the same requests. skipped counts the facts of containers without a subject, or without what
+// callgraph_id names.
+func (f *factSender) group(logs plog.Logs) (groups []*factGroup, skipped int) {
 	type groupKey struct{ subject, graph string }
 	byKey := map[groupKey]*factGroup{}
 	var origin record.Origin

@@ -68,7 +68,7 @@ func TestAnotherProtocolIsNotWaitedFor(t *testing.T) {
 	err := e.push(stops(2))
 	require.ErrorContains(t, err, "answered 101 Switching Protocols")
 	assert.Equal(t, stopIDs(2), retried(t, err))
-	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, e.host.reported())
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, e.host.Statuses())
 }
 
 // A server that takes its connections away within a request's body has the batch sent again, with the same bytes.
@@ -169,7 +169,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(503, "application/problem+json; charset=\xff", "99999999999999999999", []byte(`{"title":{"a":[]}}`))
 	f.Add(409, "", "-1", []byte(nil))
 	f.Fuzz(func(t *testing.T, code int, contentType, retryAfter string, body []byte) {
-		e := &backendExporter{shownURL: "http://backend", now: time.Now}
+		e := &eventSender{connection: &connection{now: time.Now}, shownURL: "http://backend"}
 		p := payload{items: []item{{eventID: "e"}, {eventID: "f"}, {eventID: "e", revision: 1}}}
 		n := len(p.items)
 		a := e.read(&http.Response{

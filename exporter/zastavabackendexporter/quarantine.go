@@ -19,18 +19,18 @@ var (
 	causeUnwritten = attributeSet("cause", "unwritten")
 )
 
-// refusal is events that no retry can deliver: those of span were refused for err, or one was named as rejected in the
-// answer to an accepted batch.
+// refusal is one or more events that no retry can deliver: those of span were refused with err, or the answer to an accepted batch
+// named one of them as rejected.
 type refusal struct {
 	span     span
 	status   int
 	reason   string
 	err      error
-	rejected *backendapi.Rejected
+	rejected *backendapi.Rejected // nil if the events were refused
 }
 
-// confinement is the quarantine with what was said about it.
-type confinement struct {
+// quarantineWriter adds to a quarantine, and logs when that begins to fail and when it works again.
+type quarantineWriter struct {
 	directory *quarantine.Directory
 	logger    *zap.Logger
 
@@ -38,39 +38,38 @@ type confinement struct {
 	failed bool
 }
 
-// newConfinement gives nil where no quarantine is configured.
-func newConfinement(cfg QuarantineConfig, logger *zap.Logger) *confinement {
+// newQuarantineWriter returns nil where no quarantine is configured.
+func newQuarantineWriter(cfg QuarantineConfig, logger *zap.Logger) *quarantineWriter {
 	if cfg.Directory == "" {
 		return nil
 	}
-	return &confinement{logger: logger, directory: quarantine.New(quarantine.Options{
+	return &quarantineWriter{logger: logger, directory: quarantine.New(quarantine.Options{
 		Directory: cfg.Directory, MaxFileBytes: cfg.MaxFileBytes, MaxTotalBytes: cfg.MaxTotalBytes,
 	})}
 }
 
-// add puts entries into quarantine and tells which of them are not there. It says once that the quarantine fails, and once
-// that it works again.
-func (c *confinement) add(entries []quarantine.Entry) (quarantine.Result, error) {
+// add puts entries into quarantine. The result says which of them were lost; an error is logged here.
+func (c *quarantineWriter) add(entries []quarantine.Entry) quarantine.Result {
 	res, err := c.directory.Add(entries)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case err != nil && !c.failed:
-		c.logger.Error("The quarantine cannot be written; what the backend refuses is lost until it can", zap.Error(err))
+		c.logger.Error("The quarantine cannot be written; until it can be, what the backend refuses is lost", zap.Error(err))
 	case err == nil && c.failed:
 		c.logger.Info("The quarantine can be written again")
 	}
 	c.failed = err != nil
-	return res, err
+	return res
 }
 
-// settle puts what was refused into quarantine and counts it. What is not there in the end is lost: counted, logged where
-// it was rejected, and an error where it was refused.
-func (e *backendExporter) settle(ctx context.Context, p *payload, refusals []refusal) []error {
+// settle puts refused events into quarantine and counts them. Events that could not be put there are lost: counted, logged where
+// they were rejected, and an error where they were refused.
+func (e *eventSender) settle(ctx context.Context, p *payload, refusals []refusal) []error {
 	if len(refusals) == 0 {
 		return nil
 	}
-	lost := e.quarantine(ctx, p, refusals)
+	lost := e.putIntoQuarantine(ctx, p, refusals)
 	var faults []error
 	var rejected []*backendapi.Rejected
 	for i, r := range refusals {
@@ -82,7 +81,7 @@ func (e *backendExporter) settle(ctx context.Context, p *payload, refusals []ref
 		default:
 			e.count(ctx, int64(lost[i]), outcomeRefused)
 			items := p.items[r.span.from:r.span.to]
-			e.countDropped(ctx, items[:lost[i]], "refused") // which of them are in quarantine is not told
+			e.countDropped(ctx, items[:lost[i]], "refused") // the quarantine reports how many are lost, not which
 			faults = append(faults, fmt.Errorf("%d events refused, from %s to %s: %w",
 				lost[i], items[0].eventID, items[len(items)-1].eventID, r.err))
 		}
@@ -90,21 +89,21 @@ func (e *backendExporter) settle(ctx context.Context, p *payload, refusals []ref
 	if len(rejected) > 0 { // the backend's text on them may quote them, so it is not logged
 		e.count(ctx, int64(len(rejected)), outcomeRejected)
 		first := rejected[:min(len(rejected), maxLoggedEvents)]
-		e.logger.Error("The backend rejected events for good; dropped", zap.Int("events", len(rejected)),
+		e.logger.Error("The backend rejected events permanently; dropped", zap.Int("events", len(rejected)),
 			zap.Strings("first_ids", each(first, func(r *backendapi.Rejected) string { return clipName(r.EventID) })),
 			zap.Strings("first_codes", each(first, func(r *backendapi.Rejected) string { return clipName(r.Code) })))
 	}
 	return faults
 }
 
-// quarantine tells how many events of each refusal are lost because they could not be put into quarantine.
-func (e *backendExporter) quarantine(ctx context.Context, p *payload, refusals []refusal) (lost []int) {
+// putIntoQuarantine returns for each refusal how many of its events are lost because they could not be put into quarantine.
+func (e *eventSender) putIntoQuarantine(ctx context.Context, p *payload, refusals []refusal) (lost []int) {
 	lost = make([]int, len(refusals))
 	var entries []quarantine.Entry
 	var from []int // the refusal of each entry
 	now := e.now()
 	for i, r := range refusals {
-		if e.confined == nil {
+		if e.quarantine == nil {
 			lost[i] = r.span.to - r.span.from
 			continue
 		}
@@ -116,16 +115,16 @@ func (e *backendExporter) quarantine(ctx context.Context, p *payload, refusals [
 	if len(entries) == 0 {
 		return lost
 	}
-	res, _ := e.confined.add(entries) // the error was logged
+	res := e.quarantine.add(entries)
 	for _, i := range res.Lost {
 		lost[from[i]]++
 	}
 	kept := len(entries) - len(res.Lost)
 	e.count(ctx, int64(kept), outcomeQuarantined)
-	e.countLost(ctx, res.Evicted, causeEvicted)
-	e.countLost(ctx, len(res.Lost), causeUnwritten)
+	e.countQuarantineLost(ctx, res.Evicted, causeEvicted)
+	e.countQuarantineLost(ctx, len(res.Lost), causeUnwritten)
 	if kept > 0 {
-		e.logger.Warn("The backend refuses events for good; put into quarantine", zap.Int("events", kept),
+		e.logger.Warn("The backend refuses events permanently; put into quarantine", zap.Int("events", kept),
 			zap.String("directory", e.config.Quarantine.Directory))
 	}
 	if res.Evicted > 0 {

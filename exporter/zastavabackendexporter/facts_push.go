@@ -16,49 +16,48 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
-// factsRoad sends facts.
-type factsRoad struct {
-	*backendExporter
+// factsGzipLevel is what the API suggests.
+const factsGzipLevel = 6
 
-	target   *url.URL
-	graph    graphTemplate
-	confined *confinement // nil: there is no quarantine
-	own      struct {     // what events have as well
-		backlog
+// maxFactsBytes is the most bytes in one request, uncompressed.
+const maxFactsBytes = backendapi.MaxFactsBytes
 
-		shed *shedding
-	}
+// factSender sends facts. It is the destination of their lane.
+type factSender struct {
+	*connection
+
+	target     *url.URL // without the query
+	graph      graphTemplate
+	quarantine *quarantineWriter // nil if none is configured
 }
 
-func newFactsRoad(cfg *Config, e *backendExporter) (*factsRoad, error) {
-	graph, err := parseGraph(cfg.CallgraphID)
+var _ delivery.Destination = (*factSender)(nil)
+
+func newFactSender(c *connection) (*factSender, error) {
+	graph, err := parseGraph(c.config.CallgraphID)
 	if err != nil {
 		return nil, err
 	}
-	target, err := cfg.factsURL()
+	target, err := c.config.factsURL()
 	if err != nil {
 		return nil, err
 	}
-	f := &factsRoad{backendExporter: e, target: target, graph: graph}
-	f.own.now, f.own.shed = e.now, newShedding()
-	if q := cfg.Quarantine; q.Directory != "" {
+	q := c.config.Quarantine
+	if q.Directory != "" {
 		q.Directory = filepath.Join(q.Directory, quarantine.FactsDirectory)
-		f.confined = newConfinement(q, e.logger)
 	}
-	return f, nil
+	return &factSender{connection: c, target: target, graph: graph, quarantine: newQuarantineWriter(q, c.logger)}, nil
 }
 
-// push sends the facts of logs, subject by subject. Errors: consumererror.Logs with the records of the subjects that are to be
-// sent again. What becomes of a subject's facts is counted, and put into quarantine, when all of them are dealt with: a part is
-// told again with the rest, and counts as known at the backend then.
-func (f *factsRoad) push(ctx context.Context, logs plog.Logs) error {
-	if err := f.backlog.eventsFirst(); err != nil {
-		return consumererror.NewLogs(err, logs)
-	}
+// Push sends the facts of logs, subject by subject. Errors: consumererror.Logs with the records of the subjects that are to be
+// pushed again. The facts of a subject are counted, and put into quarantine, once all of them are settled: until then a retry
+// sends all of them again, and the backend recognizes those that it has.
+func (f *factSender) Push(ctx context.Context, logs plog.Logs) error {
 	groups, skipped := f.group(logs)
 	f.countSkipped(ctx, skipped)
 	for i, g := range groups {
@@ -84,21 +83,21 @@ func (f *factsRoad) push(ctx context.Context, logs plog.Logs) error {
 	return nil
 }
 
-// refusedFacts is facts that no retry can deliver.
+// refusedFacts are facts that no retry can deliver.
 type refusedFacts struct {
 	lines  [][]byte
 	answer answer
 }
 
-// deliver sends a group in chunks and gives what was refused for good.
-func (f *factsRoad) deliver(ctx context.Context, g *factGroup) (refusals []refusedFacts, err error) {
+// deliver sends a group in chunks and returns what was refused permanently.
+func (f *factSender) deliver(ctx context.Context, g *factGroup) (refusals []refusedFacts, err error) {
 	todo := chunks(nil, g.lines, maxFactsBytes)
 	for len(todo) > 0 {
 		lines := todo[0]
-		a := f.post(ctx, g, lines)
+		a := f.send(ctx, g, lines)
 		switch a.verdict {
 		case stored:
-			f.health.well(forFacts)
+			f.health.reportOK(laneFacts)
 			todo = todo[1:]
 		case invalid, tooLarge:
 			if len(lines) > 1 {
@@ -112,13 +111,13 @@ func (f *factsRoad) deliver(ctx context.Context, g *factGroup) (refusals []refus
 			refusals = append(refusals, refusedFacts{lines, a})
 			todo = todo[1:]
 		default:
-			return nil, f.comeBack(forFacts, a, "facts_path")
+			return nil, f.retryable(laneFacts, a, "facts_path")
 		}
 	}
 	return refusals, nil
 }
 
-// chunks cuts lines so that no chunk is larger than most, unless it is a single line.
+// chunks splits lines so that no chunk is larger than most, unless it is a single line.
 func chunks(dst [][][]byte, lines [][]byte, most int) [][][]byte {
 	from, size := 0, 0
 	for i, line := range lines {
@@ -134,7 +133,7 @@ func chunks(dst [][][]byte, lines [][]byte, most int) [][][]byte {
 	return dst
 }
 
-func (f *factsRoad) post(ctx context.Context, g *factGroup, lines [][]byte) answer {
+func (f *factSender) send(ctx context.Context, g *factGroup, lines [][]byte) answer {
 	body := bytes.Join(lines, nil)
 	id := backendapi.FactsID(g.graph, g.subject.Key(), body)
 	target := *f.target
@@ -150,32 +149,32 @@ func (f *factsRoad) post(ctx context.Context, g *factGroup, lines [][]byte) answ
 	header.Set("Content-Type", backendapi.NDJSONContentType)
 	header.Set(backendapi.HeaderIdempotencyKey, id)
 	if f.config.ClientConfig.Compression == configcompression.TypeGzip {
-		packed, err := packFacts(body)
+		compressed, err := gzipFacts(body)
 		if err != nil {
-			return answer{verdict: refused, reason: "the facts cannot be packed", err: err}
+			return answer{verdict: refused, reason: "the facts cannot be compressed", err: err}
 		}
-		body = packed
-		header.Set("Content-Encoding", "gzip") // the client packs nothing that says it is packed
+		body = compressed
+		header.Set("Content-Encoding", "gzip") // the client does not compress a body that has this header
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return answer{verdict: refused, reason: "the request cannot be made", err: fmt.Errorf("make the request to %s: %w", shown, withoutURL(err))}
+	resp, failed := f.post(ctx, target.String(), shown, header, body)
+	if resp == nil {
+		return failed
 	}
-	req.Header = header
-	resp, err := f.client.Do(req)
-	if err != nil {
-		return answer{verdict: later, err: fmt.Errorf("POST %s: %w", shown, withoutURL(err))}
-	}
+	return f.read(resp, shown)
+}
+
+// read returns the answer in resp. It closes the body.
+func (f *factSender) read(resp *http.Response, shown string) answer {
 	text, readErr := backendapi.ReadAnswer(resp, maxAnswerBytes)
 	_ = resp.Body.Close()
 	a := answer{verdict: verdictOf(resp.StatusCode), status: resp.StatusCode}
 	switch text = bytes.TrimSpace(text); {
 	case a.verdict != stored:
-	case resp.StatusCode == http.StatusConflict: // done, whatever is said besides
+	case resp.StatusCode == http.StatusConflict: // stored before, whatever the body says
 		return a
 	case readErr != nil:
 		return answer{verdict: later, status: resp.StatusCode, err: fmt.Errorf("POST %s: read the answer %s: %w", shown, statusLine(resp), readErr)}
-	case len(text) > 0 && text[0] != '{': // a page of something else
+	case len(text) > 0 && text[0] != '{': // from a server without this API
 		return answer{verdict: misplaced, status: resp.StatusCode, err: fmt.Errorf("POST %s: answered %s with a body that is not of this API%s",
 			shown, statusLine(resp), quote(resp.Header.Get("Content-Type"), text))}
 	default:
@@ -185,17 +184,17 @@ func (f *factsRoad) post(ctx context.Context, g *factGroup, lines [][]byte) answ
 	return a
 }
 
-func packFacts(body []byte) ([]byte, error) {
+func gzipFacts(body []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := gzip.NewWriterLevel(&out, factsGzipLevel)
 	if err != nil {
-		return nil, fmt.Errorf("pack facts: %w", err)
+		return nil, fmt.Errorf("compress facts: %w", err)
 	}
 	if _, err := w.Write(body); err != nil {
-		return nil, fmt.Errorf("pack facts: %w", err)
+		return nil, fmt.Errorf("compress facts: %w", err)
 	}
 	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("pack facts: %w", err)
+		return nil, fmt.Errorf("compress facts: %w", err)
 	}
 	return out.Bytes(), nil
 }

@@ -17,31 +17,35 @@ import (
 	"github.com/stretchr/testify/assert"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
+
+	"github.com/zastava-otel/zastava/internal/test/statushost"
 )
 
 func TestBackendThatIsAwayIsReportedOnceItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ill, well := componentstatus.StatusRecoverableError, componentstatus.StatusOK
-		host := &statusHost{}
+		failed, ok := componentstatus.StatusRecoverableError, componentstatus.StatusOK
+		host := statushost.New()
 		h := &health{logger: zap.NewNop()}
 		h.start(host)
-		fail := func() { h.failing(forEvents, noAnswer, "look", errors.New("connection refused")) }
+		fail := func() {
+			h.reportErrorIfLasting(laneEvents, causeUnreachable, "check", errors.New("connection refused"))
+		}
 		fail()
 		time.Sleep(patience / 2)
 		fail()
-		h.well(forEvents)
+		h.reportOK(laneEvents)
 		time.Sleep(patience)
 		fail()
 		time.Sleep(patience)
 		fail()
-		assert.Empty(t, host.reported(), "it was there in between")
+		assert.Empty(t, host.Statuses(), "it was there in between")
 		for range 3 {
 			time.Sleep(time.Millisecond)
 			fail()
 		}
-		assert.Equal(t, []componentstatus.Status{ill}, host.reported(), "once")
-		h.well(forEvents)
-		assert.Equal(t, []componentstatus.Status{ill, well}, host.reported())
+		assert.Equal(t, []componentstatus.Status{failed}, host.Statuses(), "once")
+		h.reportOK(laneEvents)
+		assert.Equal(t, []componentstatus.Status{failed, ok}, host.Statuses())
 	})
 }
 
@@ -51,13 +55,13 @@ func TestWhoIsNotTrusted(t *testing.T) {
 		http.ErrSchemeMismatch,
 		&net.OpError{Op: "remote error", Err: tls.AlertError(42)},
 	} {
-		assert.True(t, distrusted(fmt.Errorf("POST: %w", err)), "%v", err)
+		assert.True(t, isTLSFault(fmt.Errorf("POST: %w", err)), "%v", err)
 	}
 	for _, err := range []error{
 		nil,
 		&net.OpError{Op: "dial", Err: errors.New("connection refused")},
 		tls.RecordHeaderError{Msg: "garbage"},
 	} {
-		assert.False(t, distrusted(err), "%v", err)
+		assert.False(t, isTLSFault(err), "%v", err)
 	}
 }

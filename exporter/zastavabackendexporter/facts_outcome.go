@@ -6,7 +6,6 @@ package zastavabackendexporter
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -17,39 +16,39 @@ import (
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
-// kindFact stands for runtime facts among the kinds of what is lost.
+// kindFact is the kind under which lost facts are counted.
 const kindFact = "fact"
 
-func (f *factsRoad) countFacts(ctx context.Context, n int, of metric.MeasurementOption) {
+func (f *factSender) countFacts(ctx context.Context, n int, of metric.MeasurementOption) {
 	if n > 0 {
 		f.telemetry.ExporterZastavabackendFacts.Add(ctx, int64(n), of)
 	}
 }
 
-func (f *factsRoad) countLostFacts(ctx context.Context, n int, cause string) {
+func (f *factSender) countLostFacts(ctx context.Context, n int, cause string) {
 	if n > 0 {
 		f.countLostKind(ctx, int64(n), kindFact, cause)
 	}
 }
 
-// countSkipped counts the facts that have nowhere to go.
-func (f *factsRoad) countSkipped(ctx context.Context, n int) {
+// countSkipped counts facts that have no subject or call graph.
+func (f *factSender) countSkipped(ctx context.Context, n int) {
 	if n > 0 {
 		f.countFacts(ctx, n, outcomeSkipped)
 		f.logger.Warn("Facts of containers without an image, or without what callgraph_id names, are not sent", zap.Int("facts", n))
 	}
 }
 
-func (f *factsRoad) countInvalid(ctx context.Context, n int) {
+func (f *factSender) countInvalid(ctx context.Context, n int) {
 	if n > 0 {
 		f.countFacts(ctx, n, outcomeInvalid)
 		f.countLostFacts(ctx, n, "invalid")
-		f.logger.Warn("Samples, or files in them, cannot become facts; dropped", zap.Int("number", n))
+		f.logger.Warn("Samples, or files in them, cannot be converted to facts; dropped", zap.Int("number", n))
 	}
 }
 
-// settle puts what was refused of a group into quarantine, and counts what became of all of it.
-func (f *factsRoad) settle(ctx context.Context, g *factGroup, refusals []refusedFacts) {
+// settle puts the refused facts of a group into quarantine, and counts the outcome of all its facts.
+func (f *factSender) settle(ctx context.Context, g *factGroup, refusals []refusedFacts) {
 	f.countInvalid(ctx, g.invalid)
 	accepted := len(g.lines)
 	var entries []quarantine.Entry
@@ -64,20 +63,20 @@ func (f *factsRoad) settle(ctx context.Context, g *factGroup, refusals []refused
 		return
 	}
 	lost := len(entries)
-	if f.confined != nil {
-		res, _ := f.confined.add(entries) // the error was logged
+	if f.quarantine != nil {
+		res := f.quarantine.add(entries)
 		lost = len(res.Lost)
-		f.countLost(ctx, lost, causeUnwritten)
-		f.countLost(ctx, res.Evicted, causeEvicted)
+		f.countQuarantineLost(ctx, lost, causeUnwritten)
+		f.countQuarantineLost(ctx, res.Evicted, causeEvicted)
 	}
 	f.countFacts(ctx, len(entries)-lost, outcomeQuarantined)
 	f.countFacts(ctx, lost, outcomeRefused)
 	f.countLostFacts(ctx, lost, "refused")
-	f.logger.Error("The backend refuses facts for good", zap.Int("facts", len(entries)), zap.Int("lost", lost), zap.Error(refusals[0].answer.err))
+	f.logger.Error("The backend refuses facts permanently", zap.Int("facts", len(entries)), zap.Int("lost", lost), zap.Error(refusals[0].answer.err))
 }
 
-// drop counts what the exporter itself loses.
-func (f *factsRoad) drop(ctx context.Context, logs plog.Logs, cause string) {
+// Drop counts facts that the lane loses.
+func (f *factSender) Drop(ctx context.Context, logs plog.Logs, cause string) {
 	groups, skipped := f.group(logs)
 	f.countSkipped(ctx, skipped)
 	facts := 0
@@ -90,30 +89,10 @@ func (f *factsRoad) drop(ctx context.Context, logs plog.Logs, cause string) {
 	f.logger.Error("Facts are lost", zap.String("cause", cause), zap.Int("facts", facts))
 }
 
-// envelope is a fact with its subject and call graph, as the quarantine keeps it.
+// envelope returns a fact with its subject and call graph, as the quarantine keeps it.
 func (g *factGroup) envelope(line []byte) []byte {
 	out := fmt.Appendf(nil, `{"event":{"callgraphId":%s,"eventId":%s,"fact":`, quoted(g.graph), quoted(backendapi.FactsID(g.graph, g.subject.Key(), line)))
 	out = append(out, bytes.TrimSpace(line)...)
 	out = append(append(out, `,"subject":`...), encoded(&g.subject)...)
 	return fmt.Appendf(out, `},"schemaVersion":%s}`, quoted(backendapi.FactSchemaVersion))
-}
-
-// observe registers the metrics of facts that are not delivered.
-func (f *factsRoad) observe() error {
-	err := errors.Join(
-		f.telemetry.RegisterExporterZastavabackendFactsOldestUndeliveredCallback(func(_ context.Context, o metric.Float64Observer) error {
-			o.Observe(f.own.oldest().Seconds())
-			return nil
-		}),
-		f.telemetry.RegisterExporterZastavabackendFactsQueueBytesCallback(func(_ context.Context, o metric.Int64Observer) error {
-			if queued := f.own.queued.Load(); queued != nil {
-				o.Observe(int64(queued.Bytes))
-			}
-			return nil
-		}),
-	)
-	if err != nil {
-		return fmt.Errorf("register the metrics of facts: %w", err)
-	}
-	return nil
 }

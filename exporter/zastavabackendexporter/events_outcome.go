@@ -5,8 +5,6 @@ package zastavabackendexporter
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -15,9 +13,9 @@ import (
 	"go.uber.org/zap"
 )
 
-const maxLoggedEvents = 10 // of one batch
+const maxLoggedEvents = 10 // per batch
 
-// The values of the outcome attribute, ready for use.
+// The values of the outcome attribute, as measurement options so that counting does not allocate.
 var (
 	outcomeAccepted    = outcome("accepted")
 	outcomeDuplicate   = outcome("duplicate")
@@ -36,41 +34,41 @@ func attributeSet(name, value string) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(attribute.String(name, value)))
 }
 
-func (e *backendExporter) count(ctx context.Context, n int64, of metric.MeasurementOption) {
+func (e *eventSender) count(ctx context.Context, n int64, of metric.MeasurementOption) {
 	if n > 0 {
 		e.telemetry.ExporterZastavabackendEvents.Add(ctx, n, of)
 	}
 }
 
-func (e *backendExporter) countLost(ctx context.Context, n int, cause metric.MeasurementOption) {
+func (c *connection) countQuarantineLost(ctx context.Context, n int, cause metric.MeasurementOption) {
 	if n > 0 {
-		e.telemetry.ExporterZastavabackendQuarantineLost.Add(ctx, int64(n), cause)
+		c.telemetry.ExporterZastavabackendQuarantineLost.Add(ctx, int64(n), cause)
 	}
 }
 
-// countConverted counts what never was part of a batch.
-func (e *backendExporter) countConverted(ctx context.Context, p *payload) {
+// countConverted counts the records that are not part of any batch.
+func (e *eventSender) countConverted(ctx context.Context, p *payload) {
 	e.count(ctx, p.skipped, outcomeSkipped)
 	e.count(ctx, p.folded, outcomeFolded)
 	if len(p.invalid) > 0 {
 		e.count(ctx, int64(len(p.invalid)), outcomeInvalid)
 		e.countLostKind(ctx, int64(len(p.invalid)), "unknown", "invalid")
-		e.logger.Error("Records cannot become events; dropped",
+		e.logger.Error("Records cannot be converted to events; dropped",
 			zap.Int("records", len(p.invalid)), zap.Errors("first", p.invalid[:min(len(p.invalid), maxLoggedEvents)]))
 	}
 }
 
-// stored counts what a batch's answer says of so many events that it does not reject.
-func (e *backendExporter) stored(ctx context.Context, n, duplicates int) {
-	e.health.well(forEvents)
+// countStored counts n events that the answer to their batch does not reject.
+func (e *eventSender) countStored(ctx context.Context, n, duplicates int) {
+	e.health.reportOK(laneEvents)
 	duplicates = min(duplicates, n)
 	e.count(ctx, int64(n-duplicates), outcomeAccepted)
 	e.count(ctx, int64(duplicates), outcomeDuplicate)
 }
 
-// rejected gives the events of s that the answer to them rejects. It names them by id, in whichever case it likes to spell a
-// UUID; where revisions of one event are in the batch, the first is meant first. An event that is named more often is
-// rejected once. Where it names one that was not sent, it is not clear which it means, unless there is but one.
+// rejected returns the events of s that the answer rejects. The answer names them by id, in upper or lower case. Where the batch
+// contains several revisions of one event, the first mention means the first of them. Further mentions of an event are ignored.
+// known is false where the answer names an event that was not sent: which one it means is clear only in a batch of one.
 func (p *payload) rejected(s span, a answer) (out []refusal, known bool) {
 	if len(a.rejected) == 0 {
 		return nil, true
@@ -108,11 +106,11 @@ func each[T any](list []T, name func(T) string) []string {
 	return out
 }
 
-// clipName shortens a backend's word to the length of a name.
+// clipName cuts a text of the backend to the length of a name.
 func clipName(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }
 
-// drop counts what the exporter itself loses.
-func (e *backendExporter) drop(ctx context.Context, logs plog.Logs, cause string) {
+// Drop counts events that the lane loses.
+func (e *eventSender) Drop(ctx context.Context, logs plog.Logs, cause string) {
 	p := e.payload(logs)
 	defer e.putBack(p)
 	e.countConverted(ctx, p)
@@ -125,7 +123,7 @@ func (e *backendExporter) drop(ctx context.Context, logs plog.Logs, cause string
 }
 
 // countDropped counts lost events by kind.
-func (e *backendExporter) countDropped(ctx context.Context, items []item, cause string) {
+func (e *eventSender) countDropped(ctx context.Context, items []item, cause string) {
 	kinds := map[string]int64{}
 	for i := range items {
 		kinds[string(items[i].kind)]++
@@ -135,34 +133,8 @@ func (e *backendExporter) countDropped(ctx context.Context, items []item, cause 
 	}
 }
 
-func (e *backendExporter) countLostKind(ctx context.Context, n int64, kind, cause string) {
-	e.telemetry.ExporterZastavabackendDropped.Add(ctx, n, metric.WithAttributeSet(
+func (c *connection) countLostKind(ctx context.Context, n int64, kind, cause string) {
+	c.telemetry.ExporterZastavabackendDropped.Add(ctx, n, metric.WithAttributeSet(
 		attribute.NewSet(attribute.String("kind", kind), attribute.String("cause", cause)),
 	))
-}
-
-// observeBacklog registers the metrics of what is not delivered.
-func (e *backendExporter) observeBacklog() error {
-	err := errors.Join(
-		e.telemetry.RegisterExporterZastavabackendOldestUndeliveredCallback(func(_ context.Context, o metric.Float64Observer) error {
-			o.Observe(e.backlog.oldest().Seconds())
-			return nil
-		}),
-		e.telemetry.RegisterExporterZastavabackendOutageCapacityCallback(func(_ context.Context, o metric.Float64Observer) error {
-			if seconds, known := e.backlog.capacity(); known {
-				o.Observe(seconds)
-			}
-			return nil
-		}),
-		e.telemetry.RegisterExporterZastavabackendQueueBytesCallback(func(_ context.Context, o metric.Int64Observer) error {
-			if queued := e.backlog.queued.Load(); queued != nil {
-				o.Observe(int64(queued.Bytes))
-			}
-			return nil
-		}),
-	)
-	if err != nil {
-		return fmt.Errorf("register the exporter's own metrics: %w", err)
-	}
-	return nil
 }
