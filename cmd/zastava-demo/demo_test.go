@@ -27,6 +27,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 // standIn makes this test binary act as the backend or the collector: these
@@ -191,7 +192,7 @@ func TestDemoOnAPrivateContainerd(t *testing.T) {
 }
 
 func TestDemoObservesTheRuntimeThatIsThere(t *testing.T) {
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	o := standIns(t, "none")
 	o.private, o.endpoint, o.duration = false, c.Endpoint(), time.Second
 	var out screen
@@ -212,7 +213,7 @@ func TestDemoEndsWhenAChildDoes(t *testing.T) {
 		"ignores SIGTERM": {"the collector did not stop within 10s and was killed"},
 	} {
 		t.Run(fault, func(t *testing.T) {
-			c := privateruntime.ForTest(t)
+			c := realruntime.Containerd(t)
 			o := standIns(t, fault)
 			o.private, o.endpoint, o.duration = false, c.Endpoint(), 5*time.Second
 			if fault == "ignores SIGTERM" {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 func TestOnlyASocketThatAnswersIsARuntime(t *testing.T) {
@@ -49,7 +49,7 @@ func TestOnlyASocketThatAnswersIsARuntime(t *testing.T) {
 	require.NoError(t, err)
 	assert.Nil(t, f)
 
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	require.NoError(t, os.Symlink(filepath.Join(c.Dir(), "c.sock"), path("alias.sock")))
 	f, err = look(t.Context(), append(none, path("alias.sock")))
 	require.NoError(t, err)

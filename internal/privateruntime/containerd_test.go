@@ -3,7 +3,7 @@
 
 //go:build linux
 
-package privateruntime
+package privateruntime_test
 
 import (
 	"context"
@@ -20,16 +20,20 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/privateruntime/wipe"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEveryLifeEndsAsScripted(t *testing.T) {
-	c := ForTest(t)
+	c := realruntime.Containerd(t)
 	d := c.Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "lives"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "lives"})
 	require.NoError(t, err)
-	for _, life := range Lives() {
+	for _, life := range privateruntime.Lives() {
 		t.Run(life.Name, func(t *testing.T) {
 			r, err := d.Play(t.Context(), pod, life, 0)
 			require.NoError(t, err)
@@ -52,14 +56,14 @@ func TestEveryLifeEndsAsScripted(t *testing.T) {
 	}
 
 	records := d.Records()
-	require.Len(t, records, len(Lives()))
+	require.Len(t, records, len(privateruntime.Lives()))
 	require.NoError(t, d.RemovePod(t.Context(), pod))
 	for _, r := range d.Records() {
 		assert.False(t, r.RemovedAt.IsZero(), r.Name)
 		end, _ := r.Ended()
 		assert.Equal(t, r.Expect, end, r.Name)
 	}
-	dirs, err := cgroupDirs(pod.cgroup)
+	dirs, err := wipe.CgroupDirs(pod.Cgroup())
 	require.NoError(t, err)
 	assert.Empty(t, dirs, "the pod's cgroup is gone with the pod")
 	d.Forget()
@@ -67,32 +71,32 @@ func TestEveryLifeEndsAsScripted(t *testing.T) {
 }
 
 func TestChildKilledForMemoryLeavesTheContainerRunning(t *testing.T) {
-	d := ForTest(t).Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "forkoom"})
+	d := realruntime.Containerd(t).Driver()
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "forkoom"})
 	require.NoError(t, err)
-	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "parent", Args: []string{"forkoom", "1", "4"}, MemoryLimit: 32 << 20})
+	id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "parent", Args: []string{"forkoom", "1", "4"}, MemoryLimit: 32 << 20})
 	require.NoError(t, err)
-	r, err := d.waitFor(t.Context(), id, "to have lost a child", func(s *cri.ContainerStatus) bool { return s.GetReason() == "OOMKilled" })
+	r, err := d.WaitFor(t.Context(), id, "to have lost a child", func(s *cri.ContainerStatus) bool { return s.GetReason() == "OOMKilled" })
 	require.NoError(t, err)
 	assert.Equal(t, cri.ContainerState_CONTAINER_RUNNING, r.State)
 }
 
 func TestReadyOfAContainerThatEnded(t *testing.T) {
-	d := ForTest(t).Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "early"})
+	d := realruntime.Containerd(t).Driver()
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "early"})
 	require.NoError(t, err)
-	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "gone", Args: []string{"exit", "4"}})
+	id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "gone", Args: []string{"exit", "4"}})
 	require.NoError(t, err)
 	require.ErrorContains(t, d.Ready(t.Context(), id), "ended before it was ready: exit 4, Error")
 }
 
 func TestRestartIsTheNextAttemptInTheSamePod(t *testing.T) {
-	d := ForTest(t).Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "loop", Namespace: "shop", Labels: map[string]string{"app": "loop"}})
+	d := realruntime.Containerd(t).Driver()
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "loop", Namespace: "shop", Labels: map[string]string{"app": "loop"}})
 	require.NoError(t, err)
-	first, err := d.Play(t.Context(), pod, Life{Name: "worker", Args: []string{"exit", "1"}, Expect: End{1, "Error"}}, 0)
+	first, err := d.Play(t.Context(), pod, privateruntime.Life{Name: "worker", Args: []string{"exit", "1"}, Expect: privateruntime.End{1, "Error"}}, 0)
 	require.NoError(t, err)
-	second, err := d.Run(t.Context(), pod, ContainerSpec{Name: "worker", Attempt: 1, Args: []string{"pause"}})
+	second, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "worker", Attempt: 1, Args: []string{"pause"}})
 	require.NoError(t, err)
 
 	said, err := d.Status(t.Context(), second)
@@ -110,15 +114,15 @@ func TestRestartIsTheNextAttemptInTheSamePod(t *testing.T) {
 	assert.Regexp(t, `(?m)^NSpid:\t\d+\t1$`, string(status), "the main process is PID 1 of its own namespace")
 	cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	require.NoError(t, err)
-	assert.Contains(t, string(cgroup), pod.cgroup+"/"+second)
+	assert.Contains(t, string(cgroup), pod.Cgroup()+"/"+second)
 }
 
 func TestContainersOutliveTheDaemon(t *testing.T) {
-	c := ForTest(t)
+	c := realruntime.Containerd(t)
 	d := c.Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "survivor"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "survivor"})
 	require.NoError(t, err)
-	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "service", Args: []string{"pause"}})
+	id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "service", Args: []string{"pause"}})
 	require.NoError(t, err)
 	before, err := d.PID(t.Context(), id)
 	require.NoError(t, err)
@@ -144,14 +148,14 @@ func TestContainersOutliveTheDaemon(t *testing.T) {
 }
 
 func TestFrozenDaemonAnswersNothingUntilThawed(t *testing.T) {
-	c := ForTest(t)
+	c := realruntime.Containerd(t)
 	client := cri.NewRuntimeServiceClient(c.Conn())
 	require.NoError(t, c.Freeze())
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := client.Version(ctx, &cri.VersionRequest{})
 	require.ErrorContains(t, err, "DeadlineExceeded")
-	socket, err := net.Dial("unix", socketPath(c.Dir()))
+	socket, err := net.Dial("unix", privateruntime.SocketPath(c.Dir()))
 	require.NoError(t, err, "the kernel still accepts connections")
 	require.NoError(t, socket.Close())
 	require.NoError(t, c.Thaw())
@@ -160,10 +164,10 @@ func TestFrozenDaemonAnswersNothingUntilThawed(t *testing.T) {
 }
 
 func TestPauseAndResume(t *testing.T) {
-	d := ForTest(t).Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "paused"})
+	d := realruntime.Containerd(t).Driver()
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "paused"})
 	require.NoError(t, err)
-	id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "service", Args: []string{"pause"}})
+	id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "service", Args: []string{"pause"}})
 	require.NoError(t, err)
 	require.NoError(t, d.Pause(t.Context(), id))
 	require.ErrorContains(t, d.Pause(t.Context(), id), "pause container", "it is paused already")
@@ -172,7 +176,7 @@ func TestPauseAndResume(t *testing.T) {
 	require.NoError(t, d.Stop(t.Context(), id, 10*time.Second))
 	r, err := d.Wait(t.Context(), id)
 	require.NoError(t, err)
-	assert.Equal(t, End{0, "Completed"}, End{r.ExitCode, r.Reason})
+	assert.Equal(t, privateruntime.End{0, "Completed"}, privateruntime.End{r.ExitCode, r.Reason})
 }
 
 // TestWipeLeavesNothing looks with its own eyes, not only through Leftovers:
@@ -180,23 +184,23 @@ func TestPauseAndResume(t *testing.T) {
 // PID namespaces and the shims' sockets.
 func TestWipeLeavesNothing(t *testing.T) {
 	tests := map[string]struct {
-		before func(c *Containerd) error
-		wipe   func(c *Containerd) error
+		before func(c *privateruntime.Containerd) error
+		wipe   func(c *privateruntime.Containerd) error
 	}{
-		"running":      {wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
-		"frozen":       {before: (*Containerd).Freeze, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
-		"killed":       {before: (*Containerd).Kill, wipe: func(c *Containerd) error { return c.Wipe(t.Context()) }},
-		"owner's gone": {wipe: func(c *Containerd) error { return WipeDir(t.Context(), c.Dir()) }},
+		"running":      {wipe: func(c *privateruntime.Containerd) error { return c.Wipe(t.Context()) }},
+		"frozen":       {before: (*privateruntime.Containerd).Freeze, wipe: func(c *privateruntime.Containerd) error { return c.Wipe(t.Context()) }},
+		"killed":       {before: (*privateruntime.Containerd).Kill, wipe: func(c *privateruntime.Containerd) error { return c.Wipe(t.Context()) }},
+		"owner's gone": {wipe: func(c *privateruntime.Containerd) error { return privateruntime.WipeDir(t.Context(), c.Dir()) }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := ForTest(t)
+			c := realruntime.Containerd(t)
 			d := c.Driver()
 			pids := map[string]bool{} // PID namespaces
 			for _, name := range []string{"one", "two"} {
-				pod, err := d.RunPod(t.Context(), PodSpec{Name: name})
+				pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: name})
 				require.NoError(t, err)
-				id, err := d.Run(t.Context(), pod, ContainerSpec{Name: "stubborn", Args: []string{"stubborn"}})
+				id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "stubborn", Args: []string{"stubborn"}})
 				require.NoError(t, err)
 				pid, err := d.PID(t.Context(), id)
 				require.NoError(t, err)
@@ -207,15 +211,18 @@ func TestWipeLeavesNothing(t *testing.T) {
 					require.NoError(t, d.Pause(t.Context(), id))
 				}
 			}
-			sockets := shimSockets(c.Dir())
-			require.Len(t, sockets, 2, "one shim a pod")
-			left, err := Leftovers(c.Dir())
+			left, err := privateruntime.Leftovers(c.Dir())
 			require.NoError(t, err)
 			kinds := map[string]int{}
+			var sockets []string
 			for _, line := range left {
-				kind, _, _ := strings.Cut(line, " ")
+				kind, path, _ := strings.Cut(line, " ")
 				kinds[kind]++
+				if kind == "socket" {
+					sockets = append(sockets, path)
+				}
 			}
+			require.Len(t, sockets, 2, "one shim a pod")
 			for _, kind := range []string{"process", "mount", "cgroup", "socket", "directory"} {
 				assert.NotZero(t, kinds[kind], "before the wipe there is a %s in %q", kind, left)
 			}
@@ -225,7 +232,7 @@ func TestWipeLeavesNothing(t *testing.T) {
 			}
 			require.NoError(t, tt.wipe(c))
 
-			left, err = Leftovers(c.Dir())
+			left, err = privateruntime.Leftovers(c.Dir())
 			require.NoError(t, err)
 			assert.Empty(t, left)
 			for _, socket := range sockets {
@@ -234,10 +241,10 @@ func TestWipeLeavesNothing(t *testing.T) {
 			mounts, err := os.ReadFile("/proc/self/mountinfo")
 			require.NoError(t, err)
 			assert.NotContains(t, string(mounts), c.Dir())
-			cgroups, err := filepath.Glob("/sys/fs/cgroup/*" + cgroupRoot(c.Dir()))
+			cgroups, err := filepath.Glob("/sys/fs/cgroup/*" + privateruntime.CgroupRoot(c.Dir()))
 			require.NoError(t, err)
 			assert.Empty(t, cgroups)
-			assert.NoDirExists(t, "/sys/fs/cgroup"+cgroupRoot(c.Dir()))
+			assert.NoDirExists(t, "/sys/fs/cgroup"+privateruntime.CgroupRoot(c.Dir()))
 			processes, err := filepath.Glob("/proc/[0-9]*")
 			require.NoError(t, err)
 			for _, process := range processes {
@@ -254,12 +261,12 @@ func TestWipeLeavesNothing(t *testing.T) {
 }
 
 func TestTwoDaemonsAtOnce(t *testing.T) {
-	one, two := ForTest(t), ForTest(t)
-	for _, c := range []*Containerd{one, two} {
+	one, two := realruntime.Containerd(t), realruntime.Containerd(t)
+	for _, c := range []*privateruntime.Containerd{one, two} {
 		d := c.Driver()
-		pod, err := d.RunPod(t.Context(), PodSpec{Name: "same-name", UID: "same-uid"})
+		pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "same-name", UID: "same-uid"})
 		require.NoError(t, err)
-		_, err = d.Run(t.Context(), pod, ContainerSpec{Name: "service", Args: []string{"pause"}})
+		_, err = d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "service", Args: []string{"pause"}})
 		require.NoError(t, err)
 	}
 	require.NoError(t, one.Wipe(t.Context()))
@@ -271,37 +278,33 @@ func TestTwoDaemonsAtOnce(t *testing.T) {
 
 func TestStartSaysWhatIsWrong(t *testing.T) {
 	tests := map[string]struct {
-		options Options
+		options privateruntime.Options
 		says    string
 	}{
-		"relative directory": {Options{Dir: "here"}, "must be absolute"},
-		"path too long":      {Options{Dir: "/tmp/" + strings.Repeat("x", 100)}, "choose a shorter directory"},
+		"relative directory": {privateruntime.Options{Dir: "here"}, "must be absolute"},
+		"path too long":      {privateruntime.Options{Dir: "/tmp/" + strings.Repeat("x", 100)}, "choose a shorter directory"},
 	}
-	if err := Check(t.Context(), Options{}); err != nil {
+	if err := privateruntime.Check(t.Context(), privateruntime.Options{}); err != nil {
 		t.Skip(err)
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := Start(t.Context(), tt.options)
+			_, err := privateruntime.Start(t.Context(), tt.options)
 			require.ErrorContains(t, err, tt.says)
 		})
 	}
-	t.Run("nothing installed", func(t *testing.T) {
-		_, ok := look("containerd", []string{t.TempDir()})
-		assert.False(t, ok)
-	})
 }
 
 func TestReconcileAfterTheDaemonDiedUnderCalls(t *testing.T) {
-	c := ForTest(t)
+	c := realruntime.Containerd(t)
 	d, other := c.Driver(), c.Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "cut-off"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "cut-off"})
 	require.NoError(t, err)
-	kept, err := d.Create(t.Context(), pod, ContainerSpec{Name: "kept"})
+	kept, err := d.Create(t.Context(), pod, privateruntime.ContainerSpec{Name: "kept"})
 	require.NoError(t, err)
-	gone, err := d.Create(t.Context(), pod, ContainerSpec{Name: "gone"})
+	gone, err := d.Create(t.Context(), pod, privateruntime.ContainerSpec{Name: "gone"})
 	require.NoError(t, err)
-	unheard, err := other.Run(t.Context(), pod, ContainerSpec{Name: "unheard", Args: []string{"exit", "3"}})
+	unheard, err := other.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "unheard", Args: []string{"exit", "3"}})
 	require.NoError(t, err)
 	_, err = other.Wait(t.Context(), unheard)
 	require.NoError(t, err)
@@ -312,7 +315,7 @@ func TestReconcileAfterTheDaemonDiedUnderCalls(t *testing.T) {
 	require.NoError(t, d.Reconcile(t.Context()))
 	r, ok := d.Record(unheard)
 	require.True(t, ok)
-	assert.Equal(t, End{ExitCode: 3, Reason: "Error"}, End{ExitCode: r.ExitCode, Reason: r.Reason})
+	assert.Equal(t, privateruntime.End{ExitCode: 3, Reason: "Error"}, privateruntime.End{ExitCode: r.ExitCode, Reason: r.Reason})
 	assert.Equal(t, pod.UID, r.PodUID)
 	r, _ = d.Record(gone)
 	assert.False(t, r.RemovingAt.After(before), "it was there when it was last spoken of")
@@ -322,15 +325,15 @@ func TestReconcileAfterTheDaemonDiedUnderCalls(t *testing.T) {
 }
 
 func TestARemovalThatWasCutOffIsTriedAgain(t *testing.T) {
-	c := ForTest(t)
+	c := realruntime.Containerd(t)
 	d := c.Driver()
-	pod, err := d.RunPod(t.Context(), PodSpec{Name: "cut-off"})
+	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "cut-off"})
 	require.NoError(t, err)
-	id, err := d.Create(t.Context(), pod, ContainerSpec{Name: "goes"})
+	id, err := d.Create(t.Context(), pod, privateruntime.ContainerSpec{Name: "goes"})
 	require.NoError(t, err)
 	require.NoError(t, d.Remove(t.Context(), id))
 	first, _ := d.Record(id)
-	d.update(id, func(r *Record) { r.RemovedAt = time.Time{} }) // the answer was lost
+	d.ForgetRemoval(id) // the answer was lost
 	require.NoError(t, d.Remove(t.Context(), id))
 	r, _ := d.Record(id)
 	assert.Equal(t, first.RemovingAt, r.RemovingAt)
@@ -339,7 +342,7 @@ func TestARemovalThatWasCutOffIsTriedAgain(t *testing.T) {
 }
 
 func TestHeapIsTheDaemonsOwn(t *testing.T) {
-	c := ForTest(t)
+	c := realruntime.Containerd(t)
 	heap, err := c.Heap(t.Context())
 	require.NoError(t, err)
 	assert.Greater(t, heap, uint64(1<<20))

@@ -53,19 +53,9 @@ func TestConfigOfEachMajorVersion(t *testing.T) {
 	assert.NotContains(t, string(two), "sandbox_image")
 }
 
-func TestParseMounts(t *testing.T) {
-	mounts := parseMounts(`26 22 0:23 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
-30 22 0:27 / /with\040space rw - tmpfs tmpfs rw
-not a line of it
-31 22 0:28 / /short -
-`)
-	assert.Equal(t, []mount{{"/sys/fs/cgroup/memory", "cgroup"}, {"/with space", "tmpfs"}}, mounts)
-}
-
-func TestWithinIsNotAPrefixOfTheName(t *testing.T) {
-	assert.True(t, within("/tmp/a", "/tmp/a"))
-	assert.True(t, within("/tmp/a/b", "/tmp/a"))
-	assert.False(t, within("/tmp/ab", "/tmp/a"))
+func TestFindProgramFindsNothingInAnEmptyDirectory(t *testing.T) {
+	_, ok := findProgram("containerd", []string{t.TempDir()})
+	assert.False(t, ok)
 }
 
 func TestWipeDirRefusesWhatIsNotADirectoryOfItsOwn(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/google/uuid"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/privateruntime/wipe"
 )
 
 // Driver runs pods and containers through CRI as a kubelet does, and keeps its
@@ -139,7 +141,7 @@ func (d *Driver) RemovePod(ctx context.Context, pod *Pod) error {
 	if _, err := d.cri.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: pod.ID}); err != nil {
 		return fail(err)
 	}
-	if err := removeCgroup(pod.cgroup); err != nil {
+	if err := wipe.RemoveCgroup(pod.cgroup); err != nil {
 		return fail(err)
 	}
 	if err := os.RemoveAll(pod.config.GetLogDirectory()); err != nil {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 // planted is a file of the host that a container wants to have read. It knows of every open by any process.
@@ -73,7 +74,7 @@ type hostile struct {
 func hostileRuntime(t *testing.T, privileged bool) *hostile {
 	t.Helper()
 	need(t, "go")
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	const image = "zastava.local/hostile:1"
 	imported(t, c, privateruntime.ImageSpec{Name: image, Files: []privateruntime.ImageFile{
 		{Path: "/hostile", Source: built(t, t.TempDir(), "hostile")}, {Path: "/dev/.keep", Content: []byte("x")}, {Path: "/mnt/.keep", Content: []byte("x")},

@@ -22,6 +22,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 // testConfig is as fast as it can be: what the tests wait for is the containers, not the share of CPU time.
@@ -267,7 +268,7 @@ func grown(t *testing.T, made time.Time) {
 func TestSamplesAreTrue(t *testing.T) {
 	need(t, "gcc", "readelf", "sha256sum", "ldd", "busybox", "go")
 	t.Parallel()
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	d := c.Driver()
 	dir := t.TempDir()
 

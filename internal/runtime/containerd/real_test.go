@@ -21,6 +21,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 func connect(t *testing.T, c *privateruntime.Containerd) Runtime {
@@ -109,7 +110,7 @@ func inspected(t *testing.T, r Runtime, id string) (*container.Container, contai
 }
 
 func TestRealLivesAreToldAsTheyWere(t *testing.T) {
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	info, err := r.Info(t.Context())
 	require.NoError(t, err)
@@ -173,7 +174,7 @@ func TestRealLivesAreToldAsTheyWere(t *testing.T) {
 }
 
 func TestRealProcessPauseAndExec(t *testing.T) {
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	n, _ := watch(t, r)
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "one"})
@@ -217,7 +218,7 @@ func TestRealProcessPauseAndExec(t *testing.T) {
 }
 
 func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	_, ended := watch(t, r)
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "one"})
@@ -248,7 +249,7 @@ func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
 // TestRealCRIEventStream reads the stream that is not used on containerd by default, where the version has it: CRI-O, whose
 // stream is alike, cannot be had here.
 func TestRealCRIEventStream(t *testing.T) {
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	n, ready, ended := &notices{}, make(chan struct{}), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -31,6 +31,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
 	"github.com/zastava-otel/zastava/internal/test/engine"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
@@ -154,7 +155,7 @@ func kinds() []kind {
 		{name: "29", start: func(t *testing.T, o engine.Options) host {
 			t.Helper()
 			var err error
-			if o.Release, err = engine.Built29().In(filepath.Join("..", "..", "..")); err != nil {
+			if o.Release, err = realruntime.Docker29().In(filepath.Join("..", "..", "..")); err != nil {
 				t.Skip(err)
 			}
 			if o.Release.BinDirs[0], err = filepath.Abs(o.Release.BinDirs[0]); err == nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/test/engine"
 	"github.com/zastava-otel/zastava/internal/test/process"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
 )
 
@@ -49,7 +50,7 @@ type dockerLife struct {
 //
 // It runs on the installed dockerd, and on the one below build/runtimes where that was built.
 func BenchmarkDockerLatency(b *testing.B) {
-	for _, release := range []engine.Release{engine.System(), engine.Built29()} {
+	for _, release := range []realruntime.Release{realruntime.System(), realruntime.Docker29()} {
 		release, err := release.In(process.Root(b))
 		if err != nil {
 			b.Log(err)
@@ -59,7 +60,7 @@ func BenchmarkDockerLatency(b *testing.B) {
 			dir, err := os.MkdirTemp("", "zsd-") //nolint:usetesting // the benchmark's own directory has too long a name for a socket
 			require.NoError(b, err)
 			d, err := engine.Start(b.Context(), engine.Options{Dir: dir, Release: release})
-			if errors.Is(err, engine.ErrUnavailable) {
+			if errors.Is(err, privateruntime.ErrUnavailable) {
 				b.Skip(err)
 			}
 			require.NoError(b, err)

@@ -31,6 +31,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
 )
 
@@ -91,7 +92,7 @@ func BenchmarkLatency(b *testing.B) {
 // containerds gives the directories of the binaries of each containerd; none: those of PATH.
 func containerds() [][]string {
 	all := [][]string{nil}
-	if named := filepath.SplitList(os.Getenv(privateruntime.BinDirsVariable)); len(named) > 0 {
+	if named := filepath.SplitList(os.Getenv(realruntime.BinDirsVariable)); len(named) > 0 {
 		return append(all, named)
 	}
 	built, _ := filepath.Glob("../../../build/runtimes/containerd*")

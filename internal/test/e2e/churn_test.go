@@ -23,6 +23,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/test/proxy"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 // churn is a number of workers that make containers live and die at random, each in a pod of its own that it replaces now
@@ -244,11 +245,11 @@ func TestTruthUnderChurn(t *testing.T) {
 	if long() {
 		m = misfortunes{lasts: 10 * time.Minute, collectorEvery: time.Minute, containerdEvery: 90 * time.Second, cutEvery: 25 * time.Second}
 	}
-	eachContainerd(t, []privateruntime.Release{privateruntime.System(), privateruntime.Built2()}, func(t *testing.T, release privateruntime.Release) {
+	eachContainerd(t, []realruntime.Release{realruntime.System(), realruntime.Containerd2()}, func(t *testing.T, release realruntime.Release) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
 		random := rand.New(rand.NewPCG(seed, 0))
-		c := privateruntime.ForTest(t, release.BinDirs...)
+		c := realruntime.Containerd(t, release.BinDirs...)
 		d := c.Driver()
 		between := proxy.Start(t, "unix://"+filepath.Join(c.Dir(), "cut.sock"), c.Endpoint())
 		s := newStack(t, between.Address(), "auto", "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s")

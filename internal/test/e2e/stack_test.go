@@ -19,6 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/test/process"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -106,13 +107,13 @@ func (s *stack) healthStatus() int {
 }
 
 // driverOf starts a private containerd, the system's unless another release is named, with one pod.
-func driverOf(t *testing.T, release ...privateruntime.Release) (*privateruntime.Containerd, *privateruntime.Driver, *privateruntime.Pod) {
+func driverOf(t *testing.T, release ...realruntime.Release) (*privateruntime.Containerd, *privateruntime.Driver, *privateruntime.Pod) {
 	t.Helper()
 	var binDirs []string
 	for _, r := range release {
 		binDirs = append(binDirs, r.BinDirs...)
 	}
-	c := privateruntime.ForTest(t, binDirs...)
+	c := realruntime.Containerd(t, binDirs...)
 	d := c.Driver()
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "web", Namespace: "shop"})
 	require.NoError(t, err)

@@ -22,6 +22,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 // load is what a runtime was asked to do for a while, and how long it took.
@@ -159,10 +160,10 @@ func miseries() []misery {
 // requires is that every operation ended long before the misery did, that all is told afterwards, and that containerd holds
 // nothing for the observer then.
 func TestNoStall(t *testing.T) {
-	release := there(t, privateruntime.Built2())
+	release := there(t, realruntime.Containerd2())
 	for _, m := range miseries() {
 		t.Run(m.name, func(t *testing.T) {
-			c := privateruntime.ForTest(t, release.BinDirs...)
+			c := realruntime.Containerd(t, release.BinDirs...)
 			d := c.Driver()
 			var pods []*privateruntime.Pod
 			for i := range 2 { // as many as there are cores here: what is measured is waiting, not a fight for CPU
@@ -228,7 +229,7 @@ func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 // of containerd 2's CRI event stream does not read. It is why the observer does not subscribe there.
 func TestAStuckSubscriberOfCRIStallsContainerd(t *testing.T) {
 	const hangs = 10 * time.Second
-	c := privateruntime.ForTest(t, there(t, privateruntime.Built2()).BinDirs...)
+	c := realruntime.Containerd(t, there(t, realruntime.Containerd2()).BinDirs...)
 	d := c.Driver()
 	conn, err := grpc.NewClient(c.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)

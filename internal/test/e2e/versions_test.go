@@ -9,8 +9,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/test/process"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 // long tells that time is no matter: every version, both ways of looking, minutes of churn. `make e2e` sets it.
@@ -18,16 +18,16 @@ func long() bool { return os.Getenv("ZASTAVA_E2E") == "long" }
 
 // setup is one way to observe one containerd.
 type setup struct {
-	release privateruntime.Release
+	release realruntime.Release
 	stream  string // as in the receiver's configuration
 }
 
 // setups are the ways in which everything must hold. The short form has Debian's containerd with and without its event
 // stream, and the newest one with it.
 func setups() []setup {
-	s := []setup{{privateruntime.System(), "off"}, {privateruntime.System(), "auto"}, {privateruntime.Built2(), "auto"}}
+	s := []setup{{realruntime.System(), "off"}, {realruntime.System(), "auto"}, {realruntime.Containerd2(), "auto"}}
 	if long() {
-		s = append(s, setup{privateruntime.Built2(), "off"}, setup{privateruntime.Built17(), "off"}, setup{privateruntime.Built17(), "auto"})
+		s = append(s, setup{realruntime.Containerd2(), "off"}, setup{realruntime.Containerd17(), "off"}, setup{realruntime.Containerd17(), "auto"})
 	}
 	return s
 }
@@ -42,14 +42,14 @@ func eachSetup(t *testing.T, test func(t *testing.T, on setup)) {
 }
 
 // eachContainerd runs a test once for every release.
-func eachContainerd(t *testing.T, releases []privateruntime.Release, test func(t *testing.T, release privateruntime.Release)) {
+func eachContainerd(t *testing.T, releases []realruntime.Release, test func(t *testing.T, release realruntime.Release)) {
 	for _, r := range releases {
 		t.Run("containerd="+r.Name, func(t *testing.T) { test(t, there(t, r)) })
 	}
 }
 
 // there gives the release with its place, or skips the test.
-func there(t *testing.T, r privateruntime.Release) privateruntime.Release {
+func there(t *testing.T, r realruntime.Release) realruntime.Release {
 	t.Helper()
 	r, err := r.In(process.Root(t))
 	if err != nil {

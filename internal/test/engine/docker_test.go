@@ -18,11 +18,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestDaemonsMisfortunesLeaveNothingBehind(t *testing.T) {
+func TestWipeLeavesNothingOfADockerWhoseDaemonWasKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	d := ForTest(t)
@@ -40,20 +41,27 @@ func TestDaemonsMisfortunesLeaveNothingBehind(t *testing.T) {
 	_, err = d.Client().ContainerPause(ctx, made.ID, client.ContainerPauseOptions{})
 	require.NoError(t, err)
 	require.NoError(t, d.Kill(), "with a paused container")
-	assert.NotEmpty(t, Leftovers(d.dir))
+	assert.NotEmpty(t, leftovers(t, d.dir))
 	require.NoError(t, d.Wipe(ctx))
-	assert.Empty(t, Leftovers(d.dir))
+	assert.Empty(t, leftovers(t, d.dir))
 }
 
-func TestWhatIsMissingIsNamed(t *testing.T) {
+func leftovers(t *testing.T, dir string) []string {
+	t.Helper()
+	left, err := Leftovers(dir)
+	require.NoError(t, err)
+	return left
+}
+
+func TestStartNamesWhatIsMissing(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Setenv("PATH", "/nonexistent")
 	}
-	if _, _, err := find(nil, "install it", "dockerd"); err != nil {
-		require.ErrorIs(t, err, ErrUnavailable)
+	if _, err := privateruntime.FindPrograms(nil, "install it", "dockerd"); err != nil {
+		require.ErrorIs(t, err, privateruntime.ErrUnavailable)
 	}
-	_, err := Release{Name: "0", BinDirs: []string{"nonexistent"}}.In("/")
-	require.ErrorIs(t, err, ErrUnavailable)
+	_, err := realruntime.Release{Name: "0", BinDirs: []string{"nonexistent"}}.In("/")
+	require.ErrorIs(t, err, privateruntime.ErrUnavailable)
 	require.ErrorContains(t, err, "make runtimes")
 	require.ErrorContains(t, WipeDir(t.Context(), "/"), "not an absolute directory of its own")
 }

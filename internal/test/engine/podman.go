@@ -7,22 +7,20 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
-// RequirePodmanVariable makes PodmanForTest fail where it would skip, when it is not empty.
-const RequirePodmanVariable = "ZASTAVA_TEST_REQUIRE_PODMAN"
+// Podman is a private `podman system service`. Its containers need no daemon and run on without it.
+type Podman struct{ engine }
 
-// Podman is a private `podman system service`. There is no daemon behind it: its containers go on without it.
-type Podman struct{ daemon }
-
-// configuration is what Podman is told besides its arguments. It may raise no limit here, needs no network of its own, and its
-// locks go into its own directory instead of the machine's /dev/shm.
+// configuration is Podman's containers.conf. It raises no limits, needs no network, and has its locks in its own directory instead
+// of the machine's /dev/shm.
 const configuration = `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 apparmor_profile = ""
@@ -36,37 +34,37 @@ network_config_dir = "%[1]s/net"
 `
 
 // StartPodman starts Podman's service in dir and loads the images of package privateruntime. When it fails nothing is left running;
-// dir stays, with the log in it, until WipeDir.
+// dir stays, with the log in it, until WipeDir. The error wraps privateruntime.ErrUnavailable where this machine lacks something.
 func StartPodman(ctx context.Context, dir string) (*Podman, error) {
-	dir = filepath.Clean(dir)
-	path, programs, err := find(nil, "on Debian: apt-get install podman conmon runc", "podman", "conmon", "runc")
+	found, err := privateruntime.FindPrograms(nil, "on Debian: apt-get install podman conmon runc", "podman", "conmon", "runc")
 	if err != nil {
 		return nil, err
 	}
-	p := &Podman{daemon{name: "podman", dir: dir, program: programs[0], path: path}}
-	if err := p.prepare("root", "run", "tmp", "net"); err != nil {
+	p := &Podman{}
+	if err := p.prepare("podman", dir, "root", "run", "tmp", "net"); err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(dir, "containers.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, configuration, dir), 0o600); err != nil {
-		return nil, fmt.Errorf("prepare podman in %s: %w", dir, err)
+	conf := filepath.Join(p.dir, "containers.conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, configuration, p.dir), 0o600); err != nil {
+		return nil, fmt.Errorf("prepare podman in %s: %w", p.dir, err)
 	}
-	p.env = []string{"CONTAINERS_CONF=" + conf}
-	p.args = []string{
-		"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
+	p.daemon.Program, p.daemon.Env = found.Files["podman"], []string{"PATH=" + found.Path, "CONTAINERS_CONF=" + conf}
+	p.daemon.Args = []string{
+		"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
 		"--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "file",
 		"--runtime", "runc", // crun refuses a host with both versions of cgroups
 		"system", "service", "--time", "0", p.Endpoint(),
 	}
-	if err := p.begin(ctx); err != nil {
-		return nil, errors.Join(err, p.Kill(), p.client.Close())
+	if err := p.start(ctx); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
 
-// PodmanForTest starts Podman's service for a test and wipes it at the test's end. It skips the test, naming what is missing,
-// where none can run.
-func PodmanForTest(tb privateruntime.TB) *Podman {
+// PodmanForTest starts Podman's service for a test and wipes it at the test's end; see realruntime.Start.
+func PodmanForTest(tb testing.TB) *Podman {
 	tb.Helper()
-	return forTest(tb, "podman", RequirePodmanVariable, StartPodman)
+	return realruntime.Start(tb, realruntime.Kind[*Podman]{
+		Name: "podman", Require: "ZASTAVA_TEST_REQUIRE_PODMAN", WipeDir: WipeDir, Start: StartPodman,
+	})
 }

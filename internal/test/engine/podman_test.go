@@ -18,7 +18,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-func TestPodmansMisfortunesLeaveNothingBehind(t *testing.T) {
+func TestWipeLeavesNothingOfAPodmanWhoseServiceWasKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	p := PodmanForTest(t)
@@ -35,7 +35,7 @@ func TestPodmansMisfortunesLeaveNothingBehind(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, answer.Container.State.Running, "it has no daemon to die with")
 	require.NoError(t, p.Kill())
-	assert.NotEmpty(t, Leftovers(p.dir))
+	assert.NotEmpty(t, leftovers(t, p.dir))
 	require.NoError(t, p.Wipe(ctx))
-	assert.Empty(t, Leftovers(p.dir))
+	assert.Empty(t, leftovers(t, p.dir))
 }

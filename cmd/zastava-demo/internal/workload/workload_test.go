@@ -18,7 +18,7 @@ import (
 	"go.uber.org/goleak"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestARoundShowsEveryOutcome plays on a real containerd until every scene was
 // on, and watches from outside what the runtime says of each container.
 func TestARoundShowsEveryOutcome(t *testing.T) {
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
@@ -83,7 +83,7 @@ func TestARoundShowsEveryOutcome(t *testing.T) {
 }
 
 func TestAFaultOfTheRuntimeEndsTheWorkload(t *testing.T) {
-	c := privateruntime.ForTest(t)
+	c := realruntime.Containerd(t)
 	require.NoError(t, c.Kill())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
