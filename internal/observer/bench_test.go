@@ -55,7 +55,7 @@ func step(b *testing.B, host *crihost.Host) *stepped {
 	s := &stepped{}
 	o := New(opts, nil, taken{}, nil, Host{}, &counted{}, &counted{}, func(error) {})
 	s.l = newLoop(o, rt, info, tracker.New(opts.Tracker), time.Time{})
-	s.l.tick.Stop()
+	s.l.lists.timer.Stop()
 	sent := make(chan struct{})
 	go func() { o.send(context.WithoutCancel(b.Context())); close(sent) }()
 	b.Cleanup(func() {
@@ -73,26 +73,26 @@ func step(b *testing.B, host *crihost.Host) *stepped {
 
 // cycle lists, compares and takes all that follows from it.
 func (s *stepped) cycle(ctx context.Context) {
-	s.l.list(ctx)
-	s.l.takeList(ctx, <-s.l.lists)
+	s.l.startList(ctx)
+	s.l.handleList(ctx, <-s.l.results.lists)
 	for s.busy() {
 		select {
-		case d := <-s.l.describe:
-			s.l.takeDescribed(ctx, d)
-		case r := <-s.l.inspects:
-			s.l.takeInspected(ctx, r)
-		case <-s.l.recheck.C:
-			s.l.takeRechecks(ctx)
+		case d := <-s.l.results.described:
+			s.l.handleDescribed(ctx, d)
+		case r := <-s.l.results.inspected:
+			s.l.handleInspected(ctx, r)
+		case <-s.l.rechecks.timer.C:
+			s.l.handleRechecks(ctx)
 		}
 	}
 }
 
 func (s *stepped) busy() bool {
-	if s.l.inFlight > 0 || len(s.l.rechecks) > 0 {
+	if s.l.inspections.running > 0 || len(s.l.rechecks.queue) > 0 {
 		return true
 	}
 	for _, e := range s.l.entries {
-		if e.busy {
+		if e.busy() {
 			return true
 		}
 	}
@@ -101,8 +101,8 @@ func (s *stepped) busy() bool {
 
 // quiet is cycle where nothing changed: it has nothing to wait for, and does not look for it either.
 func (s *stepped) quiet(ctx context.Context) {
-	s.l.list(ctx)
-	s.l.takeList(ctx, <-s.l.lists)
+	s.l.startList(ctx)
+	s.l.handleList(ctx, <-s.l.results.lists)
 }
 
 // floor is the least that a list can cost with gRPC: the call, and the unmarshalling of its answer.

@@ -20,7 +20,6 @@ package observer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -31,93 +30,6 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
-
-// Options of an Observer.
-type Options struct {
-	Name             string        // the configured name of the runtime
-	PollInterval     time.Duration // between lists while no stream is healthy
-	ResyncInterval   time.Duration // between lists while a stream is healthy
-	Timeout          time.Duration // of each call to the runtime
-	Backoff          BackoffOptions
-	Tracker          tracker.Options
-	Filter           *Filter // nil: everything
-	OutboxCapacity   int     // transitions that wait for the sink; 0 = 4096
-	MailboxCapacity  int     // containers with notices that wait for the loop; 0 = 4096
-	InspectsAtOnce   int     // 0 = 8
-	DrainTimeout     time.Duration
-	RecheckAfterStop time.Duration // when a stop's reason is looked at once more; 0 = 1 s
-}
-
-// BackoffOptions is how long to wait for a runtime that does not answer: from Initial to Max, growing by Multiplier, with
-// Jitter (0 to 1) of each wait left to chance.
-type BackoffOptions struct {
-	Initial    time.Duration
-	Max        time.Duration
-	Multiplier float64
-	Jitter     float64
-}
-
-// Item is what the sink gets: the transitions of one container in order, or a gap.
-type Item struct {
-	Transitions []container.Transition
-	Gap         *container.Gap
-}
-
-// Sink takes what was observed. Deliver returns nil once the items are accepted or dropped for good (and counted), and an
-// error only when ctx ended before that.
-type Sink interface {
-	Deliver(ctx context.Context, items []Item) error
-}
-
-// Checkpoint remembers across restarts what the sink accepted.
-type Checkpoint interface {
-	// Load gives what was saved last; a zero Remembered when there is nothing.
-	Load(ctx context.Context) (Remembered, error)
-	// Save writes changes in one batch, and when the runtime was last seen well.
-	Save(ctx context.Context, changes []tracker.Change, seen time.Time) error
-}
-
-// Remembered is what a checkpoint holds.
-type Remembered struct {
-	Containers map[string]*tracker.Known
-	Seen       time.Time // when the runtime was last seen well; zero: there is no checkpoint
-	BootID     string    // of the host, when it was saved
-}
-
-// Host tells when the host was booted, so that a reboot between two runs of the observer is noticed.
-type Host struct {
-	BootID   string // empty: not known, no reboot is ever concluded
-	BootTime time.Time
-}
-
-// Telemetry counts what the observer does. Its methods must not block and may be called from several goroutines.
-type Telemetry interface {
-	Listed(d time.Duration, err error)
-	InspectFailed()
-	Transitions(kind container.Kind, n int)
-	Reconnected()
-	MailboxOverflowed()
-	Folded(n int)
-	Gap(cause string)
-	CheckpointFailed()
-}
-
-// Log is what the observer says, in state changes and faults. The fields are key, value, key, value.
-type Log interface {
-	Info(msg string, fields ...any)
-	Warn(msg string, fields ...any)
-}
-
-// Stats is what gauges read.
-type Stats struct {
-	Tracked      int       // containers remembered
-	Outbox       int       // transitions that wait for the sink
-	LastGoodList time.Time // zero: none yet
-	Streaming    bool
-}
-
-// Open connects to the runtime and asks it who it is.
-type Open func(ctx context.Context) (runtime.Runtime, runtime.Info, error)
 
 // maxFaults bounds how many faults of one outage the log is told.
 const maxFaults = 5
@@ -195,11 +107,11 @@ func (o *Observer) Run(ctx context.Context) {
 func (o *Observer) observe(ctx context.Context) {
 	tr := tracker.New(o.opts.Tracker)
 	remembered := o.remember(ctx, tr)
-	wait := newBackoff(o.opts.Backoff)
+	wait := newPace(o.opts.Backoff)
 	for ctx.Err() == nil {
 		rt, info, err := o.connect(ctx)
 		if err != nil {
-			o.report(fmt.Errorf("connect to runtime %q: %w", o.opts.Name, err))
+			o.reportHealth(fmt.Errorf("connect to runtime %q: %w", o.opts.Name, err))
 			if !sleep(ctx, wait.next()) {
 				return
 			}
@@ -241,7 +153,7 @@ func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time 
 	if r.BootID != "" && o.host.BootID != "" && r.BootID != o.host.BootID {
 		look := tracker.Observation{At: time.Now(), Since: r.Seen, Source: container.SourceCheckpoint}
 		for _, c := range tr.Rebooted(o.host.BootTime, look) {
-			if o.outbox.offer(entry{change: c}) {
+			if o.outbox.offer(outboxItem{change: c}) {
 				tr.Apply(&c)
 			}
 		}
@@ -251,7 +163,7 @@ func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time 
 
 // report tells the health when it changes. The log has each fault of an outage once, and no more than a few: an error may have
 // numbers in it that are never the same.
-func (o *Observer) report(err error) {
+func (o *Observer) reportHealth(err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
@@ -268,59 +180,4 @@ func (o *Observer) report(err error) {
 		o.faults = append(o.faults, text)
 		o.log.Warn("the runtime cannot be observed; trying again", "runtime", o.opts.Name, "error", err)
 	}
-}
-
-// send delivers what the outbox holds until it is closed and empty, or ctx ends.
-func (o *Observer) send(ctx context.Context) {
-	for {
-		batch := o.outbox.take()
-		if len(batch) == 0 {
-			return
-		}
-		if err := o.deliver(ctx, batch); err != nil {
-			if !errors.Is(err, context.Canceled) {
-				o.log.Warn("delivery ended", "runtime", o.opts.Name, "error", err)
-			}
-			o.outbox.abandon()
-			return
-		}
-		o.outbox.done(batch)
-	}
-}
-
-func (o *Observer) deliver(ctx context.Context, batch []entry) error {
-	items := make([]Item, 0, len(batch))
-	changes := make([]tracker.Change, 0, len(batch))
-	var seen time.Time
-	for i := range batch {
-		e := &batch[i]
-		if len(e.change.Transitions) > 0 || e.gap != nil {
-			items = append(items, Item{Transitions: e.change.Transitions, Gap: e.gap})
-		}
-		if e.change.ID != "" {
-			changes = append(changes, e.change)
-		}
-		if !e.seen.IsZero() {
-			seen = e.seen
-		}
-	}
-	if len(items) > 0 {
-		if err := o.sink.Deliver(ctx, items); err != nil {
-			return err
-		}
-	}
-	for i := range items {
-		for j := range items[i].Transitions {
-			o.tel.Transitions(items[i].Transitions[j].Kind, 1)
-		}
-	}
-	if o.checkpoint == nil || (len(changes) == 0 && seen.IsZero()) {
-		return nil
-	}
-	if err := o.checkpoint.Save(ctx, changes, seen); err != nil {
-		o.tel.CheckpointFailed()
-		o.log.Warn("the checkpoint was not written; after a restart these changes are reported again with the same ids",
-			"runtime", o.opts.Name, "changes", len(changes), "error", err)
-	}
-	return nil
 }

@@ -22,12 +22,14 @@ import (
 func TestNoticesThatWaitAreTakenBeforeAnAbsence(t *testing.T) {
 	tests := []struct {
 		name   string
-		absent func(ctx context.Context, l *loop, e *seat)
+		absent func(ctx context.Context, t *testing.T, l *loop, e *entry)
 	}{
-		{"list", func(ctx context.Context, l *loop, _ *seat) { l.takeList(ctx, listed{began: time.Now()}) }},
-		{"inspect", func(ctx context.Context, l *loop, e *seat) {
-			e.busy, l.inFlight, l.lanes["a"] = true, 1, []*seat{e}
-			l.takeInspected(ctx, inspected{seat: e, lane: "a", began: time.Now(), err: runtime.ErrNotFound})
+		{"list", func(ctx context.Context, _ *testing.T, l *loop, _ *entry) { l.handleList(ctx, listed{began: time.Now()}) }},
+		{"inspect", func(ctx context.Context, t *testing.T, l *loop, e *entry) {
+			e.begin()
+			l.inspections.add("a", e)
+			require.Same(t, e, l.inspections.next())
+			l.handleInspected(ctx, inspected{entry: e, lane: "a", began: time.Now(), err: runtime.ErrNotFound})
 		}},
 	}
 	for _, tt := range tests {
@@ -42,14 +44,14 @@ func TestNoticesThatWaitAreTakenBeforeAnAbsence(t *testing.T) {
 			tr.Restore("a", &tracker.Known{Container: c, State: container.StateRunning, Run: container.Run{StartedAt: started}})
 			l := newLoop(o, r, runtime.Info{Engine: "scripted"}, tr, time.Time{})
 			defer l.drain(cancel)
-			l.first, l.source, l.streaming, l.lastList = false, container.SourceList, true, started.Add(time.Second)
+			l.lists.first, l.lists.source, l.lists.last, l.stream.up = false, container.SourceList, started.Add(time.Second), true
 			e := l.entries["a"]
 			e.container = c
 
 			ended := time.Now().Add(-100 * time.Millisecond)
 			l.mailbox.post(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: ended, ExitCode: 3})
 			l.mailbox.post(runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: ended})
-			tt.absent(ctx, l, e)
+			tt.absent(ctx, t, l, e)
 
 			var told []container.Transition
 			for _, waits := range l.outbox.queue {

@@ -14,21 +14,21 @@ import (
 // sendAtOnce bounds the transitions of one delivery.
 const sendAtOnce = 256
 
-// entry is what waits for the sink: a change of one container, a gap, or only the news of when the runtime was seen.
-type entry struct {
+// outboxItem is what waits for the sink: a change of one container, a gap, or only the news of when the runtime was seen.
+type outboxItem struct {
 	change tracker.Change
 	gap    *container.Gap
 	seen   time.Time
 }
 
-// weight is the room an entry takes. One without transitions takes some too: it is a write to the checkpoint.
-func (e *entry) weight() int { return max(1, len(e.change.Transitions)) }
+// weight is the room an outboxItem takes. One without transitions takes some too: it is a write to the checkpoint.
+func (e *outboxItem) weight() int { return max(1, len(e.change.Transitions)) }
 
 // outbox is a bounded queue between the loop, which never waits, and the sender, which does.
 type outbox struct {
 	mu       sync.Mutex
 	filled   *sync.Cond
-	queue    []entry
+	queue    []outboxItem
 	weight   int // of the queue and of what was taken and is not done
 	capacity int
 	closed   bool
@@ -43,7 +43,7 @@ func newOutbox(capacity int) *outbox {
 }
 
 // offer puts e in the queue, or refuses when there is no room. An empty queue takes anything.
-func (b *outbox) offer(e entry) bool {
+func (b *outbox) offer(e outboxItem) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.weight > 0 && b.weight+e.weight() > b.capacity {
@@ -56,8 +56,8 @@ func (b *outbox) offer(e entry) bool {
 	return true
 }
 
-// take waits for entries and gives the first of them, about sendAtOnce transitions. None: the box is closed and empty.
-func (b *outbox) take() []entry {
+// take waits for items and gives the first of them, about sendAtOnce transitions. None: the box is closed and empty.
+func (b *outbox) take() []outboxItem {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.queue) == 0 && !b.closed {
@@ -77,7 +77,7 @@ func (b *outbox) take() []entry {
 }
 
 // done frees the room of a batch.
-func (b *outbox) done(batch []entry) {
+func (b *outbox) done(batch []outboxItem) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range batch {

@@ -107,7 +107,7 @@ func TestAnInterruptionThatARestartCutsShortIsToldAfterIt(t *testing.T) {
 		pass(10 * time.Second)
 		b.stop()
 		require.Len(t, b.sink.gaps, 1)
-		assert.True(t, covers(b.sink.gaps[0], lost.Add(-unsent), up), "%+v, and the stream was cut at %s", b.sink.gaps[0], lost)
+		assert.True(t, covers(b.sink.gaps[0], lost.Add(-undelivered), up), "%+v, and the stream was cut at %s", b.sink.gaps[0], lost)
 	})
 }
 

@@ -1,0 +1,300 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
+)
+
+// listCycle is when the runtime is listed, and what its lists are of. At most one list runs at a time; any number of requests during
+// it make one more follow at once.
+type listCycle struct {
+	timer      *time.Timer // of the next list
+	running    bool
+	again      bool                // a list was requested while one was running
+	soon       int                 // lists that follow after PollInterval although a stream is up
+	generation uint32              // the number of the newest good list
+	buffer     []runtime.Summary   // for the next list
+	last       time.Time           // when the last good list began; after a restart, when the checkpoint was last written; zero if unknown
+	first      bool                // no good list yet
+	source     container.Source    // of what the next good list shows
+	removed    map[string]struct{} // containers removed since the running list began, which it may still show
+}
+
+// listed is the result of a list.
+type listed struct {
+	began     time.Time
+	took      time.Duration
+	summaries []runtime.Summary
+	err       error
+}
+
+// contact is whether the runtime answers.
+type contact struct {
+	last        time.Time // when a list or the stream last showed that it does
+	unreachable bool      // the newest list failed
+	retry       pace
+	saved       time.Time // the last of these moments that the checkpoint was given
+}
+
+// startList begins a list, or requests one more after the one that runs.
+func (l *loop) startList(ctx context.Context) {
+	if l.lists.running {
+		l.lists.again = true
+		return
+	}
+	l.lists.running = true
+	buffer := l.lists.buffer[:0]
+	l.results.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+		defer cancel()
+		r := listed{began: time.Now()}
+		r.summaries, r.err = l.rt.List(ctx, buffer)
+		r.took = time.Since(r.began)
+		l.results.lists <- r
+	})
+}
+
+// handleList compares a list with what is known, and has inspected what it shows changed.
+func (l *loop) handleList(ctx context.Context, r listed) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.tel.Listed(r.took, r.err)
+	l.handleNotices(ctx) // they may say how a container ended that the list does not show
+	l.lists.running = false
+	if r.err != nil {
+		l.handleListError(r)
+		return
+	}
+	l.restoreContact(ctx, r)
+	l.lists.generation++
+	changed := l.compare(r)
+	l.inspect(ctx, append(changed, l.compareAbsent(r)...)...)
+	for _, c := range l.tracker.Tick(tracker.Observation{At: time.Now(), Since: r.began, Source: container.SourceList}) {
+		l.commit(&c)
+	}
+	l.lists.last, l.contact.last = r.began, r.began
+	l.saveContact()
+	l.lastGood.Store(time.Now().UnixNano())
+	l.lists.first, l.lists.source = false, container.SourceList
+	l.flushGaps()
+	clear(l.lists.removed)
+	l.removals.expire(r.began)
+	clear(r.summaries) // the items are large and not needed any more
+	l.lists.buffer = r.summaries
+	l.scheduleList(ctx, l.nextPeriod())
+}
+
+// scheduleList sets the time of the next list, which is now if one was requested meanwhile.
+func (l *loop) scheduleList(ctx context.Context, wait time.Duration) {
+	if l.lists.again {
+		l.lists.again = false
+		l.startList(ctx)
+		return
+	}
+	l.lists.timer.Reset(wait)
+}
+
+// nextPeriod returns the time until the next list, and counts down those that are to come soon.
+func (l *loop) nextPeriod() time.Duration {
+	if l.stream.up && l.lists.soon == 0 {
+		return l.opts.ResyncInterval
+	}
+	l.lists.soon = max(l.lists.soon-1, 0)
+	return l.opts.PollInterval
+}
+
+func (l *loop) handleListError(r listed) {
+	l.contact.unreachable = true
+	l.gaps.listFailed()
+	if l.stream.up {
+		l.contact.last = time.Now()
+	}
+	clear(l.lists.removed)
+	l.reportHealth(fmt.Errorf("list the containers of runtime %q: %w", l.opts.Name, r.err))
+	l.lists.again = false
+	l.lists.timer.Reset(l.contact.retry.next())
+}
+
+// restoreContact notes a good list. After an outage, the runtime is asked for its version again, because it may have been upgraded,
+// and a gap is reported when the outage was long enough to miss something.
+func (l *loop) restoreContact(ctx context.Context, r listed) {
+	l.reportHealth(nil)
+	away := r.began.Sub(l.contact.last)
+	long := !l.contact.last.IsZero() && away > missedPeriods*l.opts.PollInterval && !l.gaps.interrupted()
+	l.closeInterruption(r.began)
+	if l.lists.first && long {
+		l.reportGap(container.CauseObserverDown, l.contact.last, r.began, 0)
+	}
+	if !l.contact.unreachable {
+		return
+	}
+	l.contact.unreachable = false
+	l.contact.retry.Reset()
+	if l.lists.first {
+		l.log.Info("the runtime answers now", "runtime", l.opts.Name)
+		return
+	}
+	l.tel.Reconnected()
+	l.log.Info("the runtime answers again", "runtime", l.opts.Name, "after", away.Round(time.Millisecond))
+	l.results.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+		defer cancel()
+		if info, err := l.rt.Info(ctx); err == nil {
+			l.results.infos <- info
+		}
+	})
+	if long {
+		l.reportGap(container.CauseListFailed, l.contact.last, r.began, 0)
+	}
+}
+
+// closeInterruption reports an interruption as a gap, if the list that began at a moment closes it.
+func (l *loop) closeInterruption(began time.Time) {
+	if !l.gaps.interrupted() || !l.stream.coversSince(began) {
+		return
+	}
+	from := l.gaps.open.from
+	if began.Before(from) && !from.After(time.Now()) { // in the future: the clock was set back
+		l.lists.soon = max(l.lists.soon, 1) // the list ran already when the interruption began, and the next one shows what followed
+		return
+	}
+	open := l.gaps.close()
+	l.reportGap(open.cause, open.from, began, 0)
+}
+
+// saveContact has the checkpoint note once a ResyncInterval that the runtime was seen, although nothing changed.
+func (l *loop) saveContact() {
+	at := l.gaps.seenUntil(l.lists.last)
+	if l.checkpoint != nil && at.Sub(l.contact.saved) >= l.opts.ResyncInterval && l.outbox.offer(outboxItem{seen: at}) {
+		l.contact.saved = at
+	}
+}
+
+// saveContactAtExit has the checkpoint note when the runtime was last seen, so that an orderly restart is no longer than it was. If
+// an observation of a container waits to be reported, that is the moment of the one before it.
+func (l *loop) saveContactAtExit() {
+	seen := l.gaps.seenUntil(l.lists.last)
+	for _, e := range l.entries {
+		if !e.behind.IsZero() {
+			seen = earlier(seen, e.behind)
+		}
+	}
+	if l.checkpoint != nil && seen.After(l.contact.saved) {
+		l.outbox.offer(outboxItem{seen: seen})
+	}
+}
+
+// compare returns the containers that the list shows changed, oldest first, so that a restart follows what it restarts.
+func (l *loop) compare(r listed) []*entry {
+	var changed []*entry
+	now := time.Now()
+	for i := range r.summaries {
+		s := &r.summaries[i]
+		if e := l.entryOf(s); e != nil && l.needsInspection(e, s, now) {
+			changed = append(changed, e)
+		}
+	}
+	slices.SortFunc(changed, func(a, b *entry) int {
+		if byTime := cmp.Compare(a.list.summary.CreatedAt, b.list.summary.CreatedAt); byTime != 0 {
+			return byTime
+		}
+		return int(a.list.summary.Attempt) - int(b.list.summary.Attempt)
+	})
+	return changed
+}
+
+// entryOf returns the entry of a listed container, new if need be; nil if the item is not to be compared.
+func (l *loop) entryOf(s *runtime.Summary) *entry {
+	if s.ID == "" {
+		return nil
+	}
+	e := l.entries[s.ID]
+	if e == nil {
+		if _, removed := l.lists.removed[s.ID]; removed {
+			return nil
+		}
+		e = &entry{id: s.ID, work: workDue}
+		if l.lists.first && l.lists.source == container.SourceInventory {
+			e.phase = phaseInventory
+		}
+		l.entries[s.ID] = e
+	}
+	if e.list.generation == l.lists.generation {
+		return nil // the runtime lists it twice
+	}
+	return e
+}
+
+// needsInspection compares a list item with the entry of its container. It reports whether an inspection is to begin now.
+func (l *loop) needsInspection(e *entry, s *runtime.Summary, now time.Time) bool {
+	e.list.generation, e.list.absentFrom = l.lists.generation, time.Time{}
+	if e.identify() {
+		e.request() // it is a container after all
+	}
+	wanted := e.due() || e.recheckDue(now)
+	switch {
+	case e.excluded():
+		return false
+	case !wanted && l.sameState(e.list.state, s.State) && e.list.mark == s.Fingerprint:
+		return false
+	case e.busy() && !wanted && e.list.sameChange(s):
+		return false
+	}
+	e.list.summary = *s
+	e.requestBy(container.SourceList)
+	if l.lists.first && l.lists.source == container.SourceCheckpoint {
+		e.source = container.SourceCheckpoint
+	}
+	return !e.busy() && !now.Before(e.retry.at)
+}
+
+// sameState reports whether a list shows what is known, as far as it can show it.
+func (l *loop) sameState(known, listed container.State) bool {
+	return known == listed || (!l.info.ShowsPause && known == container.StatePaused && listed == container.StateRunning)
+}
+
+// compareAbsent concludes from a list what it does not show. It returns the containers to be inspected nevertheless: Docker's list
+// can omit a container while its state changes, and a notice of its removal may be on its way.
+func (l *loop) compareAbsent(r listed) (doubtful []*entry) {
+	if len(l.entries) == l.shown() {
+		return nil
+	}
+	for _, e := range l.entries {
+		switch {
+		case e.list.generation == l.lists.generation:
+		case e.busy() || !e.seenAt.Before(r.began): // inspected right now, or seen by something newer than the list
+			if e.list.absentFrom.IsZero() {
+				e.list.absentFrom = l.lists.last
+			}
+		case e.container == nil && e.lagging > 0: // a sandbox, or a container that the runtime's own bookkeeping does not know yet
+		case e.container != nil && (l.info.RestartsInPlace || l.expectsRemovalNotice(e)):
+			e.requestBy(l.lists.source)
+			doubtful = append(doubtful, e)
+		default:
+			l.handleAbsence(e, tracker.Observation{At: time.Now(), Since: l.lastObserved(e), Source: l.lists.source})
+		}
+	}
+	return doubtful
+}
+
+// shown counts the entries that the newest list showed.
+func (l *loop) shown() int {
+	n := 0
+	for _, e := range l.entries {
+		if e.list.generation == l.lists.generation {
+			n++
+		}
+	}
+	return n
+}
