@@ -3,6 +3,7 @@ module github.com/zastava-otel/zastava
 go 1.26.0
 
 require (
+	github.com/anchore/go-rpmdb v0.2.2
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
 	github.com/cyphar/filepath-securejoin v0.7.0

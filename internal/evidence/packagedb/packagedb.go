@@ -18,11 +18,11 @@ import (
 const maxDatabaseBytes = 16 << 20
 
 var (
-	// ErrTooLarge: a database is larger than any distribution's.
+	// ErrTooLarge means that a database is larger than any distribution's.
 	ErrTooLarge = errors.New("the package database is too large")
-	// ErrFormat: an rpm database does not have the format that its name promises.
+	// ErrFormat means that an rpm database does not have the format that its name promises.
 	ErrFormat = errors.New("not an rpm database")
-	// ErrIncomplete: a database is being written, or a part of it is missing.
+	// ErrIncomplete means that a database is being written, or a part of it is missing.
 	ErrIncomplete = errors.New("the package database is being written, or a part of it is missing")
 	// ErrStopped is what a Root returns to end the search: its time is over.
 	ErrStopped = errors.New("the time for the sample is over")

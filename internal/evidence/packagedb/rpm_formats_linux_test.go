@@ -139,6 +139,7 @@ func TestOwnersByRPM(t *testing.T) {
 
 	t.Run("SQLite", func(t *testing.T) {
 		assert.Equal(t, owners, ownersIn(t, readRPMSQLite, sqlite, owners))
+		requireOracleAgrees(t, readRPMSQLite, path)
 	})
 	for _, page := range []int{512, 4096, 65_536} {
 		t.Run(fmt.Sprintf("Berkeley DB with pages of %d", page), func(t *testing.T) {
@@ -157,10 +158,14 @@ func TestOwnersByRPM(t *testing.T) {
 			database, err := os.ReadFile(at)
 			require.NoError(t, err)
 			assert.Equal(t, owners, ownersIn(t, readRPMBerkeley, database, owners))
+			requireOracleAgrees(t, readRPMBerkeley, at)
 		})
 	}
 	t.Run("ndb", func(t *testing.T) { // no program that Debian has writes these
 		assert.Equal(t, owners, ownersIn(t, readRPMNDB, ndbOf(headers), owners))
+		at := filepath.Join(t.TempDir(), "Packages.db")
+		require.NoError(t, os.WriteFile(at, ndbOf(headers), 0o600))
+		requireOracleAgrees(t, readRPMNDB, at)
 	})
 }
 
