@@ -117,6 +117,10 @@ generate: $(TOOLS)/mdatagen $(TOOLS)/goimports ## Code and documentation from ea
 	# mdatagen knows only the distributions of the OpenTelemetry project and leaves the link of ours empty.
 	sed -i 's|^\[zastava\]: *$$|[zastava]: ../../builder-config.yaml|' exporter/*/README.md extension/*/README.md receiver/*/README.md
 
+.PHONY: screenshots
+screenshots: ## The picture of the page in docs/images, taken by Chromium; changes only when the page does
+	ZASTAVA_SCREENSHOTS=$(ROOT)/docs/images ZASTAVA_TEST_REQUIRE_RUNTIME=1 $(GO) test -count=1 -run '^TestScreenshotIsTaken$$' ./internal/backend/page
+
 .PHONY: fmt
 fmt: $(TOOLS)/gofumpt $(TOOLS)/goimports ## Format all Go code
 	git ls-files -z --cached --others --exclude-standard '*.go' ':!**/generated_*.go' | xargs -0r $(TOOLS)/goimports -local github.com/zastava-otel/zastava -w

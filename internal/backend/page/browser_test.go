@@ -36,7 +36,7 @@ const stateOf = `(name) => { for (const r of document.querySelectorAll("tbody[da
 	if (r.querySelector("a").textContent === name) return r.querySelector(".state").innerText.trim(); return "" }`
 
 func TestThePageInABrowser(t *testing.T) {
-	b, s := browser.Open(t), serve(t)
+	b, s := browser.Open(t), serve(t, nil)
 	first, second := recent(0, "first", 20), recent(1, "second", 1)
 	s.put(first.Started(1))
 	b.Do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(s.url+"/"))

@@ -21,7 +21,7 @@ const loadsTable = `[...document.querySelectorAll("table.loads tbody tr")].map((
 const looks = `performance.getEntriesByType("resource").filter((e) => e.initiatorType === "fetch").length`
 
 func TestWhatIsReallyLoadedInABrowser(t *testing.T) {
-	b, s, l := browser.Open(t), serve(t), recent(0, "api", 5)
+	b, s, l := browser.Open(t), serve(t, nil), recent(0, "api", 5)
 	started := l.Started(1)
 	started.Workload.ImageDigest = "sha256:abab"
 	s.put(started)

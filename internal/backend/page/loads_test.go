@@ -32,7 +32,7 @@ func (s *site) putFactsOf(image string, facts ...backendapi.Fact) {
 }
 
 func TestThePagesTellWhatIsReallyLoaded(t *testing.T) {
-	s, l := serve(t), recent(0, "api", 5)
+	s, l := serve(t, nil), recent(0, "api", 5)
 	started := l.Started(1)
 	started.Workload.ImageDigest = "sha256:abab"
 	s.put(started)

@@ -32,9 +32,10 @@ type site struct {
 	b   *backend.Backend
 }
 
-func serve(tb testing.TB) *site {
+// serve starts a backend whose clock is now; nil is the real one.
+func serve(tb testing.TB, now func() time.Time) *site {
 	tb.Helper()
-	b, err := backend.New(tb.Context(), backend.Options{DB: filepath.Join(tb.TempDir(), "x.db"), Logger: slog.New(slog.DiscardHandler)})
+	b, err := backend.New(tb.Context(), backend.Options{DB: filepath.Join(tb.TempDir(), "x.db"), Now: now, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(tb, err)
 	srv := httptest.NewServer(b.Handler())
 	tb.Cleanup(func() {
@@ -74,7 +75,7 @@ func recent(n int, name string, minutes float64) backendtest.Life {
 }
 
 func TestAnEmptyBackendSaysWhatToDo(t *testing.T) {
-	code, header, body := serve(t).get("/")
+	code, header, body := serve(t, nil).get("/")
 	assert.Equal(t, 200, code)
 	assert.Contains(t, body, "No container is known yet")
 	csp := header.Get("Content-Security-Policy")
@@ -86,7 +87,7 @@ func TestAnEmptyBackendSaysWhatToDo(t *testing.T) {
 }
 
 func TestHostileNamesAreText(t *testing.T) {
-	s := serve(t)
+	s := serve(t, nil)
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	l := recent(0, hostile, 5)
 	start, stop := l.Started(1), l.Stopped(2, 1, 1, hostile)
@@ -115,7 +116,7 @@ func TestHostileNamesAreText(t *testing.T) {
 }
 
 func TestTheOverviewSumsUpAndOrders(t *testing.T) {
-	s := serve(t)
+	s := serve(t, nil)
 	fine, dead, killed, done := recent(0, "fine", 30), recent(1, "dead", 20), recent(2, "killed", 10), recent(3, "done", 5)
 	looping := recent(4, "looping", 3)
 	loop := looping.InRun(backendapi.KindCrashLoop, 2, 1)
@@ -150,7 +151,7 @@ func TestTheOverviewSumsUpAndOrders(t *testing.T) {
 }
 
 func TestAContainersPageTellsItsRunsAndItsDoubts(t *testing.T) {
-	s := serve(t)
+	s := serve(t, nil)
 	l := recent(0, "api", 30)
 	stop := l.Stopped(600, 1, 0, "host_reboot")
 	stop.Run.ExitCode = nil
@@ -176,7 +177,7 @@ func TestAContainersPageTellsItsRunsAndItsDoubts(t *testing.T) {
 }
 
 func TestAssetsAreOurs(t *testing.T) {
-	s := serve(t)
+	s := serve(t, nil)
 	for file, want := range map[string]string{"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"} {
 		code, header, _ := s.get("/assets/" + file)
 		assert.Equal(t, 200, code)
@@ -191,7 +192,7 @@ func TestAssetsAreOurs(t *testing.T) {
 }
 
 func TestABatchOfNoConsequence(t *testing.T) {
-	s := serve(t)
+	s := serve(t, nil)
 	s.put(func() backendapi.Event {
 		e := backendtest.NewLife(0).Event(backendapi.KindCrashLoopEnd, 0)
 		e.EventID = uuid.NewString()
