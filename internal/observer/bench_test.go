@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 	"github.com/zastava-otel/zastava/internal/test/bench/cost"
 	"github.com/zastava-otel/zastava/internal/test/bench/crihost"
@@ -47,7 +48,7 @@ func step(b *testing.B, host *crihost.Host) *stepped {
 	require.NoError(b, err)
 	opts := Options{
 		Name: "bench", PollInterval: time.Hour, ResyncInterval: time.Hour, Timeout: time.Minute,
-		Backoff:          BackoffOptions{time.Second, time.Minute, 2, 0.5},
+		Backoff:          retry.Options{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.5},
 		Tracker:          tracker.Options{CrashLoopThreshold: 3, CrashLoopWindow: 10 * time.Minute},
 		OutboxCapacity:   1 << 20,          // nothing is to be refused
 		RecheckAfterStop: time.Millisecond, // within the cycle, so that its cost counts

@@ -21,7 +21,7 @@ type entry struct {
 	list              listItem
 	pending           pendingNotices
 	process           mainProcess
-	retry             retry
+	failures          failures
 	lagging           int       // inspections in a row whose status lagged behind a notice
 	recheckAt         time.Time // when it is due with the next list, whatever that shows; zero if it is not
 	seenAt            time.Time // when something last showed that it exists
@@ -143,18 +143,18 @@ type mainProcess struct {
 	asked bool   // the runtime was asked for it in this run
 }
 
-// retry counts the inspections of a container that failed in a row.
-type retry struct {
-	failures int
-	at       time.Time // when the next one may begin; zero after a success
+// failures counts the inspections of a container that failed in a row.
+type failures struct {
+	count   int
+	retryAt time.Time // when the next inspection may begin; zero after a success
 }
 
-// failed counts a failure and returns the delay before the next attempt, which doubles from first to maxRetryDelay. It has no state
+// add counts a failure and returns the delay before the next attempt, which doubles from first to maxRetryDelay. It has no state
 // beyond a count, because every container has its own.
-func (r *retry) failed(now time.Time, first time.Duration) time.Duration {
-	delay := min(first<<min(r.failures, 10), maxRetryDelay)
-	r.failures++
-	r.at = now.Add(delay)
+func (f *failures) add(now time.Time, first time.Duration) time.Duration {
+	delay := min(first<<min(f.count, 10), maxRetryDelay)
+	f.count++
+	f.retryAt = now.Add(delay)
 	return delay
 }
 

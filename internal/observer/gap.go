@@ -145,7 +145,7 @@ func (l *loop) reportGap(cause string, from, to time.Time, coalesced int) {
 
 // coalesce counts a container of which nothing can be reported.
 func (l *loop) coalesce(from time.Time, cause string) {
-	l.tel.Folded(1)
+	l.tel.Coalesced(1)
 	l.gaps.coalesce(from, cause)
 }
 

@@ -190,13 +190,13 @@ func (l *loop) handleInspected(ctx context.Context, r inspected) {
 		l.applyInspection(e, &r)
 	}
 	e.list.summary.Item = nil
-	if e.work == workDue && e.retry.at.IsZero() && e.behind.IsZero() {
+	if e.work == workDue && e.failures.retryAt.IsZero() && e.behind.IsZero() {
 		l.inspect(ctx, e)
 	}
 }
 
 func (l *loop) applyInspection(e *entry, r *inspected) {
-	e.retry = retry{}
+	e.failures = failures{}
 	if r.askedPID {
 		e.process = mainProcess{pid: r.snap.Run.PID, asked: true}
 	}
@@ -242,8 +242,8 @@ func (l *loop) isPaused(id string) bool {
 func (l *loop) handleInspectionError(e *entry, err error) {
 	l.tel.InspectFailed()
 	l.postpone(e)
-	delay := e.retry.failed(time.Now(), l.opts.PollInterval)
-	if e.retry.failures == 1 {
+	delay := e.failures.add(time.Now(), l.opts.PollInterval)
+	if e.failures.count == 1 {
 		l.log.Warn("inspecting a container failed; trying again", "runtime", l.opts.Name, "container", e.id, "error", err)
 	}
 	l.recheckAfter(e, delay)
@@ -267,7 +267,7 @@ func (l *loop) handleRechecks(ctx context.Context) {
 			continue
 		}
 		e.request()
-		e.retry.at = time.Time{}
+		e.failures.retryAt = time.Time{}
 		if !e.busy() {
 			e.begin() // once, however many rechecks of it are due
 			due = append(due, e)

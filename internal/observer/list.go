@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/tracker"
@@ -42,7 +44,7 @@ type listed struct {
 type contact struct {
 	last        time.Time // when a list or the stream last showed that it does
 	unreachable bool      // the newest list failed
-	retry       pace
+	backoff     *backoff.ExponentialBackOff
 	saved       time.Time // the last of these moments that the checkpoint was given
 }
 
@@ -123,7 +125,7 @@ func (l *loop) handleListError(r listed) {
 	clear(l.lists.removed)
 	l.reportHealth(fmt.Errorf("list the containers of runtime %q: %w", l.opts.Name, r.err))
 	l.lists.again = false
-	l.lists.timer.Reset(l.contact.retry.next())
+	l.lists.timer.Reset(l.contact.backoff.NextBackOff())
 }
 
 // restoreContact notes a good list. After an outage, the runtime is asked for its version again, because it may have been upgraded,
@@ -140,7 +142,7 @@ func (l *loop) restoreContact(ctx context.Context, r listed) {
 		return
 	}
 	l.contact.unreachable = false
-	l.contact.retry.Reset()
+	l.contact.backoff.Reset()
 	if l.lists.first {
 		l.log.Info("the runtime answers now", "runtime", l.opts.Name)
 		return
@@ -256,7 +258,7 @@ func (l *loop) needsInspection(e *entry, s *runtime.Summary, now time.Time) bool
 	if l.lists.first && l.lists.source == container.SourceCheckpoint {
 		e.source = container.SourceCheckpoint
 	}
-	return !e.busy() && !now.Before(e.retry.at)
+	return !e.busy() && !now.Before(e.failures.retryAt)
 }
 
 // sameState reports whether a list shows what is known, as far as it can show it.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
@@ -126,7 +127,7 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 		inspections: newSchedule(o.opts.InspectsAtOnce),
 		rechecks:    newRechecks(o.opts.OutboxCapacity),
 		removals:    newRemovals(o.opts.MailboxCapacity),
-		contact:     contact{last: seen, retry: newPace(o.opts.Backoff)},
+		contact:     contact{last: seen, backoff: retry.NewBackOff(o.opts.Backoff)},
 		results: results{
 			lists: make(chan listed), described: make(chan []described), inspected: make(chan inspected),
 			streams: make(chan streamChange), infos: make(chan runtime.Info),

@@ -22,6 +22,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
@@ -329,7 +330,7 @@ func (w *world) boot() {
 	}
 	p.obs = observer.New(observer.Options{
 		Name: "model", PollInterval: 2 * time.Second, ResyncInterval: time.Minute, Timeout: 5 * time.Second,
-		Backoff:        observer.BackoffOptions{Initial: time.Second, Max: 10 * time.Second, Multiplier: 2, Jitter: 0.5},
+		Backoff:        retry.Options{Initial: time.Second, Max: 10 * time.Second, Multiplier: 2, Jitter: 0.5},
 		Tracker:        tracker.Options{Inventory: tracker.InventoryAll},
 		OutboxCapacity: outboxCapacity, MailboxCapacity: 4, InspectsAtOnce: 2,
 	}, func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
@@ -363,7 +364,7 @@ func (w *world) InspectFailed()                  {}
 func (w *world) Transitions(container.Kind, int) {}
 func (w *world) Reconnected()                    {}
 func (w *world) MailboxOverflowed()              {}
-func (w *world) Folded(int)                      {}
+func (w *world) Coalesced(int)                   {}
 func (w *world) Gap(string)                      {}
 func (w *world) CheckpointFailed()               {}
 

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
@@ -107,12 +108,12 @@ func (o *Observer) Run(ctx context.Context) {
 func (o *Observer) observe(ctx context.Context) {
 	tr := tracker.New(o.opts.Tracker)
 	remembered := o.remember(ctx, tr)
-	wait := newPace(o.opts.Backoff)
+	wait := retry.NewBackOff(o.opts.Backoff)
 	for ctx.Err() == nil {
 		rt, info, err := o.connect(ctx)
 		if err != nil {
 			o.reportHealth(fmt.Errorf("connect to runtime %q: %w", o.opts.Name, err))
-			if !sleep(ctx, wait.next()) {
+			if !retry.Sleep(ctx, wait.NextBackOff()) {
 				return
 			}
 			continue

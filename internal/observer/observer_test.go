@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
@@ -236,7 +237,7 @@ func (c *counted) InspectFailed()                  { c.add(&c.failed) }
 func (c *counted) Transitions(container.Kind, int) {}
 func (c *counted) Reconnected()                    { c.add(&c.reconnected) }
 func (c *counted) MailboxOverflowed()              { c.add(&c.overflowed) }
-func (c *counted) Folded(n int)                    { c.add(&c.folded) }
+func (c *counted) Coalesced(n int)                 { c.add(&c.folded) }
 func (c *counted) Gap(cause string)                { c.mu.Lock(); c.gaps = append(c.gaps, cause); c.mu.Unlock() }
 func (c *counted) CheckpointFailed()               {}
 func (c *counted) add(n *int)                      { c.mu.Lock(); *n++; c.mu.Unlock() }
@@ -289,7 +290,7 @@ type bench struct {
 func observe(t *testing.T, rt runtime.Runtime, base *scripted, change func(*bench, *Options)) *bench {
 	t.Helper()
 	b := &bench{rt: base, sink: &kept{}, tel: &counted{}}
-	opts := Options{Name: "test", PollInterval: 2 * time.Second, ResyncInterval: time.Minute, Timeout: 5 * time.Second, Backoff: BackoffOptions{time.Second, time.Minute, 2, 0.5}}
+	opts := Options{Name: "test", PollInterval: 2 * time.Second, ResyncInterval: time.Minute, Timeout: 5 * time.Second, Backoff: retry.Options{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.5}}
 	if change != nil {
 		change(b, &opts)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
@@ -18,7 +19,7 @@ type Options struct {
 	PollInterval     time.Duration // between lists while no stream is healthy
 	ResyncInterval   time.Duration // between lists while a stream is healthy
 	Timeout          time.Duration // of each call to the runtime
-	Backoff          BackoffOptions
+	Backoff          retry.Options
 	Tracker          tracker.Options
 	Filter           *Filter // nil: everything
 	OutboxCapacity   int     // transitions that wait for the sink; 0 = 4096
@@ -68,7 +69,7 @@ type Telemetry interface {
 	Transitions(kind container.Kind, n int)
 	Reconnected()
 	MailboxOverflowed()
-	Folded(n int)
+	Coalesced(n int)
 	Gap(cause string)
 	CheckpointFailed()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 	"github.com/zastava-otel/zastava/internal/test/bench/cost"
@@ -42,7 +43,7 @@ func scaled(tb testing.TB, endpoint string, sink Sink, tel *counted, resync time
 	require.NoError(tb, err)
 	opts := Options{
 		Name: "scale", PollInterval: 2 * time.Second, ResyncInterval: resync, Timeout: cri.DefaultTimeout,
-		Backoff: BackoffOptions{time.Second, time.Minute, 2, 0.5},
+		Backoff: retry.Options{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.5},
 		Tracker: tracker.Options{CrashLoopThreshold: 3, CrashLoopWindow: 10 * time.Minute},
 	}
 	o := New(opts, func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
@@ -47,7 +48,7 @@ func (l *loop) subscribe(ctx context.Context) {
 // watch keeps the subscription up. It reads the stream into the mailbox, reports when the stream comes up and ends, and does nothing
 // else.
 func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
-	wait := newPace(l.opts.Backoff)
+	wait := retry.NewBackOff(l.opts.Backoff)
 	for ctx.Err() == nil {
 		up := false
 		began := time.Now()
@@ -66,18 +67,18 @@ func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
 		}
 		unavailable := errors.Is(err, runtime.ErrNoStream)
 		l.results.streams <- streamChange{unavailable: unavailable, behind: behind}
-		delay := wait.next()
+		delay := wait.NextBackOff()
 		if unavailable {
 			delay = streamRetry
 			l.log.Info("the runtime has no event stream; its list is polled", "runtime", l.opts.Name, "retry_in", delay)
 		} else {
 			if up && time.Since(began) > l.opts.Backoff.Max {
 				wait.Reset()
-				delay = wait.next()
+				delay = wait.NextBackOff()
 			}
 			l.log.Warn("the event stream ended; polling until it is back", "runtime", l.opts.Name, "retry_in", delay, "error", err)
 		}
-		if !sleep(ctx, delay) {
+		if !retry.Sleep(ctx, delay) {
 			return
 		}
 		l.tel.Reconnected()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/checkpoint"
 	"github.com/zastava-otel/zastava/internal/observer"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
@@ -125,7 +126,7 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	}
 	opts := observer.Options{
 		Name: name, PollInterval: r.cfg.PollInterval, ResyncInterval: r.cfg.ResyncInterval, Timeout: r.cfg.Timeout,
-		Backoff: observer.BackoffOptions{
+		Backoff: retry.Options{
 			Initial: r.cfg.Backoff.InitialInterval, Max: r.cfg.Backoff.MaxInterval, Multiplier: r.cfg.Backoff.Multiplier, Jitter: r.cfg.Backoff.RandomizationFactor,
 		},
 		Tracker: tracker.Options{

@@ -147,7 +147,7 @@ func (t *runtimeTelemetry) MailboxOverflowed() {
 	t.builder.CriobserverMailboxOverflows.Add(context.Background(), 1, t.runtime)
 }
 
-func (t *runtimeTelemetry) Folded(n int) {
+func (t *runtimeTelemetry) Coalesced(n int) {
 	t.builder.CriobserverFolded.Add(context.Background(), int64(n), t.runtime)
 }
 

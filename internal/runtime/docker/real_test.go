@@ -28,6 +28,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
 	"github.com/zastava-otel/zastava/internal/test/engine"
@@ -112,7 +113,7 @@ func (s *seen) InspectFailed()                  {}
 func (s *seen) Transitions(container.Kind, int) {}
 func (s *seen) Reconnected()                    {}
 func (s *seen) MailboxOverflowed()              {}
-func (s *seen) Folded(int)                      {}
+func (s *seen) Coalesced(int)                   {}
 func (s *seen) Gap(string)                      {}
 func (s *seen) CheckpointFailed()               {}
 func (s *seen) Info(m string, f ...any)         { s.say(m, f) }
@@ -214,7 +215,7 @@ func watch(t *testing.T, k kind, o engine.Options, stream bool) *lab {
 	l.witness = testify(t, l.docker)
 	opts := observer.Options{
 		Name: "docker", PollInterval: 200 * time.Millisecond, ResyncInterval: 5 * time.Second, Timeout: 10 * time.Second,
-		Backoff: observer.BackoffOptions{Initial: 100 * time.Millisecond, Max: time.Second, Multiplier: 2, Jitter: 0.2},
+		Backoff: retry.Options{Initial: 100 * time.Millisecond, Max: time.Second, Multiplier: 2, Jitter: 0.2},
 		Tracker: tracker.Options{CrashLoopThreshold: 3, CrashLoopWindow: time.Minute},
 	}
 	open := func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {

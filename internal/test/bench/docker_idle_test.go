@@ -27,6 +27,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/observer"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
 	"github.com/zastava-otel/zastava/internal/test/bench/cost"
@@ -131,7 +132,7 @@ func (*lists) InspectFailed()                                 {}
 func (*lists) Transitions(container.Kind, int)                {}
 func (*lists) Reconnected()                                   {}
 func (*lists) MailboxOverflowed()                             {}
-func (*lists) Folded(int)                                     {}
+func (*lists) Coalesced(int)                                  {}
 func (*lists) Gap(string)                                     {}
 func (*lists) CheckpointFailed()                              {}
 func (*lists) Info(string, ...any)                            {}
@@ -186,7 +187,7 @@ func BenchmarkDockerIdle(b *testing.B) {
 		count := &lists{}
 		o := observer.New(observer.Options{
 			Name: "bench", PollInterval: pace, ResyncInterval: time.Minute, Timeout: time.Minute,
-			Backoff: observer.BackoffOptions{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.5},
+			Backoff: retry.Options{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.5},
 			Tracker: tracker.Options{CrashLoopThreshold: 3, CrashLoopWindow: 10 * time.Minute},
 		}, func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
 			rt, err := docker.New(docker.Options{Name: "bench", Endpoint: endpoint})
