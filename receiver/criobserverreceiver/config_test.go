@@ -21,7 +21,7 @@ import (
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-func TestLoadConfig(t *testing.T) {
+func TestConfigIsLoadedFromYAML(t *testing.T) {
 	conf, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
 	require.NoError(t, err)
 	load := func(id component.ID) *Config {
@@ -53,12 +53,12 @@ func TestLoadConfig(t *testing.T) {
 	assert.Equal(t, want, all)
 }
 
-func TestConfigStruct(t *testing.T) {
+func TestConfigStructHasAllTags(t *testing.T) {
 	require.NoError(t, componenttest.CheckConfigStruct(createDefaultConfig()))
 }
 
-// TestValidateNamesEveryFault has one fault a line: what is wrong, and what the error must say of it.
-func TestValidateNamesEveryFault(t *testing.T) {
+// Each entry has one fault and the part of the error that must report it.
+func TestValidateReportsEveryFault(t *testing.T) {
 	faults := []struct {
 		name string
 		make func(*Config)
@@ -66,36 +66,36 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	}{
 		{"engine", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: "rkt"}} }, `runtimes[0].engine: "rkt" is unknown; use`},
 		{"stream", func(c *Config) { c.Runtimes = []RuntimeConfig{{Stream: "tcp"}} }, `runtimes[0].stream: "tcp" is unknown; use`},
-		{"native elsewhere", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRIO, Stream: StreamNative}} }, "native exists on containerd and docker only"},
-		{"CRI's stream of Docker", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineDocker, Stream: StreamCRI}} }, "docker has no CRI stream"},
+		{"native stream of CRI-O", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRIO, Stream: StreamNative}} }, "native exists on containerd and docker only"},
+		{"CRI stream of Docker", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineDocker, Stream: StreamCRI}} }, "docker has no CRI stream"},
 		{"a socket under two names", func(c *Config) {
 			c.Runtimes = []RuntimeConfig{{Endpoint: "/run/docker.sock"}, {Endpoint: "unix:///run/docker.sock"}}
-		}, "runtimes[1].endpoint: \"unix:///run/docker.sock\" is that of runtimes[0] too"},
-		{"a socket by two ways", func(c *Config) {
+		}, "runtimes[1].endpoint: \"unix:///run/docker.sock\" is the endpoint of runtimes[0] too"},
+		{"a socket under two paths", func(c *Config) {
 			c.Runtimes = []RuntimeConfig{{Endpoint: "unix:///var/run/docker.sock"}, {Endpoint: "unix:///run/docker.sock"}}
-		}, "runtimes[1].endpoint: \"unix:///run/docker.sock\" is that of runtimes[0] too"},
+		}, "runtimes[1].endpoint: \"unix:///run/docker.sock\" is the endpoint of runtimes[0] too"},
 		{"ssh", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "ssh://me@host"}} }, "ssh:// is not supported"},
 		{"tcp for CRI", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: EngineCRI, Endpoint: "tcp://host:1"}} }, `the scheme "tcp" is not known to CRI`},
 		{"tls of a socket", func(c *Config) {
 			c.Runtimes = []RuntimeConfig{{Engine: EngineDocker, Endpoint: "unix:///run/docker.sock", TLS: &configtls.ClientConfig{}}}
 		}, "runtimes[0].tls: is for tcp:// endpoints"},
 		{"endpoint", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "http://x"}} }, "runtimes[0].endpoint: "},
-		{"endpoint twice", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "unix:///a"}, {Endpoint: "unix:///a"}} }, "runtimes[1].endpoint: \"unix:///a\" is that of runtimes[0] too"},
+		{"endpoint twice", func(c *Config) { c.Runtimes = []RuntimeConfig{{Endpoint: "unix:///a"}, {Endpoint: "unix:///a"}} }, "runtimes[1].endpoint: \"unix:///a\" is the endpoint of runtimes[0] too"},
 		{"name twice", func(c *Config) { c.Runtimes = []RuntimeConfig{{Name: "a"}, {Name: "a"}} }, "runtimes[1].name"},
 		{"name with a slash", func(c *Config) { c.Runtimes = []RuntimeConfig{{Name: "a/b"}} }, "has a slash"},
 		{"poll_interval", func(c *Config) { c.PollInterval = time.Millisecond }, "poll_interval: 1ms is too short; use at least"},
 		{"resync_interval", func(c *Config) { c.ResyncInterval = time.Second }, "resync_interval: 1s is shorter than poll_interval (2s)"},
 		{"detect_interval", func(c *Config) { c.DetectInterval = 0 }, "detect_interval: 0s is too short"},
-		{"timeout", func(c *Config) { c.Timeout = -1 }, "timeout: -1ns is not a time to wait"},
+		{"timeout", func(c *Config) { c.Timeout = -1 }, "timeout: -1ns is not a valid deadline"},
 		{"initial_inventory", func(c *Config) { c.InitialInventory = "some" }, `initial_inventory: "some" is unknown; use running, all or none`},
-		{"backoff ends", func(c *Config) { c.Backoff.MaxElapsedTime = time.Hour }, "backoff.max_elapsed_time: 1h0m0s would give up"},
-		{"backoff off", func(c *Config) { c.Backoff.Enabled = false }, "backoff.enabled: false would give up"},
+		{"backoff ends", func(c *Config) { c.Backoff.MaxElapsedTime = time.Hour }, "backoff.max_elapsed_time: 1h0m0s would end the observation"},
+		{"backoff off", func(c *Config) { c.Backoff.Enabled = false }, "backoff.enabled: false would end the observation"},
 		{"backoff order", func(c *Config) { c.Backoff.MaxInterval = time.Millisecond }, "backoff: initial_interval 1s and max_interval 1ms"},
-		{"threshold", func(c *Config) { c.CrashLoop.Threshold = 1 }, "crash_loop.threshold: 1 is no number"},
-		{"window", func(c *Config) { c.CrashLoop.Window = 0 }, "crash_loop.window: 0s is no window"},
+		{"threshold", func(c *Config) { c.CrashLoop.Threshold = 1 }, "crash_loop.threshold: 1 is not a valid number"},
+		{"window", func(c *Config) { c.CrashLoop.Window = 0 }, "crash_loop.window: 0s is not a valid window"},
 		{"label", func(c *Config) { c.Labels = []string{""} }, "labels[0]: is empty"},
-		{"label that is no glob", func(c *Config) { c.Labels = []string{"app", "[a"} }, `labels[1]: "[a" is not a glob`},
-		{"annotation that is no glob", func(c *Config) { c.Annotations = []string{"[a"} }, `annotations[0]: "[a" is not a glob`},
+		{"label that is not a glob", func(c *Config) { c.Labels = []string{"app", "[a"} }, `labels[1]: "[a" is not a glob`},
+		{"annotation that is not a glob", func(c *Config) { c.Annotations = []string{"[a"} }, `annotations[0]: "[a" is not a glob`},
 		{"include", func(c *Config) { c.Include = []MatchConfig{{Pods: []string{"[x"}}} }, `include[0].pods[0]: "[x" is not a glob`},
 		{"exclude everything", func(c *Config) { c.Exclude = []MatchConfig{{}} }, "exclude[0]: is empty and would match everything"},
 	}
@@ -115,7 +115,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	})
 }
 
-func TestPasswordInAnEndpointIsNotRepeated(t *testing.T) {
+func TestValidateDoesNotRepeatThePasswordOfAnEndpoint(t *testing.T) {
 	for _, endpoint := range []string{
 		"ssh://me:hunter2@host", "https://me:hunter2@host:2376", "tcp://me:hunter2@host:2376", "me:hunter2@host:2376", "tcp:/me:hunter2@host:2376",
 	} {
@@ -130,7 +130,7 @@ func TestPasswordInAnEndpointIsNotRepeated(t *testing.T) {
 	}
 }
 
-func TestEvidenceThatIsRefused(t *testing.T) {
+func TestValidateReportsFaultsOfEvidence(t *testing.T) {
 	for field, change := range map[string]func(*EvidenceConfig){
 		"evidence.resample_interval":    func(c *EvidenceConfig) { c.ResampleInterval = time.Second },
 		"evidence.refresh_interval":     func(c *EvidenceConfig) { c.RefreshInterval = time.Minute },
@@ -145,6 +145,6 @@ func TestEvidenceThatIsRefused(t *testing.T) {
 		change(&cfg.Evidence)
 		require.ErrorContains(t, cfg.Validate(), field)
 		cfg.Evidence.Enabled = false
-		require.NoError(t, cfg.Validate(), "what is off cannot be wrong")
+		require.NoError(t, cfg.Validate(), "disabled evidence is not validated")
 	}
 }

@@ -10,7 +10,6 @@ import (
 	goruntime "runtime"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -20,11 +19,12 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-// delivery hands transitions to the next consumer as log records. What is refused for now is offered again, for ever; what
-// is refused for good is counted and let go.
+// delivery sends transitions to the next consumer as log records. It retries retryable errors without limit. Records that are
+// refused permanently are counted and dropped.
 type delivery struct {
 	cfg     *Config
 	encoder *record.Encoder
@@ -32,7 +32,7 @@ type delivery struct {
 	obs     *receiverhelper.ObsReport
 	tel     *telemetry
 	log     *zap.Logger
-	samples *sampled // nil: evidence is off
+	samples *samples // nil if evidence is off
 }
 
 func newDelivery(cfg *Config, set receiver.Settings, next consumer.Logs, tel *telemetry) (*delivery, error) {
@@ -42,7 +42,7 @@ func newDelivery(cfg *Config, set receiver.Settings, next consumer.Logs, tel *te
 	}
 	hostName, err := os.Hostname()
 	if err != nil {
-		set.Logger.Warn("the host's name is not known", zap.Error(err))
+		set.Logger.Warn("read the host name failed; records have no host.name", zap.Error(err))
 	}
 	return &delivery{
 		cfg: cfg, next: next, obs: obs, tel: tel, log: set.Logger,
@@ -53,33 +53,33 @@ func newDelivery(cfg *Config, set receiver.Settings, next consumer.Logs, tel *te
 	}, nil
 }
 
-// Deliver returns once the items are accepted or refused for good, or ctx ends.
+// Deliver returns when the items are accepted or refused permanently, or when ctx ends.
 func (d *delivery) Deliver(ctx context.Context, items []observer.Item) error {
-	d.samples.took(items)
+	d.samples.schedule(items)
 	logs := d.encode(items)
-	wait := d.backoff()
+	wait := retry.NewBackOff(d.cfg.backOff())
 	for {
-		n := logs.LogRecordCount() // the pipeline may change what it is given
-		done, err := d.offer(ctx, logs, "the pipeline refused records for good; they are lost")
+		n := logs.LogRecordCount() // before the pipeline can change the records
+		done, err := d.push(ctx, logs, "the pipeline refused records permanently; they are lost")
 		if done {
 			return err
 		}
 		delay := wait.NextBackOff()
-		d.log.Warn("the pipeline refused records for now; offering them again", zap.Int("records", n), zap.Duration("retry_in", delay), zap.Error(err))
-		if !sleep(ctx, delay) {
+		d.log.Warn("the pipeline refused records; retrying", zap.Int("records", n), zap.Duration("retry_in", delay), zap.Error(err))
+		if !retry.Sleep(ctx, delay) {
 			return ctx.Err()
 		}
 		if partial, ok := errors.AsType[consumererror.Logs](err); ok {
 			logs = partial.Data()
 		} else {
-			logs = d.encode(items) // the pipeline may have changed what it was given
+			logs = d.encode(items) // the pipeline may have changed the previous ones
 		}
 	}
 }
 
-// offer hands logs to the next consumer once. done: they were accepted (nil), or refused for good, which it counts and says as
-// lost (nil), or ctx ended (its error). Else they were refused for now, which it counts, and err says why.
-func (d *delivery) offer(ctx context.Context, logs plog.Logs, lost string) (done bool, err error) {
+// push sends logs to the next consumer once. It returns done with a nil error if they were accepted or refused permanently (which it
+// counts and logs as lost), and done with ctx's error if ctx ended. Otherwise err is retryable, and the records are counted as refused.
+func (d *delivery) push(ctx context.Context, logs plog.Logs, lost string) (done bool, err error) {
 	n := logs.LogRecordCount()
 	opCtx := d.obs.StartLogsOp(ctx)
 	err = d.next.ConsumeLogs(opCtx, logs)
@@ -110,13 +110,4 @@ func (d *delivery) encode(items []observer.Item) plog.Logs {
 		}
 	}
 	return batch.Logs()
-}
-
-func (d *delivery) backoff() *backoff.ExponentialBackOff {
-	c := d.cfg.Backoff
-	b := &backoff.ExponentialBackOff{
-		InitialInterval: c.InitialInterval, RandomizationFactor: c.RandomizationFactor, Multiplier: c.Multiplier, MaxInterval: c.MaxInterval,
-	}
-	b.Reset()
-	return b
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 	"github.com/zastava-otel/zastava/internal/runtime/detect"
@@ -19,7 +20,7 @@ import (
 
 var errNoRuntime = errors.New("no container runtime was found at any well-known socket; set runtimes[].endpoint, or mount the directory of the socket")
 
-// detectable gives the entries that name no endpoint, or one that stands for everything when there are no entries at all.
+// detectable returns the entries without an endpoint, or one entry for any runtime if there are no entries.
 func (r *criObserver) detectable() []RuntimeConfig {
 	if len(r.cfg.Runtimes) == 0 {
 		return []RuntimeConfig{{}}
@@ -33,62 +34,67 @@ func (r *criObserver) detectable() []RuntimeConfig {
 	return out
 }
 
-// detect looks for sockets, now and again, until ctx ends. What keeps a socket that was found from being observed is said once.
+// detect searches the well-known sockets every detect_interval until ctx ends, and observes what it finds.
 func (r *criObserver) detect(ctx context.Context, wanted []RuntimeConfig) {
-	said := map[string]bool{} // endpoints, and "" for that there is none
+	logged := map[string]bool{} // endpoints whose fault was logged; "" is that nothing was found
 	for {
-		found, err := detect.Runtimes(detect.Machine{}, r.cfg.HostRoot)
-		if err != nil {
-			r.set.Logger.Debug("some places could not be looked at for runtimes", zap.Error(err))
+		failed := r.observeFound(ctx, wanted, logged)
+		if ctx.Err() != nil {
+			return
 		}
-		var silent []error
-		for _, f := range found {
-			n := slices.IndexFunc(wanted, func(rc RuntimeConfig) bool { return fits(rc, f) })
-			if n < 0 {
-				continue
-			}
-			rc := wanted[n]
-			err := r.speaks(ctx, f)
-			if err == nil {
-				delete(said, f.Endpoint)
-				r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream})
-				continue
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			if !errors.Is(err, runtime.ErrNotSupported) {
-				silent = append(silent, err)
-			}
-			if !said[f.Endpoint] {
-				said[f.Endpoint] = true
-				r.saySilent(f, err)
-			}
+		err := r.errNothingObserved(failed)
+		r.status.set("", err)
+		if err != nil && !logged[""] {
+			logged[""] = true
+			r.set.Logger.Warn("no runtime is observed yet; the search is repeated", zap.Duration("every", r.cfg.DetectInterval), zap.Error(err))
 		}
-		if err := r.foundNone(silent); err != nil {
-			r.status.set("", err)
-			if !said[""] {
-				said[""] = true
-				r.set.Logger.Warn("nothing is observed yet; looking again", zap.Duration("every", r.cfg.DetectInterval), zap.Error(err))
-			}
-		} else {
-			r.status.set("", nil)
-		}
-		if !sleep(ctx, r.cfg.DetectInterval) {
+		if !retry.Sleep(ctx, r.cfg.DetectInterval) {
 			return
 		}
 	}
 }
 
-// saySilent says why a socket that was found is not observed: what listens there is another thing than it is called for, or it
-// cannot be reached.
-func (r *criObserver) saySilent(f detect.Runtime, err error) {
+// observeFound searches once and starts an observer for each wanted runtime that answers. It returns the errors of those that do not.
+func (r *criObserver) observeFound(ctx context.Context, wanted []RuntimeConfig, logged map[string]bool) []error {
+	found, err := detect.Runtimes(detect.Machine{}, r.cfg.HostRoot)
+	if err != nil {
+		r.set.Logger.Debug("some places could not be searched for runtimes", zap.Error(err))
+	}
+	var failed []error
+	for _, f := range found {
+		n := slices.IndexFunc(wanted, func(rc RuntimeConfig) bool { return fits(rc, f) })
+		if n < 0 {
+			continue
+		}
+		rc := wanted[n]
+		err := r.probe(ctx, f)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			delete(logged, f.Endpoint)
+			r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream})
+			continue
+		}
+		if !errors.Is(err, runtime.ErrNotSupported) {
+			failed = append(failed, err)
+		}
+		if !logged[f.Endpoint] {
+			logged[f.Endpoint] = true
+			r.logUnobserved(f, err)
+		}
+	}
+	return failed
+}
+
+// logUnobserved logs why a socket that was found is not observed: another program listens there, or it does not answer.
+func (r *criObserver) logUnobserved(f detect.Runtime, err error) {
 	fields := []zap.Field{zap.String("runtime", f.Name), zap.String("endpoint", f.Endpoint), zap.Error(err)}
 	if errors.Is(err, runtime.ErrNotSupported) {
-		r.set.Logger.Info("a socket is not observed, for it does not speak what its name says", fields...)
+		r.set.Logger.Info("a socket is not observed because it does not have the API of its name", fields...)
 		return
 	}
-	r.set.Logger.Warn("a runtime's socket was found and cannot be observed; it is tried again at each look", fields...)
+	r.set.Logger.Warn("a runtime's socket was found but does not answer; it is tried again at each search", fields...)
 }
 
 func fits(rc RuntimeConfig, f detect.Runtime) bool {
@@ -116,9 +122,9 @@ func nameFor(rc RuntimeConfig, f detect.Runtime) string {
 	return f.Name
 }
 
-// speaks asks a socket that was only found by its name, once: the containerd of a plain Docker host does not speak CRI
-// (runtime.ErrNotSupported). One that does not answer now is asked again at the next look.
-func (r *criObserver) speaks(ctx context.Context, f detect.Runtime) error {
+// probe checks that a detected socket has the expected API: the containerd of a plain Docker host has no CRI
+// (runtime.ErrNotSupported). A socket that is observed already is not probed again.
+func (r *criObserver) probe(ctx context.Context, f detect.Runtime) error {
 	r.mu.Lock()
 	known := r.observed(f.Endpoint)
 	r.mu.Unlock()
@@ -135,28 +141,28 @@ func (r *criObserver) speaks(ctx context.Context, f detect.Runtime) error {
 		rt, err = cri.New(cri.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
 	}
 	if err != nil {
-		return fmt.Errorf("prepare to ask %s what it is: %w", f.Endpoint, err)
+		return fmt.Errorf("connect to %s: %w", f.Endpoint, err)
 	}
 	info, err := rt.Info(ctx)
-	closing(rt, r.set.Logger)
+	closeRuntime(rt, r.set.Logger)
 	if err != nil {
-		return fmt.Errorf("ask what is there: %w", err)
+		return fmt.Errorf("get the version of the runtime: %w", err)
 	}
 	if f.Engine != string(EngineDocker) {
-		r.noteCRI(info) // before Docker's own socket, which comes later, is listed for the first time
+		r.noteCRI(info) // before the first list of Docker's own socket, which is found later
 	}
 	return nil
 }
 
-// foundNone tells that no runtime is observed, and why those that were found are not.
-func (r *criObserver) foundNone(silent []error) error {
+// errNothingObserved returns nil if some runtime is observed, else why none is.
+func (r *criObserver) errNothingObserved(failed []error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case len(r.running) > 0:
 		return nil
-	case len(silent) > 0:
-		return errors.Join(silent...)
+	case len(failed) > 0:
+		return errors.Join(failed...)
 	default:
 		return errNoRuntime
 	}

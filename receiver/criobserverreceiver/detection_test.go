@@ -24,14 +24,13 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/detect"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-// TestWhyASocketIsNotObservedIsSaidOnce goes from a machine without a runtime to one that is observed.
-func TestWhyASocketIsNotObservedIsSaidOnce(t *testing.T) {
-	root, err := os.MkdirTemp("", "zst") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(root) })
+// The machine has no runtime first, then a socket that does not answer, then a runtime that is observed.
+func TestDetectionLogsEachFaultOnce(t *testing.T) {
+	root := socketdir.New(t)
 	require.NoError(t, os.Mkdir(filepath.Join(root, "run"), 0o700))
 	place := filepath.Join(root, "run", "docker.sock")
 
@@ -44,26 +43,26 @@ func TestWhyASocketIsNotObservedIsSaidOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 	defer func() { require.NoError(t, r.Shutdown(context.Background())) }()
-	saysOnce := func(snippets ...string) {
+	loggedOnce := func(snippets ...string) {
 		t.Helper()
 		for _, snippet := range snippets {
 			require.Eventually(t, func() bool { return logs.FilterMessageSnippet(snippet).Len() > 0 }, time.Minute, time.Millisecond, snippet)
 		}
-		time.Sleep(10 * cfg.DetectInterval) // looks that must not say it again
+		time.Sleep(10 * cfg.DetectInterval) // further searches must not log it again
 		for _, snippet := range snippets {
 			assert.Equal(t, 1, logs.FilterMessageSnippet(snippet).Len(), snippet)
 		}
 	}
 
-	saysOnce("nothing is observed yet")
+	loggedOnce("no runtime is observed yet")
 	assert.Contains(t, logs.All()[0].ContextMap()["error"], "set runtimes[].endpoint")
 
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", place)
 	require.NoError(t, err)
 	listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	require.NoError(t, listener.Close())
-	saysOnce("cannot be observed")
-	refused := logs.FilterMessageSnippet("cannot be observed").All()[0].ContextMap()
+	loggedOnce("does not answer")
+	refused := logs.FilterMessageSnippet("does not answer").All()[0].ContextMap()
 	assert.Equal(t, "unix://"+place, refused["endpoint"])
 	assert.Contains(t, refused["error"], "nobody listens there")
 
@@ -74,15 +73,12 @@ func TestWhyASocketIsNotObservedIsSaidOnce(t *testing.T) {
 		defer r.mu.Unlock()
 		return len(r.running) > 0
 	}, time.Minute, time.Millisecond)
-	require.NoError(t, r.foundNone(nil))
+	require.NoError(t, r.errNothingObserved(nil))
 }
 
-// TestContainerdOfADockerHostIsNoFault: it is there, and its CRI plugin is off.
-func TestContainerdOfADockerHostIsNoFault(t *testing.T) {
-	dir, err := os.MkdirTemp("", "zst") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, "x.sock"))
+// The containerd of a Docker host has no CRI plugin.
+func TestDetectionLogsNoWarningWhenContainerdHasNoCRI(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(socketdir.New(t), "x.sock"))
 	require.NoError(t, err)
 	server := grpc.NewServer()
 	done := make(chan struct{})
@@ -99,18 +95,16 @@ func TestContainerdOfADockerHostIsNoFault(t *testing.T) {
 	r := dockerReceiver(t)
 	r.set.Logger = zap.New(core)
 	found := detect.Runtime{Name: "containerd", Engine: "containerd", Endpoint: "unix://" + listener.Addr().String()}
-	err = r.speaks(t.Context(), found)
+	err = r.probe(t.Context(), found)
 	require.ErrorIs(t, err, runtime.ErrNotSupported)
-	r.saySilent(found, err)
+	r.logUnobserved(found, err)
 	require.Equal(t, 1, logs.Len())
 	assert.Equal(t, zap.InfoLevel, logs.All()[0].Level)
 }
 
-// TestASocketIsObservedOnceWhateverWayLeadsToIt has one entry with an endpoint, whose directory is a link, and one that is detected.
-func TestASocketIsObservedOnceWhateverWayLeadsToIt(t *testing.T) {
-	root, err := os.MkdirTemp("", "zst") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(root) })
+// One entry has an endpoint whose directory is a symbolic link; the other one is detected.
+func TestSocketIsObservedOnceWhenFoundUnderTwoPaths(t *testing.T) {
+	root := socketdir.New(t)
 	require.NoError(t, os.Mkdir(filepath.Join(root, "run"), 0o700))
 	require.NoError(t, os.Symlink("run", filepath.Join(root, "link")))
 	dockerAt(t, filepath.Join(root, "run", "docker.sock"))

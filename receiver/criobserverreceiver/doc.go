@@ -3,6 +3,6 @@
 
 //go:generate mdatagen metadata.yaml
 
-// Package criobserverreceiver is the collector receiver criobserver: it tells, as log records, what the containers of a
-// node do. It configures and wires the observers of internal/observer and decides nothing itself.
+// Package criobserverreceiver is the collector receiver criobserver. It reports as log records what the containers of a node
+// do. It configures and connects the observers of internal/observer and makes no decision of its own.
 package criobserverreceiver

@@ -24,7 +24,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// reported tells which runtimes told of which containers, by name.
+// reported returns the runtimes that reported each container, by the container's name.
 func reported(sink *consumertest.LogsSink) map[string][]string {
 	out := map[string][]string{}
 	for _, logs := range sink.AllLogs() {
@@ -39,8 +39,8 @@ func reported(sink *consumertest.LogsSink) map[string][]string {
 	return out
 }
 
-// TestContainerOfCRIDockerdIsReportedOnce observes a real Docker and, beside it, what cri-dockerd is on top of it: its containers
-// carry Kubernetes' labels, and are in both lists. Whichever is configured first, CRI speaks for them, and Docker for the rest.
+// The test observes a real Docker and a synthetic cri-dockerd. Containers with Kubernetes' labels are in both lists: CRI reports them
+// and Docker reports the others, whichever is configured first.
 func TestContainerOfCRIDockerdIsReportedOnce(t *testing.T) {
 	d := engine.ForTest(t)
 	run := func(name string, labels map[string]string) {
@@ -67,7 +67,7 @@ func TestContainerOfCRIDockerdIsReportedOnce(t *testing.T) {
 			cri, err := crifake.Start(filepath.Join(t.TempDir(), "cri.sock"), crifake.Options{Name: "docker", Version: "29.0.0"})
 			require.NoError(t, err)
 			t.Cleanup(cri.Stop)
-			cri.Inject(crifake.Fault{Method: "Version", Delay: 500 * time.Millisecond, Times: 1}) // Docker would have listed by then
+			cri.Inject(crifake.Fault{Method: "Version", Delay: 500 * time.Millisecond, Times: 1}) // long enough for a first list of Docker
 			made, err := cri.Create(cri.RunPod("shop", "web"), "api", 0)
 			require.NoError(t, err)
 			require.NoError(t, cri.Start(made))
@@ -83,20 +83,20 @@ func TestContainerOfCRIDockerdIsReportedOnce(t *testing.T) {
 			eventually(t, func() bool { got := reported(sink); return len(got["api"]) > 0 && len(got["plain"]) > 0 }, "the inventory of both")
 			run("k8s_"+later+"_web_shop_u1_0", kubernetes(later, "container"))
 			run("plain-"+later, nil)
-			eventually(t, func() bool { return len(reported(sink)["plain-"+later]) > 0 }, "what Docker ran since")
+			eventually(t, func() bool { return len(reported(sink)["plain-"+later]) > 0 }, "the new container of Docker")
 			got := reported(sink)
 			assert.Equal(t, []string{"cri-dockerd"}, got["api"])
 			assert.Equal(t, []string{"docker"}, got["plain"])
 			for name := range got {
-				assert.Contains(t, []string{"api", "plain", "plain-later-cri-dockerd", "plain-later-docker"}, name, "a container of Kubernetes, or a sandbox, that Docker's own socket told")
+				assert.Contains(t, []string{"api", "plain", "plain-later-cri-dockerd", "plain-later-docker"}, name, "Docker's own socket reported a container of Kubernetes or a sandbox")
 			}
 		})
 	}
 }
 
-func TestDockerWaitsForCRIsFirstAnswer(t *testing.T) {
+func TestDockerWaitsForTheFirstAnswersOfCRI(t *testing.T) {
 	var a firstAnswers
-	a.wait(t.Context()) // for nobody
+	a.wait(t.Context()) // without CRI endpoints
 	a.expect([]RuntimeConfig{{Endpoint: "/run/cri-dockerd.sock"}, {Endpoint: "/run/docker.sock"}, {}})
 	assert.Len(t, a.pending, 1)
 	began := time.Now()

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,10 +23,11 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/detect"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-func TestWhichAPIIsSpoken(t *testing.T) {
+func TestAPIIsChosenByEngineAndEndpoint(t *testing.T) {
 	cases := map[RuntimeConfig]Engine{
 		{Endpoint: "unix:///run/docker.sock"}:                                    EngineDocker,
 		{Endpoint: "/run/user/1000/podman/podman.sock"}:                          EngineDocker,
@@ -41,11 +41,11 @@ func TestWhichAPIIsSpoken(t *testing.T) {
 		{Endpoint: "npipe:////./pipe/containerd-containerd", Engine: EngineAuto}: EngineAuto,
 	}
 	for rc, want := range cases {
-		assert.Equal(t, want, rc.spoken(), "%s %s", rc.Engine, rc.Endpoint)
+		assert.Equal(t, want, rc.api(), "%s %s", rc.Engine, rc.Endpoint)
 	}
 }
 
-func TestWhatDetectionPicks(t *testing.T) {
+func TestDetectedRuntimeFitsTheConfiguredEngine(t *testing.T) {
 	docker := detect.Runtime{Engine: "docker"}
 	containerd := detect.Runtime{Engine: "containerd"}
 	assert.True(t, fits(RuntimeConfig{}, docker))
@@ -56,18 +56,15 @@ func TestWhatDetectionPicks(t *testing.T) {
 	assert.Equal(t, EngineAuto, engineFor(RuntimeConfig{Engine: EngineAuto}, containerd))
 }
 
-// dockerSocket answers as a Docker does that has no containers, at a socket whose name says nothing.
+// dockerSocket starts a Docker API without containers at a socket with a neutral name and returns its path.
 func dockerSocket(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "zst") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "x.sock")
+	path := filepath.Join(socketdir.New(t), "x.sock")
 	dockerAt(t, path)
 	return path
 }
 
-// dockerAt has it answer at a path.
+// dockerAt starts a Docker API without containers at path.
 func dockerAt(t *testing.T, path string) {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
@@ -99,7 +96,7 @@ func dockerReceiver(t *testing.T) *criObserver {
 	return r
 }
 
-func TestSocketThatSaysNothingIsAskedWhatItIs(t *testing.T) {
+func TestAPIIsDetectedWhenTheSocketHasANeutralName(t *testing.T) {
 	r := dockerReceiver(t)
 	rt, info, err := r.opener(RuntimeConfig{Endpoint: dockerSocket(t)}, "x", zap.NewNop())(t.Context())
 	require.NoError(t, err)
@@ -110,7 +107,7 @@ func TestSocketThatSaysNothingIsAskedWhatItIs(t *testing.T) {
 	assert.False(t, r.criOnDocker.Load(), "this is Docker itself")
 }
 
-func TestStreamOffHidesTheStream(t *testing.T) {
+func TestStreamIsHiddenWhenItIsOff(t *testing.T) {
 	r := dockerReceiver(t)
 	rt, _, err := r.opener(RuntimeConfig{Engine: EngineDocker, Endpoint: dockerSocket(t), Stream: StreamOff}, "x", zap.NewNop())(t.Context())
 	require.NoError(t, err)
@@ -119,14 +116,14 @@ func TestStreamOffHidesTheStream(t *testing.T) {
 	assert.Implements(t, (*runtime.Finder)(nil), rt)
 }
 
-func TestFoundDockerIsAskedFirst(t *testing.T) {
+func TestProbeFailsWhenTheAPIIsAnother(t *testing.T) {
 	r := dockerReceiver(t)
-	require.NoError(t, r.speaks(t.Context(), detect.Runtime{Engine: "docker", Endpoint: "unix://" + dockerSocket(t)}))
-	require.Error(t, r.speaks(t.Context(), detect.Runtime{Engine: "docker", Endpoint: "unix:///nonexistent/docker.sock"}))
-	require.Error(t, r.speaks(t.Context(), detect.Runtime{Engine: "containerd", Endpoint: "unix://" + dockerSocket(t)}))
+	require.NoError(t, r.probe(t.Context(), detect.Runtime{Engine: "docker", Endpoint: "unix://" + dockerSocket(t)}))
+	require.Error(t, r.probe(t.Context(), detect.Runtime{Engine: "docker", Endpoint: "unix:///nonexistent/docker.sock"}))
+	require.Error(t, r.probe(t.Context(), detect.Runtime{Engine: "containerd", Endpoint: "unix://" + dockerSocket(t)}))
 }
 
-func TestPlainTCPIsWarnedOfOnce(t *testing.T) {
+func TestPlainTCPIsLoggedOnce(t *testing.T) {
 	r := dockerReceiver(t)
 	core, logs := observer.New(zap.WarnLevel)
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

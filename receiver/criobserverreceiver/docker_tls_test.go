@@ -19,8 +19,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// TestDockerOverTLS observes a dockerd that listens on TCP and asks for certificates (--tlsverify).
-func TestDockerOverTLS(t *testing.T) {
+// The dockerd listens on TCP and requires client certificates (--tlsverify).
+func TestDockerConnectsOverTLSWithTheRightCertificatesOnly(t *testing.T) {
 	dir := t.TempDir()
 	ours, theirs := certs.New(t), certs.New(t)
 	ourCA, theirCA := filepath.Join(dir, "ours.pem"), filepath.Join(dir, "theirs.pem")
@@ -39,7 +39,7 @@ func TestDockerOverTLS(t *testing.T) {
 	cases := []struct {
 		name  string
 		tls   *configtls.ClientConfig
-		fails []string // with all of these in the message
+		fails []string // parts of the error
 		warns bool
 	}{
 		{"the right certificates", with(ourCA, clientCert, clientKey), nil, false},
@@ -48,7 +48,7 @@ func TestDockerOverTLS(t *testing.T) {
 		{"a client certificate of another authority", with(ourCA, strangerCert, strangerKey), []string{"tls: ", "check tls"}, false},
 		{"another server name", elsewhere, []string{"engine.example.test", "server_name_override"}, false},
 		{"no TLS", nil, []string{"the engine expects TLS: add a tls block"}, true},
-		{"a file that is not there", with(filepath.Join(t.TempDir(), "none.pem"), "", ""), []string{`runtime "remote": tls:`, "none.pem"}, false},
+		{"a missing file", with(filepath.Join(t.TempDir(), "none.pem"), "", ""), []string{`runtime "remote": tls:`, "none.pem"}, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -18,29 +18,30 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence/procfs"
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/record"
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/sampling"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-// sampled has the processes of the runs that go on looked at. Nil: evidence is off. It goes its own way to the pipeline, so
-// that lifecycle records never wait for it.
-type sampled struct {
+// samples schedules samples of running containers. It is nil if evidence is off. It delivers to the pipeline on its own, so that
+// lifecycle records never wait for samples.
+type samples struct {
 	scheduler *sampling.Scheduler
 	sampler   *procfs.Sampler
 }
 
-// newSampled gives nil where evidence is off, or cannot be had here, which the log says once.
-func newSampled(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*sampled, error) {
+// newSamples returns nil if evidence is off or not possible on this system. The latter is logged.
+func newSamples(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*samples, error) {
 	if !cfg.Evidence.Enabled {
-		return nil, nil //nolint:nilnil // off is no fault
+		return nil, nil //nolint:nilnil // off is not an error
 	}
 	sampler, err := procfs.NewSampler(cfg.Evidence.config())
 	if err != nil {
-		sayNoEvidence(cfg.Evidence.asked, log, err)
-		return nil, nil //nolint:nilnil // lifecycle events go on without it
+		logNoEvidence(cfg.Evidence.explicit, log, err)
+		return nil, nil //nolint:nilnil // lifecycle events do not need it
 	}
-	s := &sampled{sampler: sampler}
+	s := &samples{sampler: sampler}
 	s.scheduler = sampling.New(sampling.Options{Resample: cfg.Evidence.ResampleInterval, Refresh: cfg.Evidence.RefreshInterval},
 		sampler, &reports{d}, &sampleTelemetry{tel.builder})
 	if err := tel.watchSamples(s); err != nil {
@@ -49,24 +50,24 @@ func newSampled(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*sam
 	return s, nil
 }
 
-// sayNoEvidence says why there is none. That a system has no /proc is no fault, and news only to who asked for evidence.
-func sayNoEvidence(asked bool, log *zap.Logger, err error) {
-	if errors.Is(err, procfs.ErrUnsupported) && !asked {
-		log.Info("no process evidence: it is read from /proc, which only Linux has; set evidence.enabled to false to not be told")
+// logNoEvidence logs why there is no evidence. A system without /proc is a warning only if the user set evidence.enabled.
+func logNoEvidence(explicit bool, log *zap.Logger, err error) {
+	if errors.Is(err, procfs.ErrUnsupported) && !explicit {
+		log.Info("no process evidence: it needs /proc, which only Linux has; set evidence.enabled to false to remove this message")
 		return
 	}
-	log.Warn("no process evidence: processes cannot be looked at here; set evidence.proc_root, or evidence.enabled to false", zap.Error(err))
+	log.Warn("no process evidence: processes cannot be sampled here; set evidence.proc_root, or set evidence.enabled to false", zap.Error(err))
 }
 
-func (s *sampled) run(ctx context.Context, log *zap.Logger) {
+func (s *samples) run(ctx context.Context, log *zap.Logger) {
 	s.scheduler.Run(ctx)
 	if err := s.sampler.Close(); err != nil {
-		log.Warn("closing the sampler failed", zap.Error(err))
+		log.Warn("close the sampler failed", zap.Error(err))
 	}
 }
 
-// took notes what transitions tell of runs. It never blocks.
-func (s *sampled) took(items []observer.Item) {
+// schedule starts sampling the runs that began and ends that of the runs that ended. It never blocks.
+func (s *samples) schedule(items []observer.Item) {
 	if s == nil {
 		return
 	}
@@ -78,15 +79,15 @@ func (s *sampled) took(items []observer.Item) {
 				s.scheduler.Began(sampling.Run{Runtime: t.Container.Runtime, Container: t.Container, Run: t.Run, RestartCount: t.RestartCount, Start: t})
 			case container.KindStopped, container.KindRemoved:
 				s.scheduler.Ended(t.Container.Runtime, t.Container.ID)
-			default: // the run goes on
+			default: // the run continues
 			}
 		}
 	}
 }
 
-// asking has the runtime asked for process ids that no start told. One behind tcp:// is often on this machine, behind a proxy, but
-// need not be.
-func (s *sampled) asking(name, endpoint string, open observer.Open) observer.Open {
+// withPIDReader makes the scheduler ask the runtime for process ids that starts do not have. A runtime behind tcp:// may be on
+// another machine.
+func (s *samples) withPIDReader(name, endpoint string, open observer.Open) observer.Open {
 	if s == nil {
 		return open
 	}
@@ -102,21 +103,22 @@ func (s *sampled) asking(name, endpoint string, open observer.Open) observer.Ope
 	}
 }
 
-// remembering has the runs looked at that a checkpoint says go on: their starts are not told again.
-func (s *sampled) remembering(cp observer.Checkpoint) observer.Checkpoint {
+// withRestoredRuns also samples the running containers of a checkpoint, because their starts are not reported again.
+func (s *samples) withRestoredRuns(cp observer.Checkpoint) observer.Checkpoint {
 	if s == nil || cp == nil {
 		return cp
 	}
-	return &remembered{cp, s.scheduler}
+	return &samplingCheckpoint{cp, s.scheduler}
 }
 
-type remembered struct {
+type samplingCheckpoint struct {
 	observer.Checkpoint
 	scheduler *sampling.Scheduler
 }
 
-// Load tells the scheduler what was loaded. The process ids are from then: who asks the runtime gets those of now.
-func (r *remembered) Load(ctx context.Context) (observer.Remembered, error) {
+// Load passes the running containers to the scheduler, without their process ids: those may be out of date, so the scheduler
+// asks the runtime.
+func (r *samplingCheckpoint) Load(ctx context.Context) (observer.Remembered, error) {
 	was, err := r.Checkpoint.Load(ctx)
 	for _, k := range was.Containers {
 		if k.State == container.StateRunning || k.State == container.StatePaused {
@@ -128,18 +130,18 @@ func (r *remembered) Load(ctx context.Context) (observer.Remembered, error) {
 	return was, err
 }
 
-// reports hands reports to the next consumer.
+// reports delivers reports to the next consumer.
 type reports struct{ *delivery }
 
-// Deliver offers a report until it is accepted, or refused for good and counted.
+// Deliver retries a report until it is accepted, or refused permanently and counted.
 func (d *reports) Deliver(ctx context.Context, r *sampling.Report) error {
-	wait := d.backoff()
+	wait := retry.NewBackOff(d.cfg.backOff())
 	for {
-		logs := d.encodeReport(r) // anew: the pipeline may have changed what it was given
-		if done, err := d.offer(ctx, logs, "the pipeline refused a sample for good; it is lost"); done {
+		logs := d.encodeReport(r) // again each time: the pipeline may have changed the previous one
+		if done, err := d.push(ctx, logs, "the pipeline refused a sample permanently; it is lost"); done {
 			return err
 		}
-		if !sleep(ctx, wait.NextBackOff()) {
+		if !retry.Sleep(ctx, wait.NextBackOff()) {
 			return ctx.Err()
 		}
 	}
@@ -156,7 +158,7 @@ func (d *delivery) encodeReport(r *sampling.Report) plog.Logs {
 	return batch.Logs()
 }
 
-// sampleTelemetry counts looks.
+// sampleTelemetry counts samples.
 type sampleTelemetry struct{ builder *metadata.TelemetryBuilder }
 
 func (t *sampleTelemetry) Sampled(outcome string, s *evidence.Sample) {
@@ -182,8 +184,8 @@ func with(key, value string) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))
 }
 
-// watchSamples has the asynchronous metrics read a sampler.
-func (t *telemetry) watchSamples(s *sampled) error {
+// watchSamples registers the asynchronous metrics of the sampler.
+func (t *telemetry) watchSamples(s *samples) error {
 	return errors.Join(
 		t.builder.RegisterCriobserverSampleCPUCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(s.sampler.Stats().CPU.Seconds())

@@ -12,46 +12,46 @@ import (
 	"github.com/zastava-otel/zastava/internal/redact"
 )
 
-// EvidenceConfig says what is read of the processes of containers, and at which cost.
+// EvidenceConfig configures what is read of the containers' processes, and its limits.
 type EvidenceConfig struct {
-	// Enabled has processes looked at. It needs Linux, the host's pid namespace and some capabilities; what it may not read is
-	// told as unknown.
+	// Enabled turns sampling on. It needs Linux, the host's PID namespace and some capabilities. Values that cannot be read are
+	// reported as unknown.
 	Enabled bool `mapstructure:"enabled"`
-	// ResampleInterval is between looks at a run, after those at 1 s and 30 s. 0: never again.
+	// ResampleInterval is the time between two samples of a run, after those at 1 s and 30 s. At least 10 s; 0 = never.
 	ResampleInterval time.Duration `mapstructure:"resample_interval"`
-	// RefreshInterval is after how long a run's evidence is told again although nothing changed. 0: never.
+	// RefreshInterval is the time after which unchanged evidence of a run is reported again. 0 = never.
 	RefreshInterval time.Duration `mapstructure:"refresh_interval"`
-	// MaxCPUFraction is the share of one core that looking may take, on average. 0 < f ≤ 1.
+	// MaxCPUFraction limits the average CPU time of all samples, as a fraction of one core. 0 < f ≤ 1.
 	MaxCPUFraction float64 `mapstructure:"max_cpu_fraction"`
-	// Arguments is redacted, full or none. Redact has regular expressions (RE2) of more to mask.
+	// Arguments is redacted, full or none. Redact has additional regular expressions (RE2) to mask.
 	Arguments string   `mapstructure:"arguments"`
 	Redact    []string `mapstructure:"redact"`
-	// ProcRoot is where the host's proc file system is.
+	// ProcRoot is the mount point of the host's proc file system.
 	ProcRoot string `mapstructure:"proc_root"`
-	// PackageOwners looks up which distribution package owns a file.
+	// PackageOwners adds the distribution package that owns a file.
 	PackageOwners bool `mapstructure:"package_owners"`
-	// CacheEntries is of how many files hash and build id are remembered.
+	// CacheEntries is the number of files whose hash and build id are cached.
 	CacheEntries int `mapstructure:"cache_entries"`
-	// Budgets bound a look.
+	// Budgets limit what one sample reads.
 	Budgets BudgetsConfig `mapstructure:"budgets"`
 
-	asked bool // Enabled is the user's word and not the default
+	explicit bool // the user set Enabled
 
 	_ struct{}
 }
 
 var _ confmap.Unmarshaler = (*EvidenceConfig)(nil)
 
-// Unmarshal notes whether the user asked for evidence: only who did is warned where there cannot be any.
+// Unmarshal stores whether the user set enabled: only then does a system without evidence cause a warning.
 func (c *EvidenceConfig) Unmarshal(conf *confmap.Conf) error {
 	if err := conf.Unmarshal(c); err != nil {
 		return err
 	}
-	c.asked = c.Enabled && conf.IsSet("enabled")
+	c.explicit = c.Enabled && conf.IsSet("enabled")
 	return nil
 }
 
-// BudgetsConfig bounds what is read; internal/evidence/procfs.Limits says what each one is.
+// BudgetsConfig limits what is read. internal/evidence/procfs.Limits documents each limit.
 type BudgetsConfig struct {
 	Processes      int           `mapstructure:"max_processes"`
 	Mappings       int           `mapstructure:"max_mappings"`
@@ -67,7 +67,7 @@ type BudgetsConfig struct {
 	_ struct{}
 }
 
-// minResample keeps a typing error from turning looks into a load.
+// minResample prevents a typing error from causing a high load.
 const minResample = 10 * time.Second
 
 func defaultEvidence() EvidenceConfig {
@@ -83,7 +83,7 @@ func defaultEvidence() EvidenceConfig {
 	}
 }
 
-// config is what the sampler takes.
+// config converts the options for the sampler.
 func (c *EvidenceConfig) config() procfs.Config {
 	b := &c.Budgets
 	return procfs.Config{
@@ -96,7 +96,7 @@ func (c *EvidenceConfig) config() procfs.Config {
 	}
 }
 
-func (c *EvidenceConfig) validate(fault func(string, ...any)) {
+func (c *EvidenceConfig) validate(fault reportFault) {
 	if !c.Enabled {
 		return
 	}

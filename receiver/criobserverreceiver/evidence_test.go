@@ -31,11 +31,11 @@ import (
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-// lookers counts looks, each of which shows the same file.
-type lookers struct{ looks atomic.Int64 }
+// countingSampler counts its samples. Each has the same file.
+type countingSampler struct{ samples atomic.Int64 }
 
-func (l *lookers) Sample(_ context.Context, target evidence.Target) (evidence.Sample, error) {
-	l.looks.Add(1)
+func (l *countingSampler) Sample(_ context.Context, target evidence.Target) (evidence.Sample, error) {
+	l.samples.Add(1)
 	return evidence.Sample{
 		ContainerID: target.ContainerID, TakenAt: time.Now(),
 		Processes: []evidence.Process{{PID: target.PID, Main: true, Name: "api"}},
@@ -43,11 +43,11 @@ func (l *lookers) Sample(_ context.Context, target evidence.Target) (evidence.Sa
 	}, nil
 }
 
-func TestHitsThatAreNotToldYetAreToldAtShutdown(t *testing.T) {
+func TestPendingHitsAreReportedAtShutdown(t *testing.T) {
 	if goruntime.GOOS != "linux" {
 		t.Skip("there is no process evidence here")
 	}
-	sink, looks := new(consumertest.LogsSink), new(lookers)
+	sink, sampler := new(consumertest.LogsSink), new(countingSampler)
 	cfg := quick("unix:///nowhere.sock")
 	cfg.Evidence.Enabled = true
 	r, err := newReceiver(cfg, receivertest.NewNopSettings(metadata.Type), sink)
@@ -55,13 +55,13 @@ func TestHitsThatAreNotToldYetAreToldAtShutdown(t *testing.T) {
 	s := r.delivery.samples
 	require.NotNil(t, s)
 	const often = 5 * time.Millisecond
-	s.scheduler = sampling.New(sampling.Options{First: often, Second: often, Resample: often}, looks, &reports{r.delivery}, &sampleTelemetry{r.tel.builder})
+	s.scheduler = sampling.New(sampling.Options{First: often, Second: often, Resample: often}, sampler, &reports{r.delivery}, &sampleTelemetry{r.tel.builder})
 	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 	s.scheduler.Began(sampling.Run{Runtime: "main", Container: &container.Container{Engine: "containerd", ID: "1"}, Run: container.Run{StartedAt: time.Now(), PID: 7}})
-	eventually(t, func() bool { return looks.looks.Load() > 5 }, "looks")
+	eventually(t, func() bool { return sampler.samples.Load() > 5 }, "samples")
 	require.NoError(t, r.Shutdown(context.Background()))
 
-	told := int64(0)
+	reported := int64(0)
 	for _, logs := range sink.AllLogs() {
 		eachRecord(logs, func(lr plog.LogRecord) {
 			files, ok := lr.Attributes().Get(record.AttrSampleFiles)
@@ -70,14 +70,14 @@ func TestHitsThatAreNotToldYetAreToldAtShutdown(t *testing.T) {
 			}
 			for _, f := range files.Slice().All() {
 				hits, _ := f.Map().Get("hits")
-				told += hits.Int()
+				reported += hits.Int()
 			}
 		})
 	}
-	assert.Equal(t, looks.looks.Load(), told, "each look counts")
+	assert.Equal(t, sampler.samples.Load(), reported, "each sample counts")
 }
 
-// targets remembers what is looked at.
+// targets records the targets of samples.
 type targets struct{ seen chan evidence.Target }
 
 func (l targets) Sample(_ context.Context, target evidence.Target) (evidence.Sample, error) {
@@ -85,13 +85,13 @@ func (l targets) Sample(_ context.Context, target evidence.Target) (evidence.Sam
 	return evidence.Sample{}, nil
 }
 
-func TestAnEndpointOnTCPMayBeElsewhere(t *testing.T) {
-	looks := targets{make(chan evidence.Target, 2)}
+func TestTargetIsMarkedElsewhereWhenTheEndpointIsTCP(t *testing.T) {
+	sampler := targets{make(chan evidence.Target, 2)}
 	r, err := newReceiver(quick("unix:///nowhere.sock"), receivertest.NewNopSettings(metadata.Type), consumertest.NewNop())
 	require.NoError(t, err)
-	s := &sampled{scheduler: sampling.New(sampling.Options{First: time.Millisecond}, looks, &reports{r.delivery}, &sampleTelemetry{r.tel.builder})}
-	s.asking("far", "tcp://127.0.0.1:2375", nil)
-	s.asking("near", "unix:///run/docker.sock", nil)
+	s := &samples{scheduler: sampling.New(sampling.Options{First: time.Millisecond}, sampler, &reports{r.delivery}, &sampleTelemetry{r.tel.builder})}
+	s.withPIDReader("far", "tcp://127.0.0.1:2375", nil)
+	s.withPIDReader("near", "unix:///run/docker.sock", nil)
 	for id, name := range map[string]string{"1": "far", "2": "near"} {
 		s.scheduler.Began(sampling.Run{Runtime: name, Container: &container.Container{ID: id}, Run: container.Run{StartedAt: time.Now(), PID: 7}})
 	}
@@ -99,25 +99,25 @@ func TestAnEndpointOnTCPMayBeElsewhere(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); s.scheduler.Run(ctx) }()
 	for range 2 {
-		target := <-looks.seen
+		target := <-sampler.seen
 		assert.Equal(t, target.ContainerID == "1", target.Elsewhere)
 	}
 	stop()
 	<-done
 }
 
-func TestOnlyWhoAskedForEvidenceIsWarnedThatThereIsNone(t *testing.T) {
+func TestMissingEvidenceIsAWarningOnlyWhenItWasConfigured(t *testing.T) {
 	unsupported := fmt.Errorf("here: %w", procfs.ErrUnsupported)
 	for name, test := range map[string]struct {
 		evidence map[string]any
 		err      error
 		want     zapcore.Level
 	}{
-		"left at the default":             {nil, unsupported, zapcore.InfoLevel},
+		"default":                         {nil, unsupported, zapcore.InfoLevel},
 		"other options set":               {map[string]any{"arguments": "none"}, unsupported, zapcore.InfoLevel},
 		"turned on":                       {map[string]any{"enabled": true}, unsupported, zapcore.WarnLevel},
-		"a proc_root that is none":        {map[string]any{"proc_root": "/nowhere"}, errors.New("shows no processes"), zapcore.WarnLevel},
-		"turned on, proc_root that isn't": {map[string]any{"enabled": true}, errors.New("shows no processes"), zapcore.WarnLevel},
+		"an invalid proc_root":            {map[string]any{"proc_root": "/nowhere"}, errors.New("shows no processes"), zapcore.WarnLevel},
+		"turned on, an invalid proc_root": {map[string]any{"enabled": true}, errors.New("shows no processes"), zapcore.WarnLevel},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := createDefaultConfig().(*Config)
@@ -128,15 +128,14 @@ func TestOnlyWhoAskedForEvidenceIsWarnedThatThereIsNone(t *testing.T) {
 			require.NoError(t, confmap.NewFromStringMap(given).Unmarshal(cfg))
 			assert.True(t, cfg.Evidence.Enabled)
 			core, logs := zapobserver.New(zapcore.InfoLevel)
-			sayNoEvidence(cfg.Evidence.asked, zap.New(core), test.err)
+			logNoEvidence(cfg.Evidence.explicit, zap.New(core), test.err)
 			require.Equal(t, 1, logs.Len())
 			assert.Equal(t, test.want, logs.All()[0].Level)
 		})
 	}
 }
 
-// TestEvidenceWhereThereIsNoProc starts the receiver with its defaults on a system without /proc.
-func TestEvidenceWhereThereIsNoProc(t *testing.T) {
+func TestReceiverStartsWithoutEvidenceWhenThereIsNoProc(t *testing.T) {
 	if goruntime.GOOS == "linux" {
 		t.Skip("there is process evidence here")
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-// NewFactory makes the factory of the receiver criobserver.
+// NewFactory returns the factory of the receiver criobserver.
 func NewFactory() receiver.Factory {
 	return receiver.NewFactory(metadata.Type, createDefaultConfig, receiver.WithLogs(createLogs, metadata.LogsStability))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/observer"
 )
 
-// hostFacts tells which boot of the host this is, where the host is a Linux. Elsewhere it is not known, and no reboot is
-// ever concluded. These two files of /proc are the host's own in any namespace.
+// hostFacts returns the boot id and the boot time of a Linux host. On other systems it returns an empty Host, so no reboot is
+// detected. Both files of /proc describe the host in every namespace.
 func hostFacts() observer.Host {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -35,7 +35,7 @@ func hostFacts() observer.Host {
 	return observer.Host{BootID: strings.TrimSpace(string(id)), BootTime: time.Unix(seconds, 0).UTC()}
 }
 
-// machineID is the host's machine id (machine-id(5)); empty where there is none.
+// machineID returns the host's machine id (machine-id(5)), or an empty string if there is none.
 func machineID(root string) string {
 	for _, name := range []string{"etc/machine-id", "var/lib/dbus/machine-id"} {
 		if id, err := os.ReadFile(filepath.Join("/", root, name)); err == nil && len(strings.TrimSpace(string(id))) > 0 {

@@ -9,12 +9,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/observer"
 )
 
-// hostFacts knows of no name for a boot of Windows, so no reboot is ever concluded. The files of Linux are not looked for: what
-// is at \\proc of a drive is whatever a user put there.
+// hostFacts returns an empty Host because Windows has no boot id, so no reboot is detected. It must not read the Linux files:
+// a directory \\proc on a drive may contain anything.
 func hostFacts() observer.Host { return observer.Host{} }
 
-// machineID is what Windows calls the machine since it was installed; empty when it cannot be read. It is this machine's,
-// whatever root says.
+// machineID returns the MachineGuid that Windows creates when it is installed, or an empty string if it cannot be read. It
+// ignores root: the registry describes this machine only.
 func machineID(string) string {
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/observer"
 )
 
-func TestHostIsToldByTheRegistryAlone(t *testing.T) {
+func TestHostIsReadFromTheRegistryOnly(t *testing.T) {
 	root, err := os.MkdirTemp("", "host") //nolint:usetesting // Wine 8 does not remove as Go's cleanup asks it to
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(root) })

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
@@ -24,7 +23,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-// criObserver runs an observer for every runtime, those of the configuration and those that detection finds.
+// criObserver runs one observer for each configured or detected runtime.
 type criObserver struct {
 	cfg      *Config
 	set      receiver.Settings
@@ -38,11 +37,11 @@ type criObserver struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	criOnDocker atomic.Bool // cri-dockerd is among what is observed
-	asked       firstAnswers
+	criOnDocker atomic.Bool // cri-dockerd is observed
+	criAnswers  firstAnswers
 
 	mu      sync.Mutex
-	running map[string]string // name of each observed runtime, by endpoint
+	running map[string]string // names of the observed runtimes by endpoint
 }
 
 func newReceiver(cfg *Config, set receiver.Settings, next consumer.Logs) (*criObserver, error) {
@@ -54,7 +53,7 @@ func newReceiver(cfg *Config, set receiver.Settings, next consumer.Logs) (*criOb
 	if err != nil {
 		return nil, err
 	}
-	if d.samples, err = newSampled(cfg, d, tel, set.Logger); err != nil {
+	if d.samples, err = newSamples(cfg, d, tel, set.Logger); err != nil {
 		return nil, err
 	}
 	filter, err := cfg.filter()
@@ -64,7 +63,7 @@ func newReceiver(cfg *Config, set receiver.Settings, next consumer.Logs) (*criOb
 	return &criObserver{cfg: cfg, set: set, delivery: d, tel: tel, filter: filter, running: map[string]string{}}, nil
 }
 
-// Start begins to observe. A runtime that is not there is no error: it is a recoverable status until it is.
+// Start begins to observe. An absent runtime is not an error: the status is a recoverable error until the runtime appears.
 func (r *criObserver) Start(_ context.Context, host component.Host) error {
 	if r.cfg.StorageID != nil {
 		if _, err := r.storage(host); err != nil {
@@ -74,7 +73,7 @@ func (r *criObserver) Start(_ context.Context, host component.Host) error {
 	r.host, r.status, r.facts = host, newStatus(host), hostFacts()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	r.asked.expect(r.cfg.Runtimes)
+	r.criAnswers.expect(r.cfg.Runtimes)
 	if s := r.delivery.samples; s != nil {
 		r.work.Go(func() { s.run(ctx, r.set.Logger) })
 	}
@@ -89,8 +88,8 @@ func (r *criObserver) Start(_ context.Context, host component.Host) error {
 	return nil
 }
 
-// Shutdown ends all observers. What they still hold gets a few seconds to be accepted; with a checkpoint, what is not
-// accepted is found again after the next start.
+// Shutdown stops all observers. They have a few seconds to deliver pending transitions. With a checkpoint, transitions that were
+// not accepted are found again after the next start.
 func (r *criObserver) Shutdown(context.Context) error {
 	if r.cancel != nil {
 		r.cancel()
@@ -100,7 +99,7 @@ func (r *criObserver) Shutdown(context.Context) error {
 	return nil
 }
 
-// observe starts the observer of one runtime, unless its endpoint is observed already.
+// observe starts the observer of one runtime if its endpoint is not observed already.
 func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,20 +110,44 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	r.running[rc.Endpoint] = name
 	log := r.set.Logger.With(zap.String("runtime", name), zap.String("endpoint", rc.Endpoint))
 
+	client := r.openStorage(ctx, name, log)
 	var cp observer.Checkpoint
-	var client storage.Client
-	if r.cfg.StorageID != nil {
-		extension, err := r.storage(r.host)
-		if err == nil {
-			client, err = extension.GetClient(ctx, component.KindReceiver, r.set.ID, name)
-		}
-		if err != nil {
-			log.Error("no checkpoint: the storage cannot be opened; a restart will begin with an inventory", zap.Error(err))
-		} else {
-			cp = checkpoint.New(client, r.facts.BootID).Of(place(rc.Endpoint))
-		}
+	if client != nil {
+		cp = checkpoint.New(client, r.facts.BootID).Of(place(rc.Endpoint))
 	}
-	opts := observer.Options{
+	open := r.delivery.samples.withPIDReader(name, rc.Endpoint, r.opener(rc, name, log))
+	o := observer.New(r.options(name), open, r.delivery, r.delivery.samples.withRestoredRuns(cp), r.facts, r.tel.of(name),
+		logger{log.WithOptions(zap.AddCallerSkip(1)).Sugar()}, func(err error) { r.status.set(name, err) })
+	r.tel.watch(name, o.Stats)
+	r.work.Go(func() {
+		o.Run(ctx)
+		if client != nil {
+			if err := client.Close(context.Background()); err != nil {
+				log.Warn("close the checkpoint failed", zap.Error(err))
+			}
+		}
+	})
+}
+
+// openStorage opens the storage of one runtime's checkpoint. It returns nil if none is configured or it cannot be opened.
+func (r *criObserver) openStorage(ctx context.Context, name string, log *zap.Logger) storage.Client {
+	if r.cfg.StorageID == nil {
+		return nil
+	}
+	extension, err := r.storage(r.host)
+	var client storage.Client
+	if err == nil {
+		client, err = extension.GetClient(ctx, component.KindReceiver, r.set.ID, name)
+	}
+	if err != nil {
+		log.Error("open the storage failed; there is no checkpoint, and the next restart begins with an inventory", zap.Error(err))
+		return nil
+	}
+	return client
+}
+
+func (r *criObserver) options(name string) observer.Options {
+	return observer.Options{
 		Name: name, PollInterval: r.cfg.PollInterval, ResyncInterval: r.cfg.ResyncInterval, Timeout: r.cfg.Timeout,
 		Backoff: retry.Options{
 			Initial: r.cfg.Backoff.InitialInterval, Max: r.cfg.Backoff.MaxInterval, Multiplier: r.cfg.Backoff.Multiplier, Jitter: r.cfg.Backoff.RandomizationFactor,
@@ -134,22 +157,12 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 		},
 		Filter: r.filter,
 	}
-	o := observer.New(opts, r.delivery.samples.asking(name, rc.Endpoint, r.opener(rc, name, log)), r.delivery, r.delivery.samples.remembering(cp), r.facts, r.tel.of(name), logger{log.WithOptions(zap.AddCallerSkip(1)).Sugar()}, func(err error) { r.status.set(name, err) })
-	r.tel.watch(name, o.Stats)
-	r.work.Go(func() {
-		o.Run(ctx)
-		if client != nil {
-			if err := client.Close(context.Background()); err != nil {
-				log.Warn("closing the checkpoint failed", zap.Error(err))
-			}
-		}
-	})
 }
 
-// observed tells that what is behind an endpoint is observed, whatever way leads to its socket. The caller holds mu.
+// observed reports whether the socket of an endpoint is observed already, under any of its paths. The caller holds mu.
 func (r *criObserver) observed(endpoint string) bool {
 	at := place(endpoint)
-	file, _ := os.Stat(at) // of what is no file, or not there, none is the same
+	file, _ := os.Stat(at) // nil for an endpoint without a file, which os.SameFile never matches
 	for other := range r.running {
 		if place(other) == at {
 			return true
@@ -161,8 +174,7 @@ func (r *criObserver) observed(endpoint string) bool {
 	return false
 }
 
-// place gives an endpoint in the form that all its spellings share, as far as they tell: for a checkpoint to know its own, and
-// not to observe one socket twice.
+// place normalizes an endpoint. A checkpoint belongs to one place, and one place is observed once.
 func place(endpoint string) string {
 	path := strings.TrimPrefix(endpoint, "unix://")
 	if rest, ok := strings.CutPrefix(path, "/var/run/"); ok {
@@ -171,7 +183,7 @@ func place(endpoint string) string {
 	return path
 }
 
-// nameOf gives a name that no other observed runtime has.
+// nameOf returns a name that no other observed runtime has.
 func (r *criObserver) nameOf(rc RuntimeConfig) string {
 	name := rc.Name
 	if name == "" {
@@ -202,12 +214,12 @@ func (r *criObserver) storage(host component.Host) (storage.Extension, error) {
 	}
 	s, ok := ext.(storage.Extension)
 	if !ok {
-		return nil, fmt.Errorf("storage: extension %q is not a storage; name one such as file_storage", r.cfg.StorageID)
+		return nil, fmt.Errorf("storage: extension %q is not a storage extension; use one such as zastavastorage", r.cfg.StorageID)
 	}
 	return s, nil
 }
 
-// logger lets an observer speak through zap. The name of the runtime is on every line already.
+// logger adapts zap to the observer. Its lines have the name of the runtime already.
 type logger struct{ *zap.SugaredLogger }
 
 func (l logger) Info(msg string, fields ...any) { l.Infow(msg, withoutRuntime(fields)...) }
@@ -218,16 +230,4 @@ func withoutRuntime(fields []any) []any {
 		return fields[2:]
 	}
 	return fields
-}
-
-// sleep waits for d and tells whether ctx still goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -29,10 +29,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/test/crifake"
+	"github.com/zastava-otel/zastava/internal/test/statushost"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-// fake starts a synthetic CRI server with one pod and gives the pod's id.
+// fake starts a synthetic CRI server with one pod and returns the pod's id.
 func fake(t *testing.T) (*crifake.Server, string) {
 	t.Helper()
 	s, err := crifake.Start(filepath.Join(t.TempDir(), "cri.sock"), crifake.Options{Name: "cri-o", Version: "1.36.0"})
@@ -41,44 +42,21 @@ func fake(t *testing.T) (*crifake.Server, string) {
 	return s, s.RunPod("default", "web")
 }
 
-// quick is a configuration for a fake that answers at once.
+// quick returns a configuration with short intervals for a fake.
 func quick(endpoint string) *Config {
 	cfg := createDefaultConfig().(*Config)
 	cfg.Runtimes = []RuntimeConfig{{Endpoint: endpoint}}
 	cfg.PollInterval = 100 * time.Millisecond
 	cfg.Timeout = 5 * time.Second
 	cfg.Backoff.InitialInterval, cfg.Backoff.MaxInterval = 10*time.Millisecond, 100*time.Millisecond
-	cfg.Evidence.Enabled = false // the processes of a synthetic server are none of its own
+	cfg.Evidence.Enabled = false // a synthetic server has no processes
 	return cfg
-}
-
-// watched is a host that keeps the statuses that are reported.
-type watched struct {
-	component.Host
-	mu       sync.Mutex
-	statuses []*componentstatus.Event
-}
-
-func (h *watched) Report(e *componentstatus.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.statuses = append(h.statuses, e)
-}
-
-func (h *watched) told() []componentstatus.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var out []componentstatus.Status
-	for _, e := range h.statuses {
-		out = append(out, e.Status())
-	}
-	return out
 }
 
 func start(t *testing.T, cfg *Config, next consumer.Logs, host component.Host) component.Component {
 	t.Helper()
 	set := receivertest.NewNopSettings(metadata.Type)
-	set.ID = component.NewID(metadata.Type) // a storage is by id
+	set.ID = component.NewID(metadata.Type) // the storage depends on the id
 	r, err := NewFactory().CreateLogs(t.Context(), set, cfg, next)
 	require.NoError(t, err)
 	require.NoError(t, r.Start(t.Context(), host))
@@ -86,7 +64,14 @@ func start(t *testing.T, cfg *Config, next consumer.Logs, host component.Host) c
 	return r
 }
 
-// names gives the event names of everything that a sink got, in order.
+// storageHost returns a host with one storage extension, and the extension's id.
+func storageHost(t *testing.T) (component.Host, *component.ID) {
+	t.Helper()
+	id := storagetest.NewFileBackedStorageExtension("store", t.TempDir()).ID
+	return storagetest.NewStorageHost().WithFileBackedStorageExtension("store", t.TempDir()), &id
+}
+
+// names returns the event names of all records of a sink, in order.
 func names(sink *consumertest.LogsSink) []string {
 	var out []string
 	for _, logs := range sink.AllLogs() {
@@ -110,7 +95,7 @@ func eventually(t *testing.T, what func() bool, msg string) {
 	require.Eventually(t, what, 20*time.Second, 10*time.Millisecond, msg)
 }
 
-func TestALifeBecomesRecords(t *testing.T) {
+func TestContainerLifeIsReportedAsRecords(t *testing.T) {
 	s, pod := fake(t)
 	sink := new(consumertest.LogsSink)
 	start(t, quick(s.Endpoint()), sink, componenttest.NewNopHost())
@@ -126,14 +111,14 @@ func TestALifeBecomesRecords(t *testing.T) {
 	assert.Equal(t, []string{"zastava.container.created", "zastava.container.started", "zastava.container.stopped", "zastava.container.removed"}, names(sink))
 }
 
-func TestSeveralRuntimesDoNotDisturbEachOther(t *testing.T) {
+func TestRuntimeIsObservedWhenOthersHangOrAreAbsent(t *testing.T) {
 	good, pod := fake(t)
 	hung, _ := fake(t)
 	hung.Inject(crifake.Fault{Hang: true})
 	cfg := quick(good.Endpoint())
 	cfg.Timeout = 300 * time.Millisecond
 	cfg.Runtimes = append(cfg.Runtimes, RuntimeConfig{Endpoint: hung.Endpoint()}, RuntimeConfig{Endpoint: "unix://" + filepath.Join(t.TempDir(), "absent.sock")})
-	host := &watched{Host: componenttest.NewNopHost()}
+	host := statushost.New()
 	sink := new(consumertest.LogsSink)
 	start(t, cfg, sink, host)
 	eventually(t, func() bool { return good.Calls("ListContainers") > 0 }, "no list")
@@ -141,44 +126,41 @@ func TestSeveralRuntimesDoNotDisturbEachOther(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, good.Start(id))
 	eventually(t, func() bool { return len(names(sink)) == 2 }, "the good runtime is observed")
-	eventually(t, func() bool { return len(host.told()) > 0 }, "the others are said to be away")
-	assert.NotContains(t, host.told(), componentstatus.StatusPermanentError)
-	assert.Contains(t, host.told(), componentstatus.StatusRecoverableError)
+	eventually(t, func() bool { return len(host.Statuses()) > 0 }, "the status of the others")
+	assert.NotContains(t, host.Statuses(), componentstatus.StatusPermanentError)
+	assert.Contains(t, host.Statuses(), componentstatus.StatusRecoverableError)
 }
 
-func TestARuntimeThatAppearsLaterIsObserved(t *testing.T) {
+func TestRuntimeIsObservedWhenItAppearsLater(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cri.sock")
-	host := &watched{Host: componenttest.NewNopHost()}
+	host := statushost.New()
 	sink := new(consumertest.LogsSink)
 	start(t, quick("unix://"+path), sink, host)
-	eventually(t, func() bool { return len(host.told()) == 1 }, "away")
+	eventually(t, func() bool { return len(host.Statuses()) == 1 }, "absent")
 	s, err := crifake.Start(path, crifake.Options{})
 	require.NoError(t, err)
 	defer s.Stop()
 	s.Fill(3, 3)
 	eventually(t, func() bool { return len(names(sink)) == 3 }, "inventory")
-	eventually(t, func() bool { return len(host.told()) == 2 }, "back")
-	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.told(), "changes only")
+	eventually(t, func() bool { return len(host.Statuses()) == 2 }, "present")
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.Statuses(), "changes only")
 }
 
-func TestAnotherEngineThanConfiguredIsSaid(t *testing.T) {
+func TestStatusReportsAnEngineThatIsNotTheConfiguredOne(t *testing.T) {
 	s, _ := fake(t)
 	cfg := quick(s.Endpoint())
 	cfg.Runtimes[0].Engine = EngineContainerd
-	host := &watched{Host: componenttest.NewNopHost()}
+	host := statushost.New()
 	start(t, cfg, consumertest.NewNop(), host)
-	eventually(t, func() bool { return len(host.told()) == 1 }, "said")
-	host.mu.Lock()
-	defer host.mu.Unlock()
-	require.ErrorContains(t, host.statuses[0].Err(), `engine "containerd" is configured and "cri-o" answers`)
+	eventually(t, func() bool { return len(host.Statuses()) == 1 }, "reported")
+	require.ErrorContains(t, host.Events()[0].Err(), `engine "containerd" is configured and "cri-o" answers`)
 }
 
-func TestRestartWithACheckpoint(t *testing.T) {
+func TestRestartReportsOnlyChangesWhenThereIsACheckpoint(t *testing.T) {
 	s, pod := fake(t)
-	host := storagetest.NewStorageHost().WithFileBackedStorageExtension("store", t.TempDir())
+	host, storage := storageHost(t)
 	cfg := quick(s.Endpoint())
-	id := storagetest.NewFileBackedStorageExtension("store", t.TempDir()).ID
-	cfg.StorageID = &id
+	cfg.StorageID = storage
 	sink := new(consumertest.LogsSink)
 	first := start(t, cfg, sink, host)
 	eventually(t, func() bool { return s.Calls("ListContainers") > 0 }, "no list")
@@ -199,13 +181,12 @@ func TestRestartWithACheckpoint(t *testing.T) {
 	})
 }
 
-// TestCheckpointOfAnotherRuntimeIsNotTaken changes the configuration so that another runtime gets the name of the one before.
-func TestCheckpointOfAnotherRuntimeIsNotTaken(t *testing.T) {
+// The configuration changes so that another runtime has the name of the first one.
+func TestCheckpointOfAnotherEndpointIsIgnored(t *testing.T) {
 	s, pod := fake(t)
-	host := storagetest.NewStorageHost().WithFileBackedStorageExtension("store", t.TempDir())
-	id := storagetest.NewFileBackedStorageExtension("store", t.TempDir()).ID
+	host, storage := storageHost(t)
 	cfg := quick(s.Endpoint())
-	cfg.StorageID = &id
+	cfg.StorageID = storage
 	sink := new(consumertest.LogsSink)
 	first := start(t, cfg, sink, host)
 	c, err := s.Create(pod, "api", 0)
@@ -216,15 +197,15 @@ func TestCheckpointOfAnotherRuntimeIsNotTaken(t *testing.T) {
 
 	other, _ := fake(t)
 	cfg = quick(other.Endpoint())
-	cfg.StorageID = &id
+	cfg.StorageID = storage
 	sink.Reset()
 	second := start(t, cfg, sink, host)
 	eventually(t, func() bool { return other.Calls("ListContainers") > 2 }, "no list")
 	require.NoError(t, second.Shutdown(t.Context()))
-	assert.Empty(t, names(sink), "the other one's containers are not gone")
+	assert.Empty(t, names(sink), "the first runtime's containers are not reported as removed")
 }
 
-func TestSpellingsOfAnEndpoint(t *testing.T) {
+func TestPlaceIsEqualForAllSpellingsOfAnEndpoint(t *testing.T) {
 	for _, spelling := range []string{"/run/c.sock", "unix:///run/c.sock", "/var/run/c.sock", "unix:///var/run/c.sock"} {
 		assert.Equal(t, "/run/c.sock", place(spelling))
 	}
@@ -232,7 +213,7 @@ func TestSpellingsOfAnEndpoint(t *testing.T) {
 	assert.Equal(t, "tcp://10.0.0.1:2376", place("tcp://10.0.0.1:2376"))
 }
 
-func TestStorageThatIsNotThere(t *testing.T) {
+func TestStartFailsWhenTheStorageIsMissing(t *testing.T) {
 	cfg := quick("unix:///x")
 	id := component.MustNewID("file_storage")
 	cfg.StorageID = &id
@@ -242,13 +223,13 @@ func TestStorageThatIsNotThere(t *testing.T) {
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 
-func TestShutdownWithoutStart(t *testing.T) {
+func TestShutdownSucceedsWithoutStart(t *testing.T) {
 	r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), quick("unix:///x"), consumertest.NewNop())
 	require.NoError(t, err)
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 
-func TestRefusedRecordsAreOfferedAgainAndDroppedOnesCounted(t *testing.T) {
+func TestRefusedRecordsAreRetriedAndDroppedOnesCounted(t *testing.T) {
 	s, pod := fake(t)
 	sink := new(consumertest.LogsSink)
 	tel := componenttest.NewTelemetry()
@@ -289,7 +270,7 @@ func TestRefusedRecordsAreOfferedAgainAndDroppedOnesCounted(t *testing.T) {
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 
-// TestMetadataMatchesTheSchema: what metadata.yaml documents is what records carry.
+// metadata.yaml documents exactly the attributes that records have.
 func TestMetadataMatchesTheSchema(t *testing.T) {
 	conf := loadMetadata(t)
 	var resource []string
@@ -313,7 +294,7 @@ func TestMetadataMatchesTheSchema(t *testing.T) {
 	}
 }
 
-// generator makes containers whose event ids are the ids that the contract checker counts.
+// generator creates containers and returns the event ids that the contract checker must find.
 type generator struct {
 	t   *testing.T
 	mu  sync.Mutex
@@ -324,7 +305,7 @@ type generator struct {
 
 func (g *generator) Start() {
 	lists := g.srv.Calls("ListContainers")
-	eventually(g.t, func() bool { return g.srv.Calls("ListContainers") > lists+1 }, "the receiver does not list")
+	eventually(g.t, func() bool { return g.srv.Calls("ListContainers") > lists+1 }, "the receiver makes no list")
 }
 
 func (g *generator) Stop() {}
@@ -343,7 +324,7 @@ func (g *generator) Generate() []receivertest.UniqueIDAttrVal {
 	}
 }
 
-// identified puts the event id where the contract checker looks for the id of a record.
+// identified copies the event id to the attribute that the contract checker reads.
 func identified(next consumer.Logs) consumer.Logs {
 	c, err := consumer.NewLogs(func(ctx context.Context, logs plog.Logs) error {
 		eachRecord(logs, func(r plog.LogRecord) {
@@ -358,7 +339,7 @@ func identified(next consumer.Logs) consumer.Logs {
 	return c
 }
 
-func TestConsumeContract(t *testing.T) {
+func TestReceiverMeetsTheConsumeContract(t *testing.T) {
 	s, pod := fake(t)
 	product := NewFactory()
 	factory := receiver.NewFactory(metadata.Type, product.CreateDefaultConfig, receiver.WithLogs(
@@ -367,7 +348,7 @@ func TestConsumeContract(t *testing.T) {
 		}, metadata.LogsStability,
 	))
 	cfg := quick(s.Endpoint())
-	cfg.InitialInventory = "none" // what an earlier scenario made is not this one's
+	cfg.InitialInventory = "none" // ignore the containers of earlier scenarios
 	receivertest.CheckConsumeContract(receivertest.CheckConsumeContractParams{
 		T: t, Factory: factory, Signal: pipeline.SignalLogs, Config: cfg,
 		Generator: &generator{t: t, srv: s, pod: pod}, GenerateCount: 100,

@@ -20,9 +20,9 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
 )
 
-// opener connects to a runtime and decides, from who it says it is, which event stream to follow.
+// opener returns the function that connects to a runtime and selects its event stream by the reported engine.
 func (r *criObserver) opener(rc RuntimeConfig, name string, log *zap.Logger) observer.Open {
-	switch rc.spoken() {
+	switch rc.api() {
 	case EngineDocker:
 		return r.dockerOpener(rc, name, log)
 	case EngineAuto:
@@ -42,8 +42,8 @@ func (r *criObserver) opener(rc RuntimeConfig, name string, log *zap.Logger) obs
 	}
 }
 
-// spoken tells which API to speak at the endpoint: EngineDocker, EngineCRI, or EngineAuto where that is to be found out.
-func (rc *RuntimeConfig) spoken() Engine {
+// api returns the API of the endpoint: EngineDocker, EngineCRI, or EngineAuto if it must be detected.
+func (rc *RuntimeConfig) api() Engine {
 	scheme, rest, found := strings.Cut(rc.Endpoint, "://")
 	switch {
 	case rc.Engine == EngineDocker:
@@ -73,12 +73,12 @@ func (r *criObserver) criOpener(rc RuntimeConfig, name string, log *zap.Logger) 
 		if err == nil {
 			r.noteCRI(info)
 		}
-		r.asked.answered(rc.Endpoint)
+		r.criAnswers.answered(rc.Endpoint)
 		if err == nil && rc.Engine != "" && rc.Engine != EngineAuto && rc.Engine != EngineCRI && info.Engine != string(rc.Engine) {
 			err = fmt.Errorf("engine %q is configured and %q answers; set engine to auto", rc.Engine, info.Engine)
 		}
 		if err != nil {
-			closing(rt, log)
+			closeRuntime(rt, log)
 			return nil, runtime.Info{}, err
 		}
 		log.Info("observing", zap.String("engine", info.Engine), zap.String("version", info.Version))
@@ -98,44 +98,44 @@ func (r *criObserver) dockerOpener(rc RuntimeConfig, name string, log *zap.Logge
 		}
 		if o.TLS == nil && strings.HasPrefix(rc.Endpoint, "tcp://") {
 			warn.Do(func() {
-				log.Warn("this endpoint is spoken to in plain text: whoever can reach or read it owns the host; set tls")
+				log.Warn("the connection to this endpoint is in plain text: access to it is root access to the host; set tls")
 			})
 		}
 		rt, err := docker.New(o)
 		if err != nil {
 			return nil, runtime.Info{}, err
 		}
-		r.asked.wait(ctx)
+		r.criAnswers.wait(ctx)
 		info, err := rt.Info(ctx)
 		if err != nil {
-			closing(rt, log)
+			closeRuntime(rt, log)
 			return nil, runtime.Info{}, err
 		}
 		log.Info("observing", zap.String("engine", info.Engine), zap.String("version", info.Version), zap.String("api", info.APIVersion))
 		if rc.Stream == StreamOff {
-			return listed{rt, rt, rt}, info, nil
+			return listOnly{rt, rt, rt}, info, nil
 		}
 		return rt, info, nil
 	}
 }
 
-// answerWait is how long Docker's own socket waits for those of CRI to answer at first. One that is not there says so at once.
+// answerWait is how long Docker's own socket waits for the first answers of the CRI sockets. An absent socket fails at once.
 const answerWait = 2 * time.Second
 
-// firstAnswers holds Docker's own socket back until the configured endpoints of CRI have been asked who they are, so that a
-// container of cri-dockerd is not reported by both.
+// firstAnswers delays Docker's own socket until the configured CRI endpoints were asked for their engine, so that a container of
+// cri-dockerd is not reported by both.
 type firstAnswers struct {
 	mu      sync.Mutex
 	pending map[string]struct{} // endpoints
-	all     chan struct{}       // closed when none is pending; nil: none ever was
+	all     chan struct{}       // closed when no endpoint is pending; nil if there never was one
 }
 
-// expect takes the configured runtimes, before any is observed.
+// expect adds the CRI endpoints of the configuration. It must be called before the first runtime is observed.
 func (a *firstAnswers) expect(runtimes []RuntimeConfig) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range runtimes {
-		if rc := &runtimes[i]; rc.Endpoint != "" && rc.spoken() != EngineDocker {
+		if rc := &runtimes[i]; rc.Endpoint != "" && rc.api() != EngineDocker {
 			if a.pending == nil {
 				a.pending, a.all = map[string]struct{}{}, make(chan struct{})
 			}
@@ -144,7 +144,7 @@ func (a *firstAnswers) expect(runtimes []RuntimeConfig) {
 	}
 }
 
-// answered notes that an endpoint has been asked, with whatever result.
+// answered marks an endpoint as asked, even if it failed.
 func (a *firstAnswers) answered(endpoint string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -156,7 +156,7 @@ func (a *firstAnswers) answered(endpoint string) {
 	}
 }
 
-// wait returns when all have been asked, after answerWait, or when ctx ends.
+// wait returns when all endpoints were asked, after answerWait, or when ctx ends.
 func (a *firstAnswers) wait(ctx context.Context) {
 	a.mu.Lock()
 	all := a.all
@@ -172,28 +172,27 @@ func (a *firstAnswers) wait(ctx context.Context) {
 	}
 }
 
-// listed is a runtime of whose stream nobody is to know.
-type listed struct {
+// listOnly hides the event stream of a runtime.
+type listOnly struct {
 	runtime.Runtime
 	runtime.Finder
 	runtime.PIDReader
 }
 
-// noteCRI remembers that the containers which Kubernetes made on a Docker are observed through cri-dockerd: they are not
-// reported from Docker's own socket as well.
+// noteCRI stores that cri-dockerd is observed. Docker's own socket then does not report the containers of Kubernetes.
 func (r *criObserver) noteCRI(info runtime.Info) {
 	if info.Engine == string(EngineDocker) {
 		r.criOnDocker.Store(true)
 	}
 }
 
-func closing(rt runtime.Runtime, log *zap.Logger) {
+func closeRuntime(rt runtime.Runtime, log *zap.Logger) {
 	if err := rt.Close(); err != nil {
-		log.Debug("closing the connection failed", zap.Error(err))
+		log.Debug("close the connection failed", zap.Error(err))
 	}
 }
 
-// withStream adds the event stream that is right for the runtime, or the one that is asked for.
+// withStream adds the configured event stream, or the best one for the runtime.
 func withStream(rt *cri.Runtime, info runtime.Info, stream Stream, log *zap.Logger) runtime.Runtime {
 	isContainerd := info.Engine == string(EngineContainerd)
 	switch {
@@ -201,7 +200,7 @@ func withStream(rt *cri.Runtime, info runtime.Info, stream Stream, log *zap.Logg
 		return rt
 	case stream == StreamCRI:
 		if isContainerd {
-			log.Warn("stream cri on containerd: a collector that is paused or throttled will stall container starts and stops of the whole node; stream native has no such fault")
+			log.Warn("stream cri on containerd: a collector that is paused or throttled will stall container starts and stops of the whole node; use stream native, which does not")
 		}
 		return cri.WithEvents(rt)
 	case isContainerd:

@@ -14,20 +14,20 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 )
 
-// status turns the health of several runtimes into the one status of the component, and reports it when it changes.
+// status combines the health of several runtimes into the one status of the component and reports changes.
 type status struct {
 	host component.Host
 
-	mu     sync.Mutex
-	faults map[string]error // by runtime; "" = detection
-	told   string
+	mu       sync.Mutex
+	faults   map[string]error // by runtime; "" is the detection of sockets
+	reported string
 }
 
 func newStatus(host component.Host) *status {
 	return &status{host: host, faults: map[string]error{}}
 }
 
-// set notes the health of a runtime; nil: it is well.
+// set stores the health of a runtime. A nil error means that it is observed.
 func (s *status) set(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,10 +41,10 @@ func (s *status) set(name string, err error) {
 		faults = append(faults, s.faults[name])
 	}
 	text := fmt.Sprint(faults)
-	if text == s.told || (len(faults) == 0 && s.told == "") {
+	if text == s.reported || (len(faults) == 0 && s.reported == "") {
 		return
 	}
-	s.told = text
+	s.reported = text
 	if len(faults) == 0 {
 		componentstatus.ReportStatus(s.host, componentstatus.NewEvent(componentstatus.StatusOK))
 		return

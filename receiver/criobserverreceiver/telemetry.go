@@ -17,7 +17,7 @@ import (
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
 )
 
-// telemetry is what the receiver tells of itself, per runtime.
+// telemetry is the receiver's own metrics, by runtime.
 type telemetry struct {
 	builder *metadata.TelemetryBuilder
 
@@ -73,7 +73,7 @@ func newTelemetry(set component.TelemetrySettings) (*telemetry, error) {
 	return t, nil
 }
 
-// watch has the gauges read the stats of a runtime.
+// watch adds the stats of a runtime to the gauges.
 func (t *telemetry) watch(name string, stats func() observer.Stats) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -98,7 +98,7 @@ func (t *telemetry) refused(n int) {
 	t.builder.CriobserverRecordsRefused.Add(context.Background(), int64(n))
 }
 
-// of gives the counters of one runtime.
+// of returns the counters of one runtime.
 func (t *telemetry) of(name string) *runtimeTelemetry {
 	return &runtimeTelemetry{builder: t.builder, runtime: runtimeAttribute(name), name: name}
 }
@@ -107,7 +107,7 @@ func runtimeAttribute(name string) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(attribute.String("runtime", name)))
 }
 
-// runtimeTelemetry is what one observer counts.
+// runtimeTelemetry is the counters of one observer.
 type runtimeTelemetry struct {
 	builder *metadata.TelemetryBuilder
 	runtime metric.MeasurementOption
