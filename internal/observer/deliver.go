@@ -11,7 +11,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-// send delivers what the outbox holds until it is closed and empty, or ctx ends.
+// send delivers the content of the outbox until that is closed and empty, or ctx ends.
 func (o *Observer) send(ctx context.Context) {
 	for {
 		batch := o.outbox.take()
@@ -29,22 +29,9 @@ func (o *Observer) send(ctx context.Context) {
 	}
 }
 
+// deliver has the sink accept a batch, then the checkpoint remember it. The error is that of ctx: the sink did not accept the batch.
 func (o *Observer) deliver(ctx context.Context, batch []outboxItem) error {
-	items := make([]Item, 0, len(batch))
-	changes := make([]tracker.Change, 0, len(batch))
-	var seen time.Time
-	for i := range batch {
-		e := &batch[i]
-		if len(e.change.Transitions) > 0 || e.gap != nil {
-			items = append(items, Item{Transitions: e.change.Transitions, Gap: e.gap})
-		}
-		if e.change.ID != "" {
-			changes = append(changes, e.change)
-		}
-		if !e.seen.IsZero() {
-			seen = e.seen
-		}
-	}
+	items, changes, seen := contents(batch)
 	if len(items) > 0 {
 		if err := o.sink.Deliver(ctx, items); err != nil {
 			return err
@@ -64,4 +51,24 @@ func (o *Observer) deliver(ctx context.Context, batch []outboxItem) error {
 			"runtime", o.opts.Name, "changes", len(changes), "error", err)
 	}
 	return nil
+}
+
+// contents returns what a batch has for the sink and for the checkpoint. seen is zero if the batch does not say when the runtime was
+// seen.
+func contents(batch []outboxItem) (items []Item, changes []tracker.Change, seen time.Time) {
+	items = make([]Item, 0, len(batch))
+	changes = make([]tracker.Change, 0, len(batch))
+	for i := range batch {
+		b := &batch[i]
+		if len(b.change.Transitions) > 0 || b.gap != nil {
+			items = append(items, Item{Transitions: b.change.Transitions, Gap: b.gap})
+		}
+		if b.change.ID != "" {
+			changes = append(changes, b.change)
+		}
+		if !b.seen.IsZero() {
+			seen = b.seen
+		}
+	}
+	return items, changes, seen
 }

@@ -11,23 +11,23 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// Match names containers by glob: * stands for any run of characters, ? for one, {a,b} for either. A container matches
-// when, for every list that is not empty, one of its patterns fits.
+// Match selects containers by glob: * matches any sequence of characters, ? one, {a,b} either. A container matches when, for every
+// list that is not empty, one of its patterns matches.
 type Match struct {
 	Namespaces []string
 	Pods       []string
 	Containers []string
-	Images     []string // of the image reference as asked for
+	Images     []string // the image reference as requested
 }
 
-// Filter says which containers are observed: those that match some include (or all, when there is none) and no exclude.
+// Filter selects the containers that are observed: those that match some include (all if there is none) and no exclude.
 type Filter struct {
 	include, exclude []match
 }
 
 type match struct{ namespaces, pods, containers, images []glob.Glob }
 
-// NewFilter compiles a filter. The error names the field and the pattern that is wrong.
+// NewFilter compiles a filter. The error names the field and the pattern that is invalid.
 func NewFilter(include, exclude []Match) (*Filter, error) {
 	in, err := compile("include", include)
 	if err != nil {
@@ -40,30 +40,30 @@ func NewFilter(include, exclude []Match) (*Filter, error) {
 	return &Filter{include: in, exclude: ex}, nil
 }
 
-// Allows tells whether a container is observed.
+// Allows reports whether a container is observed. A nil Filter allows all.
 func (f *Filter) Allows(c *container.Container) bool {
 	if f == nil {
 		return true
 	}
 	for i := range f.exclude {
-		if f.exclude[i].fits(c) {
+		if f.exclude[i].matches(c) {
 			return false
 		}
 	}
 	for i := range f.include {
-		if f.include[i].fits(c) {
+		if f.include[i].matches(c) {
 			return true
 		}
 	}
 	return len(f.include) == 0
 }
 
-func (m *match) fits(c *container.Container) bool {
-	return anyFits(m.namespaces, c.Pod.Namespace) && anyFits(m.pods, c.Pod.Name) && anyFits(m.containers, c.Name) &&
-		anyFits(m.images, c.Image.Reference)
+func (m *match) matches(c *container.Container) bool {
+	return anyMatches(m.namespaces, c.Pod.Namespace) && anyMatches(m.pods, c.Pod.Name) && anyMatches(m.containers, c.Name) &&
+		anyMatches(m.images, c.Image.Reference)
 }
 
-func anyFits(globs []glob.Glob, s string) bool {
+func anyMatches(globs []glob.Glob, s string) bool {
 	for _, g := range globs {
 		if g.Match(s) {
 			return true

@@ -12,8 +12,8 @@ import (
 // perContainer bounds the notices kept of one container: its creation, the start and the end of two runs, its removal.
 const perContainer = 6
 
-// mailbox holds the notices that the loop has not taken yet. Posting never waits: a box with no room for another container
-// drops the notice and asks for a list instead, which shows whatever the notice would have told.
+// mailbox holds the notices that the loop has not handled yet. Posting never waits: where there is no room for another container, the
+// notice is dropped and a list requested instead, which shows what the notice was about.
 type mailbox struct {
 	mu         sync.Mutex
 	notices    map[string][]runtime.Notice
@@ -28,17 +28,17 @@ func newMailbox(capacity int, overflow func()) *mailbox {
 	return &mailbox{notices: map[string][]runtime.Notice{}, capacity: capacity, overflow: overflow, wake: make(chan struct{}, 1)}
 }
 
-// post takes a notice. A repeat of the newest notice of a container (an OOM kill is told dozens of times) replaces it.
+// post adds a notice. A repeat of the newest notice of a container (an OOM kill is reported dozens of times) replaces it.
 func (m *mailbox) post(n runtime.Notice) {
 	m.mu.Lock()
 	had, known := m.notices[n.ID]
 	switch {
 	case !known && len(m.notices) >= m.capacity:
-		m.spill()
+		m.drop()
 	case known && had[len(had)-1].Kind == n.Kind && n.Kind != runtime.NoticeHealth:
 		had[len(had)-1] = n
 	case len(had) >= perContainer:
-		m.spill()
+		m.drop()
 	default:
 		if !known {
 			m.order = append(m.order, n.ID)
@@ -52,12 +52,12 @@ func (m *mailbox) post(n runtime.Notice) {
 	}
 }
 
-func (m *mailbox) spill() {
+func (m *mailbox) drop() {
 	m.overflowed = true
 	m.overflow()
 }
 
-// empty gives all notices, of each container in order, and whether some were dropped.
+// empty removes and returns all notices, those of one container in order, and whether some were dropped.
 func (m *mailbox) empty() (notices []runtime.Notice, overflowed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

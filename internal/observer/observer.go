@@ -1,21 +1,24 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package observer watches one container runtime: one loop that lists, takes notices, inspects what changed, compares
-// through the tracker and hands the transitions on.
+// Package observer watches one container runtime: one loop that lists, receives notices, inspects what changed, compares it through
+// the tracker and delivers the transitions.
 //
 //	stream ─► mailbox ─┐
 //	list ──────────────┼─► loop (owns all state) ─► outbox ─► sink, then checkpoint
-//	inspects ◄─────────┘
+//	inspections ◄──────┘
 //
 // What it promises:
 //   - The list is the truth. A notice only makes it fresher; whatever a stream loses, the next list finds.
-//   - It never stalls the runtime: the goroutine that reads the stream writes to a bounded mailbox and does nothing else,
-//     every call has a deadline, and one container that does not answer delays only itself.
-//   - State advances only with what the outbox took, and the checkpoint only with what the sink accepted. When the outbox
-//     is full, nothing is thrown away: the next comparison yields what is still true, and what was folded is counted.
+//   - It never stalls the runtime: the goroutine that reads the stream writes to a bounded mailbox and does nothing else, every call
+//     has a deadline, and one container that does not answer delays only itself.
+//   - State advances only with what the outbox accepted, and the checkpoint only with what the sink accepted. When the outbox is
+//     full, the next comparison yields what is still true, and what can only be counted is counted.
 //
 // It never writes to a runtime and knows no telemetry format.
+//
+// Start reading at loop.run. Each of the loop's value types has a file: listCycle (list.go), streamState (stream.go), schedule and
+// rechecks (schedule.go), entry (entry.go), pendingNotices (notices.go), gaps (gap.go), removals (removal.go).
 package observer
 
 import (
@@ -32,7 +35,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-// maxFaults bounds how many faults of one outage the log is told.
+// maxFaults bounds how many faults of one outage are logged.
 const maxFaults = 5
 
 // Observer watches one runtime.
@@ -40,23 +43,23 @@ type Observer struct {
 	opts       Options
 	open       Open
 	sink       Sink
-	checkpoint Checkpoint // nil: nothing is remembered across restarts
+	checkpoint Checkpoint // nil if unset: nothing is remembered across restarts
 	host       Host
 	tel        Telemetry
 	log        Log
 	health     func(error) // called by the loop's goroutine only
 
-	outbox *outbox
-	told   string   // what health was told last
-	faults []string // of the outage that goes on, those that the log has
+	outbox   *outbox
+	reported string   // the error that was last reported to health; empty for none
+	faults   []string // of the present outage, those that were logged
 
 	tracked   atomic.Int64
 	lastGood  atomic.Int64 // unix ns
 	streaming atomic.Bool
 }
 
-// New makes an observer. health is called with nil when the runtime answers (again) and with an error when it stops to:
-// on changes only.
+// New returns an observer, which Run starts. health is called on changes only: with nil when the runtime answers (again), and with an
+// error when it stops answering.
 func New(opts Options, open Open, sink Sink, cp Checkpoint, host Host, tel Telemetry, log Log, health func(error)) *Observer {
 	if opts.OutboxCapacity <= 0 {
 		opts.OutboxCapacity = 4096
@@ -79,7 +82,7 @@ func New(opts Options, open Open, sink Sink, cp Checkpoint, host Host, tel Telem
 	}
 }
 
-// Stats tells how things stand.
+// Stats returns the present state. It may be called from any goroutine.
 func (o *Observer) Stats() Stats {
 	s := Stats{Tracked: int(o.tracked.Load()), Outbox: o.outbox.len(), Streaming: o.streaming.Load()}
 	if ns := o.lastGood.Load(); ns != 0 {
@@ -88,8 +91,8 @@ func (o *Observer) Stats() Stats {
 	return s
 }
 
-// Run observes until ctx ends, then gives what waits in the outbox DrainTimeout to be accepted, and returns when every
-// goroutine of it has ended.
+// Run observes until ctx ends, then waits at most DrainTimeout for the sink to accept the content of the outbox. It returns when all
+// its goroutines have ended.
 func (o *Observer) Run(ctx context.Context) {
 	deliver, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -104,7 +107,7 @@ func (o *Observer) Run(ctx context.Context) {
 	timer.Stop()
 }
 
-// observe connects, and observes for as long as ctx lasts. A runtime that is not there yet is tried for ever.
+// observe connects, and observes until ctx ends. It retries without limit to reach a runtime that does not answer yet.
 func (o *Observer) observe(ctx context.Context) {
 	tr := tracker.New(o.opts.Tracker)
 	remembered := o.remember(ctx, tr)
@@ -134,7 +137,7 @@ func (o *Observer) connect(ctx context.Context) (runtime.Runtime, runtime.Info, 
 	return o.open(ctx)
 }
 
-// remember restores the tracker from the checkpoint and tells when the runtime was last seen; zero: never.
+// remember restores the tracker from the checkpoint and returns when the runtime was last seen; zero if that is unknown.
 func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time {
 	if o.checkpoint == nil {
 		return time.Time{}
@@ -152,8 +155,8 @@ func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time 
 	}
 	o.log.Info("restored the checkpoint", "runtime", o.opts.Name, "containers", len(r.Containers), "seen", r.Seen)
 	if r.BootID != "" && o.host.BootID != "" && r.BootID != o.host.BootID {
-		look := tracker.Observation{At: time.Now(), Since: r.Seen, Source: container.SourceCheckpoint}
-		for _, c := range tr.Rebooted(o.host.BootTime, look) {
+		seen := tracker.Observation{At: time.Now(), Since: r.Seen, Source: container.SourceCheckpoint}
+		for _, c := range tr.Rebooted(o.host.BootTime, seen) {
 			if o.outbox.offer(outboxItem{change: c}) {
 				tr.Apply(&c)
 			}
@@ -162,17 +165,17 @@ func (o *Observer) remember(ctx context.Context, tr *tracker.Tracker) time.Time 
 	return r.Seen
 }
 
-// report tells the health when it changes. The log has each fault of an outage once, and no more than a few: an error may have
-// numbers in it that are never the same.
+// reportHealth reports a change of health: err is nil if the runtime answers. Each fault of an outage is logged once, and no more than
+// maxFaults of them, because an error may contain numbers that are never the same.
 func (o *Observer) reportHealth(err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text == o.told {
+	if text == o.reported {
 		return
 	}
-	o.told = text
+	o.reported = text
 	o.health(err)
 	switch {
 	case err == nil:

@@ -24,7 +24,9 @@ func TestNoticesThatWaitAreTakenBeforeAnAbsence(t *testing.T) {
 		name   string
 		absent func(ctx context.Context, t *testing.T, l *loop, e *entry)
 	}{
-		{"list", func(ctx context.Context, _ *testing.T, l *loop, _ *entry) { l.handleList(ctx, listed{began: time.Now()}) }},
+		{"list", func(ctx context.Context, _ *testing.T, l *loop, _ *entry) {
+			l.handleList(ctx, listed{began: time.Now()})
+		}},
 		{"inspect", func(ctx context.Context, t *testing.T, l *loop, e *entry) {
 			e.begin()
 			l.inspections.add("a", e)

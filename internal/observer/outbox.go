@@ -14,14 +14,14 @@ import (
 // sendAtOnce bounds the transitions of one delivery.
 const sendAtOnce = 256
 
-// outboxItem is what waits for the sink: a change of one container, a gap, or only the news of when the runtime was seen.
+// outboxItem is what waits for the sink: a change of one container, a gap, or only the time at which the runtime was seen.
 type outboxItem struct {
 	change tracker.Change
 	gap    *container.Gap
 	seen   time.Time
 }
 
-// weight is the room an outboxItem takes. One without transitions takes some too: it is a write to the checkpoint.
+// weight is the room that an item occupies. One without transitions counts too, because it is a write to the checkpoint.
 func (e *outboxItem) weight() int { return max(1, len(e.change.Transitions)) }
 
 // outbox is a bounded queue between the loop, which never waits, and the sender, which does.
@@ -29,11 +29,11 @@ type outbox struct {
 	mu       sync.Mutex
 	filled   *sync.Cond
 	queue    []outboxItem
-	weight   int // of the queue and of what was taken and is not done
+	weight   int // of the queue and of the batch that is being delivered
 	capacity int
 	closed   bool
 	refused  bool          // an offer was refused since the last take
-	room     chan struct{} // gets a token when there is room again after a refusal
+	room     chan struct{} // receives a token when there is room again after a refusal
 }
 
 func newOutbox(capacity int) *outbox {
@@ -42,7 +42,7 @@ func newOutbox(capacity int) *outbox {
 	return b
 }
 
-// offer puts e in the queue, or refuses when there is no room. An empty queue takes anything.
+// offer appends an item and reports whether there was room. An empty outbox has room for any item.
 func (b *outbox) offer(e outboxItem) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,7 +56,8 @@ func (b *outbox) offer(e outboxItem) bool {
 	return true
 }
 
-// take waits for items and gives the first of them, about sendAtOnce transitions. None: the box is closed and empty.
+// take waits for items and removes the first of them, at most sendAtOnce transitions but at least one item. It returns none when the
+// outbox is closed and empty.
 func (b *outbox) take() []outboxItem {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,12 +72,12 @@ func (b *outbox) take() []outboxItem {
 	batch := b.queue[:n:n]
 	b.queue = b.queue[n:]
 	if len(b.queue) == 0 {
-		b.queue = nil // let the array go
+		b.queue = nil // release the array
 	}
 	return batch
 }
 
-// done frees the room of a batch.
+// done frees the room of a batch that was delivered.
 func (b *outbox) done(batch []outboxItem) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -92,7 +93,7 @@ func (b *outbox) done(batch []outboxItem) {
 	}
 }
 
-// close ends the filling: take gives what is left, then nothing.
+// close has take return the remaining items, then none.
 func (b *outbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,7 +101,7 @@ func (b *outbox) close() {
 	b.filled.Broadcast()
 }
 
-// abandon refuses everything from now on: nobody takes any more.
+// abandon refuses everything from now on, because nothing is delivered any more.
 func (b *outbox) abandon() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
