@@ -10,13 +10,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// The semantic conventions that the registry names below are from, and the schema URL that records carry.
+// The version of the semantic conventions that define the registered names below, and the schema URL of the records.
 const (
 	SemConvVersion = "1.43.0"
 	SchemaURL      = "https://opentelemetry.io/schemas/" + SemConvVersion
 )
 
-// Resource attributes: what stays the same over a container's records.
+// Resource attributes: the same for all records of a container.
 const (
 	AttrHostName             = "host.name"
 	AttrHostID               = "host.id"
@@ -36,7 +36,7 @@ const (
 	AttrK8sContainerName     = "k8s.container.name"
 	AttrK8sRestartCount      = "k8s.container.restart_count"
 	AttrRuntimeConfigured    = "zastava.runtime.name"              // the configured name of the observed runtime
-	AttrImageReference       = "zastava.container.image.reference" // as asked for; only where name and tags cannot say it
+	AttrImageReference       = "zastava.container.image.reference" // as requested; only where name and tags cannot express it
 	AttrContainerCreatedAt   = "zastava.container.created_at"
 	AttrContainerLabelPrefix = "container.label."              // + key; allow-listed labels only
 	AttrAnnotationPrefix     = "zastava.container.annotation." // + key; allow-listed annotations only
@@ -46,13 +46,13 @@ const (
 	AttrSwarmServiceID       = "zastava.container.swarm.service.id"
 	AttrSwarmServiceName     = "zastava.container.swarm.service.name"
 	AttrSwarmTaskID          = "zastava.container.swarm.task.id"
-	AttrOSType               = "os.type"                     // that the container runs on, where the runtime tells it (Docker)
-	AttrIsolation            = "zastava.container.isolation" // of Windows: process or hyperv
+	AttrOSType               = "os.type"                     // of the container, where the runtime reports it (Docker)
+	AttrIsolation            = "zastava.container.isolation" // on Windows: process or hyperv
 )
 
-// Record attributes: what one record says.
+// Record attributes: specific to one record.
 //
-//nolint:gosec // G101 takes the names for credentials
+//nolint:gosec // G101 mistakes the names for credentials
 const (
 	AttrEventID            = "zastava.event.id"
 	AttrEventRevision      = "zastava.event.revision"
@@ -62,7 +62,7 @@ const (
 	AttrExitCode           = "process.exit.code" // unsigned 32 bits
 	AttrExitReason         = "zastava.container.exit.reason"
 	AttrExitSignal         = "zastava.container.exit.signal"
-	AttrStopSignal         = "zastava.container.stop.signal" // sent on request before the run ended
+	AttrStopSignal         = "zastava.container.stop.signal" // sent before the run ended, as requested
 	AttrHealth             = "zastava.container.health"
 	AttrOOMKilled          = "zastava.container.oom_killed" // true, or absent
 	AttrRunStartedAt       = "zastava.run.started_at"
@@ -97,7 +97,7 @@ const (
 	AttrSampleFiles        = "zastava.sample.files"
 )
 
-// attrEventName is where hops that do not know the event name field of a log record keep it.
+// attrEventName is the attribute in which hops that do not know the event name field of a log record keep it.
 const attrEventName = "event.name"
 
 // Attributes that processors of the pipeline add and that the decoder reads. The encoder never writes them.
@@ -163,8 +163,8 @@ type EventType struct {
 	Attributes []Attribute
 }
 
-// EventTypes lists every event of the schema in the order of container.Kind; samples, which have no kind at the backend, and
-// the observer's gap are last.
+// EventTypes lists every event of the schema in the order of container.Kind. Samples, which have no kind at the backend, and the
+// observer's gap are last.
 func EventTypes() []EventType {
 	out := make([]EventType, 0, len(eventNames))
 	for k := container.KindCreated; int(k) < len(eventNames); k++ {
@@ -244,7 +244,7 @@ func commonAttributes() []Attribute {
 	}
 }
 
-// processAttributes are what a sample tells of the main process. A start and a restart have them in the revision that follows
+// processAttributes are what a sample reports about the main process. A start and a restart have them in the revision that follows
 // the first sample.
 func processAttributes() []Attribute {
 	return []Attribute{

@@ -12,53 +12,33 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-const shortIDLen = 12 // as the runtimes' own command lines shorten ids
+const shortIDLen = 12 // as in the output of the runtimes' own command lines
 
-// body is one line that a person can read.
+// bodies are the texts that follow the container's name, for the kinds whose text depends on nothing else.
+var bodies = map[container.Kind]string{
+	container.KindCreated:        " created",
+	container.KindPaused:         " paused",
+	container.KindUnpaused:       " unpaused",
+	container.KindRemoved:        " removed",
+	container.KindOOM:            " ran out of memory: a process inside was killed, the container lives on",
+	container.KindCrashLoopEnded: " recovered from its crash loop",
+}
+
+// body returns one line for a person to read.
 func body(t *container.Transition) string {
 	b := make([]byte, 0, 160)
 	b = append(b, "container "...)
 	b = appendPlace(b, t.Container)
+	if text, ok := bodies[t.Kind]; ok {
+		return string(append(b, text...))
+	}
 	switch t.Kind {
-	case container.KindCreated:
-		b = append(b, " created"...)
 	case container.KindStarted:
-		if t.Provenance.Source == container.SourceInventory {
-			b = append(b, " was already running when observation began"...)
-			if !t.Run.StartedAt.IsZero() {
-				b = append(b, ", started "...)
-				b = t.Run.StartedAt.UTC().AppendFormat(b, time.RFC3339)
-			}
-		} else {
-			b = append(b, " started"...)
-		}
+		b = appendStarted(b, t)
 	case container.KindRestarted:
-		b = append(b, " restarted"...)
-		if p := t.Previous; p != nil {
-			b = append(b, ", previous run: "...)
-			b = appendExit(b, p.ExitCode, p.ExitKnown, p.Reason, false)
-		}
-		if n := t.Provenance.MissedRuns; n > 0 {
-			b = append(b, ", "...)
-			b = strconv.AppendUint(b, uint64(n), 10)
-			b = append(b, " runs in between not seen"...)
-		}
+		b = appendRestarted(b, t)
 	case container.KindStopped:
-		if t.Run.StartedAt.IsZero() {
-			b = append(b, " did not start: "...)
-		} else {
-			b = append(b, " stopped: "...)
-		}
-		b = appendExit(b, t.Run.ExitCode, t.Run.ExitKnown, t.Run.Reason, t.Run.OOMKilled)
-		b = appendRan(b, &t.Run)
-	case container.KindPaused:
-		b = append(b, " paused"...)
-	case container.KindUnpaused:
-		b = append(b, " unpaused"...)
-	case container.KindRemoved:
-		b = append(b, " removed"...)
-	case container.KindOOM:
-		b = append(b, " ran out of memory: a process inside was killed, the container lives on"...)
+		b = appendStopped(b, &t.Run)
 	case container.KindHealthChanged:
 		b = append(b, " changed its health"...)
 		if t.Health != "" {
@@ -66,17 +46,7 @@ func body(t *container.Transition) string {
 			b = append(b, t.Health...)
 		}
 	case container.KindCrashLoop:
-		b = append(b, " keeps failing"...)
-		if c := t.CrashLoop; c != nil {
-			b = append(b, ": "...)
-			b = strconv.AppendUint(b, uint64(c.Count), 10)
-			b = append(b, " times within "...)
-			b = append(b, c.Window.String()...)
-			b = append(b, ", mostly "...)
-			b = appendExit(b, c.ExitCode, true, c.Reason, false)
-		}
-	case container.KindCrashLoopEnded:
-		b = append(b, " recovered from its crash loop"...)
+		b = appendCrashLoop(b, t.CrashLoop)
 	default:
 		b = append(b, ' ')
 		b = append(b, t.Kind.String()...)
@@ -84,7 +54,56 @@ func body(t *container.Transition) string {
 	return string(b)
 }
 
-// appendPlace names a container the way people speak of it: by name and pod, or by name, or by its shortened id.
+func appendStarted(b []byte, t *container.Transition) []byte {
+	if t.Provenance.Source != container.SourceInventory {
+		return append(b, " started"...)
+	}
+	b = append(b, " was already running when observation began"...)
+	if !t.Run.StartedAt.IsZero() {
+		b = append(b, ", started "...)
+		b = t.Run.StartedAt.UTC().AppendFormat(b, time.RFC3339)
+	}
+	return b
+}
+
+func appendRestarted(b []byte, t *container.Transition) []byte {
+	b = append(b, " restarted"...)
+	if p := t.Previous; p != nil {
+		b = append(b, ", previous run: "...)
+		b = appendExit(b, p.ExitCode, p.ExitKnown, p.Reason, false)
+	}
+	if n := t.Provenance.MissedRuns; n > 0 {
+		b = append(b, ", "...)
+		b = strconv.AppendUint(b, uint64(n), 10)
+		b = append(b, " runs in between not seen"...)
+	}
+	return b
+}
+
+func appendStopped(b []byte, r *container.Run) []byte {
+	if r.StartedAt.IsZero() {
+		b = append(b, " did not start: "...)
+	} else {
+		b = append(b, " stopped: "...)
+	}
+	b = appendExit(b, r.ExitCode, r.ExitKnown, r.Reason, r.OOMKilled)
+	return appendRan(b, r)
+}
+
+func appendCrashLoop(b []byte, c *container.CrashLoop) []byte {
+	b = append(b, " keeps failing"...)
+	if c == nil {
+		return b
+	}
+	b = append(b, ": "...)
+	b = strconv.AppendUint(b, uint64(c.Count), 10)
+	b = append(b, " times within "...)
+	b = append(b, c.Window.String()...)
+	b = append(b, ", mostly "...)
+	return appendExit(b, c.ExitCode, true, c.Reason, false)
+}
+
+// appendPlace appends what identifies a container to a person: its name and pod, or its name, or its shortened id.
 func appendPlace(b []byte, c *container.Container) []byte {
 	if c.Name == "" {
 		return append(b, c.ID[:min(len(c.ID), shortIDLen)]...)
@@ -155,7 +174,7 @@ func gapBody(g *container.Gap) string {
 	return string(b)
 }
 
-// severity: what ended badly warns, what memory or repetition killed is an error, the rest informs.
+// severity returns ERROR for memory exhaustion and crash loops, WARN for other failed runs, and INFO for everything else.
 func severity(t *container.Transition) plog.SeverityNumber {
 	stopped := t.Kind == container.KindStopped
 	switch {
@@ -166,4 +185,19 @@ func severity(t *container.Transition) plog.SeverityNumber {
 	default:
 		return plog.SeverityNumberInfo
 	}
+}
+
+func sampledBody(s *Sampled) string {
+	b := make([]byte, 0, 160)
+	b = append(b, "container "...)
+	b = appendPlace(b, s.Container)
+	b = append(b, " sampled: "...)
+	b = strconv.AppendInt(b, int64(s.Sample.Coverage.Processes.Seen), 10)
+	b = append(b, " processes, "...)
+	b = strconv.AppendInt(b, int64(s.Sample.Coverage.Files.Seen), 10)
+	b = append(b, " files, "...)
+	b = strconv.AppendInt(b, int64(s.Sample.Coverage.Files.Read), 10)
+	b = append(b, " hashed; "...)
+	b = strconv.AppendInt(b, int64(len(s.Sample.Files)), 10)
+	return string(append(b, " told"...))
 }

@@ -25,7 +25,7 @@ func sampleDecoder() *Decoder {
 	}
 }
 
-// overTheWire takes logs through the bytes that OTLP hops and persistent queues put them in.
+// overTheWire marshals and unmarshals logs, as OTLP hops and persistent queues do.
 func overTheWire(t require.TestingT, logs plog.Logs) plog.Logs {
 	raw, err := (&plog.ProtoMarshaler{}).MarshalLogs(logs)
 	require.NoError(t, err)
@@ -45,7 +45,7 @@ func encodeStop() plog.Logs {
 	return batch.Logs()
 }
 
-func TestDecodeGivesTheContractsEvent(t *testing.T) {
+func TestDecodeReturnsTheEventOfTheContract(t *testing.T) {
 	rl, lr := one(overTheWire(t, encodeStop()))
 	got, err := sampleDecoder().Origin(rl.Resource()).Event(lr)
 	require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestDecodeGivesTheContractsEvent(t *testing.T) {
 	}, got)
 }
 
-func TestDecodeGap(t *testing.T) {
+func TestDecodeReturnsTheGapOfTheContract(t *testing.T) {
 	batch := sampleEncoder().NewBatch()
 	batch.AppendGap(sampleGap(), observed)
 	rl, lr := one(overTheWire(t, batch.Logs()))
@@ -89,8 +89,8 @@ func TestDecodeGap(t *testing.T) {
 	}, got)
 }
 
-// A number that something put beside "not known" is not believed.
-func TestDecodeOfMissedRunsThatAreNotKnown(t *testing.T) {
+// A processor may have added a number beside "unknown".
+func TestDecodeIgnoresMissedRunsWhenTheyAreUnknown(t *testing.T) {
 	rl, lr := one(encodeStop())
 	lr.Attributes().PutInt(AttrMissedRuns, 3)
 	got, err := sampleDecoder().Origin(rl.Resource()).Event(lr)
@@ -103,7 +103,7 @@ func TestDecodeOfMissedRunsThatAreNotKnown(t *testing.T) {
 	assert.True(t, got.Observation.MissedUnknown)
 }
 
-func TestDecodeGapOfUnknownBeginning(t *testing.T) {
+func TestDecodeGapStartsAtItsEndWhenTheBeginningIsUnknown(t *testing.T) {
 	gap := sampleGap()
 	gap.From = time.Time{}
 	batch := sampleEncoder().NewBatch()
@@ -116,7 +116,7 @@ func TestDecodeGapOfUnknownBeginning(t *testing.T) {
 	assert.NotEqual(t, GapID("node-a", sampleGap()), got.EventID)
 }
 
-func TestDecodeAfterProcessors(t *testing.T) {
+func TestDecodeToleratesChangesOfProcessors(t *testing.T) {
 	for _, tt := range []struct {
 		desc   string
 		change func(plog.ResourceLogs, plog.LogRecord)
@@ -146,7 +146,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(uint32(4294967295), *ev.Run.ExitCode) },
 		},
 		{
-			"an exit code says nothing usable",
+			"an exit code is unusable",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().PutStr(AttrExitCode, "n/a") },
 			func(a *assert.Assertions, ev *backendapi.Event) { a.Nil(ev.Run.ExitCode) },
 		},
@@ -158,7 +158,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(started, *ev.Run.StartedAt) },
 		},
 		{
-			"a time is no time",
+			"a time is invalid",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) {
 				lr.Attributes().PutStr(AttrRunStartedAt, "yesterday")
 				lr.Attributes().PutStr(AttrRunFinishedAt, "9999-12-31T23:59:59-12:00")
@@ -209,7 +209,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			},
 		},
 		{
-			"k8sattributes told owner and pod labels",
+			"k8sattributes added owner and pod labels",
 			func(rl plog.ResourceLogs, _ plog.LogRecord) {
 				m := rl.Resource().Attributes()
 				m.PutStr("k8s.deployment.name", "api")
@@ -223,14 +223,14 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			},
 		},
 		{
-			"the configuration's annotation wins over the container's",
+			"the configuration's annotation replaces the container's",
 			func(rl plog.ResourceLogs, _ plog.LogRecord) {
 				rl.Resource().Attributes().PutStr(AttrAnnotationPrefix+"deployment", "forged")
 			},
 			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal("cluster-a", ev.Annotations["deployment"]) },
 		},
 		{
-			"texts are longer than the wire format takes",
+			"strings exceed the wire format",
 			func(rl plog.ResourceLogs, lr plog.LogRecord) {
 				lr.Attributes().PutStr(AttrExitReason, strings.Repeat("x", backendapi.MaxText+1))
 				rl.Resource().Attributes().PutStr(AttrPodName, strings.Repeat("x", backendapi.MaxName+1))
@@ -244,7 +244,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			},
 		},
 		{
-			"labels are larger than the wire format takes",
+			"labels exceed the wire format",
 			func(rl plog.ResourceLogs, _ plog.LogRecord) {
 				rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix+"big", strings.Repeat("x", backendapi.MaxText+1))
 				rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix, "no key")
@@ -254,7 +254,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			},
 		},
 		{
-			"there are more labels than the wire format takes",
+			"the number of labels exceeds the wire format",
 			func(rl plog.ResourceLogs, _ plog.LogRecord) {
 				for i := range 1000 {
 					rl.Resource().Attributes().PutStr(AttrContainerLabelPrefix+strconv.Itoa(i), "")
@@ -264,7 +264,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 			func(a *assert.Assertions, ev *backendapi.Event) { a.Len(ev.Workload.Labels, backendapi.MaxPairs) },
 		},
 		{
-			"the restart count is left on the resource only",
+			"only the resource has the restart count",
 			func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().Remove(AttrRestartCount) },
 			func(a *assert.Assertions, ev *backendapi.Event) { a.Equal(uint32(3), *ev.Run.RestartCount) },
 		},
@@ -279,7 +279,7 @@ func TestDecodeAfterProcessors(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecodeRefusesIncompleteAndForeignRecords(t *testing.T) {
 	for _, tt := range []struct {
 		desc    string
 		change  func(plog.ResourceLogs, plog.LogRecord)
@@ -288,12 +288,12 @@ func TestDecodeRefuses(t *testing.T) {
 	}{
 		{"no event name", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.SetEventName("") }, true, ""},
 		{"another's event name", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.SetEventName("device.app.lifecycle") }, true, ""},
-		{"an event of ours that is no runtime event", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.SetEventName("zastava.process.sampled") }, true, ""},
+		{"the event name of a sample", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.SetEventName("zastava.process.sampled") }, true, ""},
 		{"no id", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().Remove(AttrEventID) }, true, ""},
 		{"no time at all", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.SetTimestamp(0); lr.SetObservedTimestamp(0) }, false, "timestamp"},
 		{"no container", func(rl plog.ResourceLogs, _ plog.LogRecord) { rl.Resource().Attributes().Remove(AttrContainerID) }, false, AttrContainerID},
 		{"no engine", func(rl plog.ResourceLogs, _ plog.LogRecord) { rl.Resource().Attributes().Remove(AttrRuntimeName) }, false, AttrRuntimeName},
-		{"a container id that is none", func(rl plog.ResourceLogs, _ plog.LogRecord) {
+		{"an invalid container id", func(rl plog.ResourceLogs, _ plog.LogRecord) {
 			rl.Resource().Attributes().PutStr(AttrContainerID, "two words")
 		}, false, "workload.containerId"},
 		{"no source", func(_ plog.ResourceLogs, lr plog.LogRecord) { lr.Attributes().Remove(AttrSource) }, false, AttrSource},
@@ -320,7 +320,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 const year1971 = 365 * 24 * int64(time.Hour)
 
-// moments draws times that a runtime may tell, to the nanosecond, or none.
+// moments draws times that a runtime may report, to the nanosecond, or the zero time.
 func moments() *rapid.Generator[time.Time] {
 	return rapid.Custom(func(t *rapid.T) time.Time {
 		if rapid.Bool().Draw(t, "unset") {
@@ -370,7 +370,7 @@ func transitions() *rapid.Generator[container.Transition] {
 	})
 }
 
-func TestRoundTrip(t *testing.T) {
+func TestDecodeReturnsWhatWasEncoded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tr := transitions().Draw(t, "transition")
 		batch := sampleEncoder().NewBatch()
@@ -438,7 +438,7 @@ func sameCode(t *rapid.T, want uint32, known bool, got *uint32) {
 	assert.Equal(t, want, *got)
 }
 
-// FuzzDecode: whatever a hop sends, decoding ends in an event or in one of the two errors.
+// FuzzDecode checks that decoding of any bytes from a hop returns an event or one of the two errors.
 func FuzzDecode(f *testing.F) {
 	raw, err := (&plog.ProtoMarshaler{}).MarshalLogs(encodeStop())
 	require.NoError(f, err)
@@ -472,7 +472,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func TestGapsThatBeginWithOneListHaveTheirOwnIDs(t *testing.T) {
+func TestGapIDsDifferWhenGapsBeginWithTheSameList(t *testing.T) {
 	first := sampleGap()
 	second := *first
 	second.To = first.To.Add(time.Second)

@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-func TestPlaceInComposeAndSwarm(t *testing.T) {
+func TestComposeAndSwarmAreEncodedAsResourceAttributes(t *testing.T) {
 	c := &container.Container{
 		Engine: "docker", ID: "c1", Name: "shop-web-2", CreatedAt: created,
 		Compose: container.Compose{Project: "shop", Service: "web", Number: "2"},
@@ -31,10 +31,10 @@ func TestPlaceInComposeAndSwarm(t *testing.T) {
 		assert.Equal(t, want, got.Str())
 	}
 	_, pod := attributes.Get(AttrPodName)
-	assert.False(t, pod, "it is in no pod")
+	assert.False(t, pod, "a container outside Kubernetes has no pod")
 }
 
-func TestStopSignalAndExitCodeOfWindowsReachTheBackend(t *testing.T) {
+func TestStopSignalAndWindowsExitCodeAreDecoded(t *testing.T) {
 	c := &container.Container{Engine: "docker", ID: "c1", Name: "web", CreatedAt: created}
 	run := container.Run{StartedAt: started, FinishedAt: finished, ExitCode: 3221225786, ExitKnown: true, Reason: "Error", StopSignal: "SIGTERM"}
 	batch := sampleEncoder().NewBatch()
@@ -47,7 +47,7 @@ func TestStopSignalAndExitCodeOfWindowsReachTheBackend(t *testing.T) {
 	assert.Equal(t, []backendapi.Evidence{{Signal: AttrStopSignal, Value: "SIGTERM"}}, ev.Evidence)
 }
 
-func TestSystemAndIsolation(t *testing.T) {
+func TestOSAndIsolationAreDecodedAsAnnotations(t *testing.T) {
 	c := &container.Container{Engine: "docker", ID: "c1", Name: "iis", CreatedAt: created, Platform: container.Platform{OS: "windows", Arch: "amd64"}, Isolation: container.IsolationHyperV}
 	run := container.Run{StartedAt: started, FinishedAt: finished, ExitCode: 137, ExitKnown: true, Reason: "Error"}
 	batch := sampleEncoder().NewBatch()
@@ -59,7 +59,7 @@ func TestSystemAndIsolation(t *testing.T) {
 		assert.Equal(t, want, got.Str())
 	}
 	_, ok := rl.ScopeLogs().At(0).LogRecords().At(0).Attributes().Get(AttrExitSignal)
-	assert.False(t, ok, "137 is no signal of Windows")
+	assert.False(t, ok, "Windows has no signals")
 	ev, err := (&Decoder{Tenant: "acme", Annotations: map[string]string{"environment": "prod"}}).Origin(rl.Resource()).Event(rl.ScopeLogs().At(0).LogRecords().At(0))
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"environment": "prod", "os.type": "windows", "zastava.container.isolation": "hyperv"}, ev.Annotations)

@@ -18,17 +18,17 @@ import (
 	"github.com/zastava-otel/zastava/internal/signal"
 )
 
-// Encoder knows what is the same for all records of one observer. It is not changed by use; several goroutines may share it.
+// Encoder holds what all records of one observer share. Several goroutines may use it at a time.
 type Encoder struct {
-	HostName     string // host.name; "" = not set
-	HostID       string // host.id; "" = not set
-	NodeName     string // k8s.node.name; "" = not in Kubernetes
+	HostName     string // host.name; empty if unset
+	HostID       string // host.id; empty if unset
+	NodeName     string // k8s.node.name; empty outside Kubernetes
 	Scope        string // instrumentation scope: the receiver's package import path
 	ScopeVersion string
-	OS           string // GOOS of the containers whose runtime does not tell it, for signal names; "" = the one this was built for
+	OS           string // GOOS of containers whose runtime does not report it, for signal names; empty: the GOOS of this binary
 }
 
-// Node is the name of the node that events carry: the Kubernetes one where there is one, else the host's.
+// Node returns the name of the node in events: that of Kubernetes if set, or else the host's.
 func (e *Encoder) Node() string {
 	if e.NodeName != "" {
 		return e.NodeName
@@ -41,8 +41,8 @@ func (e *Encoder) NewBatch() *Batch {
 	return &Batch{enc: e, logs: plog.NewLogs()}
 }
 
-// Batch collects the log records of transitions. Transitions of one container that follow each other share a ResourceLogs. It
-// belongs to one goroutine.
+// Batch collects the log records of transitions. Consecutive transitions of one container share a ResourceLogs. One goroutine may
+// use it at a time.
 type Batch struct {
 	enc      *Encoder
 	logs     plog.Logs
@@ -52,10 +52,10 @@ type Batch struct {
 	n        int
 }
 
-// Logs gives what was collected; the batch must not be added to afterwards.
+// Logs returns the records. Nothing may be appended to the batch afterwards.
 func (b *Batch) Logs() plog.Logs { return b.logs }
 
-// Len is the number of records.
+// Len returns the number of records.
 func (b *Batch) Len() int { return b.n }
 
 // Append adds the record of t. t.Container must be set.
@@ -75,7 +75,7 @@ func (b *Batch) Append(t *container.Transition) {
 	b.enc.transition(lr.Attributes(), t)
 }
 
-// AppendGap adds the record of g, learnt at observed.
+// AppendGap adds the record of g, which was observed at the given time.
 func (b *Batch) AppendGap(g *container.Gap, observed time.Time) {
 	b.resource(func(m pcommon.Map) {
 		m.EnsureCapacity(6)
@@ -233,7 +233,7 @@ func (e *Encoder) run(m pcommon.Map, c *container.Container, r *container.Run) {
 
 func putStr(m pcommon.Map, key, value string) {
 	if value != "" {
-		m.PutStr(key, strings.ToValidUTF8(value, "?")) // a container names its files; one text that is none has all of a request refused
+		m.PutStr(key, strings.ToValidUTF8(value, "?")) // names of files may be any bytes, and one invalid string has the whole request refused
 	}
 }
 

@@ -30,7 +30,7 @@ func compareGolden(t *testing.T, name string, got plog.Logs) {
 	want, err := golden.ReadLogs(path)
 	require.NoError(t, err)
 	require.NoError(t, plogtest.CompareLogs(want, got))
-	// CompareLogs passes over event names and schema URLs.
+	// CompareLogs ignores event names and schema URLs.
 	wantJSON, err := (&plog.JSONMarshaler{}).MarshalLogs(want)
 	require.NoError(t, err)
 	gotJSON, err := (&plog.JSONMarshaler{}).MarshalLogs(got)
@@ -38,7 +38,7 @@ func compareGolden(t *testing.T, name string, got plog.Logs) {
 	require.JSONEq(t, string(wantJSON), string(gotJSON))
 }
 
-func TestGoldenRecordOfEveryKind(t *testing.T) {
+func TestRecordsMatchGoldenFiles(t *testing.T) {
 	for _, tr := range sampleTransitions() {
 		t.Run(tr.Kind.String(), func(t *testing.T) {
 			batch := sampleEncoder().NewBatch()
@@ -53,7 +53,7 @@ func TestGoldenRecordOfEveryKind(t *testing.T) {
 	})
 }
 
-func TestEveryAttributeIsInTheSchema(t *testing.T) {
+func TestSchemaListsEveryAttribute(t *testing.T) {
 	resource := map[string]pcommon.ValueType{}
 	for _, a := range ResourceAttributes() {
 		resource[a.Name] = a.Type
@@ -117,7 +117,7 @@ func TestConsecutiveTransitionsOfOneContainerShareAResource(t *testing.T) {
 	assert.Equal(t, []int{3, 1, 1, 1, 1}, sizes)
 }
 
-func TestUnknownIsAbsent(t *testing.T) {
+func TestUnknownValuesAreAbsentAttributes(t *testing.T) {
 	batch := (&Encoder{HostName: "h"}).NewBatch()
 	batch.Append(&container.Transition{
 		Kind: container.KindStopped, When: finished, State: container.StateExited,
@@ -146,7 +146,7 @@ func TestExitCodesAreUnsigned(t *testing.T) {
 	assert.Equal(t, int64(3_221_225_786), code.Int())
 }
 
-func TestWindowsExitCodesTellNoSignal(t *testing.T) {
+func TestExitSignalIsAbsentWhenContainerRunsOnWindows(t *testing.T) {
 	enc := sampleEncoder()
 	enc.OS = "windows"
 	tr := sampleTransitions()[3]
@@ -156,7 +156,7 @@ func TestWindowsExitCodesTellNoSignal(t *testing.T) {
 	assert.False(t, ok)
 }
 
-func TestSplitReference(t *testing.T) {
+func TestSplitReferenceReturnsNameAndTag(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("ab", 32)
 	for _, tt := range []struct{ desc, ref, name, tag string }{
 		{"short name", "nginx", "nginx", ""},
@@ -182,7 +182,7 @@ func TestSplitReference(t *testing.T) {
 	}
 }
 
-func TestBodies(t *testing.T) {
+func TestBodyDescribesTheTransition(t *testing.T) {
 	plain := &container.Container{Engine: "docker", ID: "0123456789abcdef", Name: "web"}
 	nameless := &container.Container{Engine: "docker", ID: "0123456789abcdef"}
 	exited := func(r container.Run) container.Transition {
@@ -210,7 +210,7 @@ func TestBodies(t *testing.T) {
 	assert.Equal(t, "observer could not see containerd (main) for 3m12s: list_failed, 4 transitions folded into later ones", gapBody(sampleGap()))
 }
 
-func TestSeverities(t *testing.T) {
+func TestSeverityDependsOnTheOutcome(t *testing.T) {
 	stop := func(r container.Run) *container.Transition {
 		return &container.Transition{Kind: container.KindStopped, Run: r}
 	}

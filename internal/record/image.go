@@ -9,8 +9,8 @@ import (
 	"github.com/distribution/reference"
 )
 
-// splitReference splits an image reference as asked for into its name and tag. Both are empty where the reference has no
-// name: a bare digest, or text that is no reference. Names are kept as asked ("nginx", not "docker.io/library/nginx").
+// splitReference splits an image reference into its name and tag. Both are empty for a reference without a name: a bare digest, or
+// text that is not a reference. Names stay as they were requested ("nginx", not "docker.io/library/nginx").
 func splitReference(ref string) (name, tag string) {
 	if isBareDigest(ref) {
 		return "", ""
@@ -29,8 +29,8 @@ func splitReference(ref string) (name, tag string) {
 	return named.Name(), tag
 }
 
-// isBareDigest tells digests and image ids apart from names: the grammar of references takes "sha256:<hex>" for the name
-// "sha256" with a tag.
+// isBareDigest reports whether ref is a digest or an image id: the grammar of references parses "sha256:<hex>" as the name "sha256"
+// with a tag.
 func isBareDigest(ref string) bool {
 	algorithm, hex, ok := strings.Cut(ref, ":")
 	if !ok {
@@ -49,7 +49,7 @@ func isBareDigest(ref string) bool {
 	return true
 }
 
-// joinReference is the reference that name and tag can express.
+// joinReference returns the reference that name and tag express.
 func joinReference(name, tag string) string {
 	if tag == "" {
 		return name
@@ -57,7 +57,7 @@ func joinReference(name, tag string) string {
 	return name + ":" + tag
 }
 
-// digestOf gives the digest of "repository@sha256:…", and "" where there is none.
+// digestOf returns the digest in "repository@sha256:…", or "" without one.
 func digestOf(repoDigest string) string {
 	_, digest, ok := strings.Cut(repoDigest, "@")
 	if !ok {

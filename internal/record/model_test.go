@@ -9,7 +9,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// The moments of the sample container's life.
+// The times of the sample container's lifecycle.
 var (
 	created  = time.Date(2026, 11, 22, 18, 6, 31, 900_000_000, time.UTC)
 	started  = time.Date(2026, 11, 22, 18, 6, 32, 123_456_789, time.UTC)
@@ -47,7 +47,7 @@ func sampleContainer() *container.Container {
 	}
 }
 
-// sampleTransitions has one of every kind, in the order of their kinds.
+// sampleTransitions returns one transition of every kind, in the order of container.Kind.
 func sampleTransitions() []container.Transition {
 	c := sampleContainer()
 	running := container.Run{StartedAt: started, PID: 12345}

@@ -53,7 +53,7 @@ var (
 	}()
 )
 
-// EventName gives the event name of a kind of transition, and "" for a kind that has none.
+// EventName returns the event name of a kind of transition, or "" for a kind without one.
 func EventName(k container.Kind) string {
 	if int(k) < len(eventNames) {
 		return eventNames[k]
@@ -61,7 +61,7 @@ func EventName(k container.Kind) string {
 	return ""
 }
 
-// BackendKind gives the backend's word for a kind of transition, and "" for a kind that has none.
+// BackendKind returns the backend's kind for a kind of transition, or "" for a kind without one.
 func BackendKind(k container.Kind) backendapi.Kind {
 	if int(k) < len(eventKinds) {
 		return eventKinds[k]
@@ -69,14 +69,14 @@ func BackendKind(k container.Kind) backendapi.Kind {
 	return ""
 }
 
-// EventID gives the id of a transition: the same thing seen twice has the same id.
+// EventID returns the id of a transition: a transition that is observed twice has the same id both times.
 func EventID(t *container.Transition) string {
 	return backendapi.EventID(t.Container.Engine, t.Container.ID, BackendKind(t.Kind), t.KeyTime(), t.Ordinal)
 }
 
-// GapID gives the id of a gap. A gap has no container: node, the runtime's configured name and the cause take its place,
-// so that two runtimes of one node, or two causes in one stretch of time, do not share an id. Its end counts as well as its
-// beginning: several gaps can begin with the same list.
+// GapID returns the id of a gap. A gap has no container: the node, the runtime's configured name and the cause replace it, so that
+// two runtimes of one node, or two causes at the same time, do not share an id. The end is part of the id as well as the
+// beginning, because several gaps can begin with the same list.
 func GapID(node string, g *container.Gap) string {
 	what := node + "/" + g.Runtime + "/" + g.Cause
 	if !g.From.IsZero() {

@@ -9,8 +9,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// ownerKinds are the attributes that name what made a pod, nearest first: a pod of a Deployment is made by its
-// ReplicaSet, one of a CronJob by its Job.
+// ownerKinds are the attributes that name a pod's owners, nearest first: a Deployment's pod belongs to its ReplicaSet, a CronJob's
+// pod to its Job.
 var ownerKinds = [...]struct{ attribute, kind string }{
 	{attrReplicaSetName, "ReplicaSet"},
 	{attrStatefulSetName, "StatefulSet"},
@@ -20,10 +20,10 @@ var ownerKinds = [...]struct{ attribute, kind string }{
 	{attrCronJobName, "CronJob"},
 }
 
-// owners collects what processors told of a pod's owners.
+// owners holds the name of each owner that processors added, "" if unknown.
 type owners [len(ownerKinds)]string
 
-func (o *owners) take(key string, v pcommon.Value) {
+func (o *owners) set(key string, v pcommon.Value) {
 	for i := range ownerKinds {
 		if ownerKinds[i].attribute == key {
 			o[i] = name(v)
@@ -32,7 +32,8 @@ func (o *owners) take(key string, v pcommon.Value) {
 	}
 }
 
-func (o *owners) best() *backendapi.Owner {
+// nearest returns the nearest owner, nil if unknown.
+func (o *owners) nearest() *backendapi.Owner {
 	for i, owner := range o {
 		if owner != "" {
 			return &backendapi.Owner{Kind: ownerKinds[i].kind, Name: owner}

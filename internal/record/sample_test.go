@@ -66,7 +66,7 @@ func sampled() *Sampled {
 	}
 }
 
-func TestGoldenRecordsOfSamples(t *testing.T) {
+func TestSampleRecordsMatchGoldenFiles(t *testing.T) {
 	batch := sampleEncoder().NewBatch()
 	batch.AppendSampled(sampled())
 	compareGolden(t, "sampled", batch.Logs())
@@ -77,7 +77,7 @@ func TestGoldenRecordsOfSamples(t *testing.T) {
 	compareGolden(t, "started_with_evidence", batch.Logs())
 }
 
-func TestEveryAttributeOfSamplesIsInTheSchema(t *testing.T) {
+func TestSchemaListsEveryAttributeOfSamples(t *testing.T) {
 	events := map[string]map[string]pcommon.ValueType{}
 	for _, e := range EventTypes() {
 		events[e.Name] = map[string]pcommon.ValueType{}
@@ -103,8 +103,8 @@ func TestEveryAttributeOfSamplesIsInTheSchema(t *testing.T) {
 	}
 }
 
-// TestNamesThatAreNotUTF8 is for receivers of OTLP that refuse a whole request for one text that is none.
-func TestNamesThatAreNotUTF8(t *testing.T) {
+// Receivers of OTLP refuse a whole request for one string that is not valid UTF-8.
+func TestInvalidUTF8IsReplaced(t *testing.T) {
 	s := sampled()
 	s.Sample.Processes[0].Executable = evidence.Present("/usr/bin/\xffapi")
 	s.Sample.Files[0].Path = "/usr/bin/\xffapi"
@@ -117,8 +117,8 @@ func TestNamesThatAreNotUTF8(t *testing.T) {
 	assert.Equal(t, 5, strings.Count(string(raw), "/usr/bin/?api"), "executable of both records, of the process, of the file and of the library")
 }
 
-// TestBuildIDsThatIdentifyNothing: lld writes 8 bytes by default, and the contract asks for 16.
-func TestBuildIDsThatIdentifyNothing(t *testing.T) {
+// lld writes 8 bytes by default, and the contract requires 16.
+func TestBuildIDIsAbsentWhenItIdentifiesNoFile(t *testing.T) {
 	for name, test := range map[string]struct {
 		id, want string
 	}{
@@ -133,9 +133,9 @@ func TestBuildIDsThatIdentifyNothing(t *testing.T) {
 			s.Sample.Files = []evidence.File{{Path: "/lib/a.so", Kind: evidence.KindLibrary, BuildID: evidence.Present(test.id), SHA256: evidence.Unknown[string](evidence.ReasonTooLarge)}}
 			batch := sampleEncoder().NewBatch()
 			batch.AppendSampled(s)
-			facts, passed := factsIn(t, batch.Logs())
+			facts, skipped := factsIn(t, batch.Logs())
 			require.Len(t, facts, 1)
-			assert.Zero(t, passed)
+			assert.Zero(t, skipped)
 			assert.Equal(t, test.want, facts[0].BuildID)
 			if test.want == "" {
 				assert.Equal(t, "path_hash", facts[0].Metadata[backendapi.FactIdentity])
@@ -155,7 +155,7 @@ func TestBuildIDsThatIdentifyNothing(t *testing.T) {
 	}
 }
 
-func factsIn(t require.TestingT, logs plog.Logs) (facts []backendapi.Fact, passed int) {
+func factsIn(t require.TestingT, logs plog.Logs) (facts []backendapi.Fact, skipped int) {
 	d := sampleDecoder()
 	for _, rl := range logs.ResourceLogs().All() {
 		o := d.Origin(rl.Resource())
@@ -166,17 +166,17 @@ func factsIn(t require.TestingT, logs plog.Logs) (facts []backendapi.Fact, passe
 				facts = append(facts, kept)
 			})
 			require.NoError(t, err)
-			passed += n
+			skipped += n
 		}
 	}
-	return facts, passed
+	return facts, skipped
 }
 
-func TestSamplesBecomeFacts(t *testing.T) {
+func TestSamplesAreDecodedAsFacts(t *testing.T) {
 	batch := sampleEncoder().NewBatch()
 	batch.AppendSampled(sampled())
-	facts, passed := factsIn(t, overTheWire(t, batch.Logs()))
-	assert.Zero(t, passed)
+	facts, skipped := factsIn(t, overTheWire(t, batch.Logs()))
+	assert.Zero(t, skipped)
 	require.Len(t, facts, 5, "three files and two modules")
 	at, id := started.Add(time.Second), "containerd://"+sampleContainer().ID
 
@@ -214,7 +214,7 @@ func TestSamplesBecomeFacts(t *testing.T) {
 	}
 }
 
-func TestAStartTellsItsProcessInALaterRevision(t *testing.T) {
+func TestStartCarriesItsProcessInALaterRevision(t *testing.T) {
 	start, sample := sampleTransitions()[1], sampleOfProcesses()
 	sample.Files[0].BuildID = evidence.Present("gnu-build-id:" + strings.Repeat("9f", 20))
 	sample.Files = append(sample.Files, evidence.File{Path: "/entrypoint.sh", Kind: evidence.KindScript}) // is not loaded
@@ -240,7 +240,7 @@ func TestAStartTellsItsProcessInALaterRevision(t *testing.T) {
 	assert.Equal(t, backendapi.LoadedLib{Path: "/app/lib.jar"}, again.LoadedLibs[2])
 }
 
-func TestLargeSamplesAreToldInParts(t *testing.T) {
+func TestLargeSamplesAreSplitOverSeveralRecords(t *testing.T) {
 	s := sampled()
 	s.Sample.Files, s.Hits = nil, nil
 	for i := range 1000 {
@@ -265,7 +265,7 @@ func TestLargeSamplesAreToldInParts(t *testing.T) {
 	require.Len(t, facts, 1000)
 	assert.EqualValues(t, 1000, facts[999].HitCount)
 
-	s.Sample.Files = nil // nothing could be read, and that is told too
+	s.Sample.Files = nil // a sample without files is reported as well
 	batch = sampleEncoder().NewBatch()
 	batch.AppendSampled(s)
 	require.Equal(t, 1, batch.Len())
@@ -273,7 +273,7 @@ func TestLargeSamplesAreToldInParts(t *testing.T) {
 	assert.Empty(t, facts)
 }
 
-func TestSubjectOfFacts(t *testing.T) {
+func TestSubjectIsTheDigestOrElseTheImageName(t *testing.T) {
 	for _, tt := range []struct {
 		desc string
 		edit func(pcommon.Map)
@@ -302,7 +302,7 @@ func TestSubjectOfFacts(t *testing.T) {
 	}
 }
 
-func TestSamplesAreNoEvents(t *testing.T) {
+func TestSamplesAreNotDecodedAsEvents(t *testing.T) {
 	batch := sampleEncoder().NewBatch()
 	batch.AppendSampled(sampled())
 	rl, lr := one(batch.Logs())
@@ -322,7 +322,7 @@ func TestSamplesAreNoEvents(t *testing.T) {
 	assert.Equal(t, AttrContainerID, invalid.Attribute)
 }
 
-// FuzzFacts: whatever a record holds, what is taken from it follows the rules of the wire format.
+// FuzzFacts checks that the facts decoded from any record are valid.
 func FuzzFacts(f *testing.F) {
 	marshaler, unmarshaler := &plog.ProtoMarshaler{}, &plog.ProtoUnmarshaler{}
 	batch := sampleEncoder().NewBatch()

@@ -14,8 +14,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// The readers below take a value for what it says, whichever type a processor or a hop left it in, and take a value that
-// says nothing usable for absent.
+// The functions below decode a value whichever type a processor or a hop gave it, and treat an unusable value as absent.
 
 var precisionWindow = container.PrecisionWindow.String()
 
@@ -30,8 +29,8 @@ func text(v pcommon.Value) string {
 	}
 }
 
-// name and prose give texts that the wire format has room for, and "" for longer ones: absent means unknown, half a text
-// would be a lie, and an event without its reason is better than none.
+// name and prose return strings that fit the wire format, and "" for longer ones: absent means unknown, a cut string would be
+// wrong, and an event without its reason is better than no event.
 func name(v pcommon.Value) string  { return within(text(v), backendapi.MaxName) }
 func prose(v pcommon.Value) string { return within(text(v), backendapi.MaxText) }
 
@@ -42,7 +41,7 @@ func within(s string, most int) string {
 	return s
 }
 
-// first gives the first element of a list, or a single value as it is.
+// first returns the first element of a list, or a value that is not a list.
 func first(v pcommon.Value) string {
 	if v.Type() != pcommon.ValueTypeSlice {
 		return text(v)
@@ -72,7 +71,7 @@ func integer(v pcommon.Value) (int64, bool) {
 	}
 }
 
-// u32 reads an unsigned 32-bit number; the signed spelling of the same bits (-1 for 4294967295) counts as well.
+// u32 decodes an unsigned 32-bit number. It accepts the signed spelling of the same bits as well (-1 for 4294967295).
 func u32(v pcommon.Value) (uint32, bool) {
 	n, ok := integer(v)
 	if !ok || n < math.MinInt32 || n > math.MaxUint32 {
@@ -127,7 +126,7 @@ func seconds(v pcommon.Value) float64 {
 	return f
 }
 
-// instant reads RFC 3339, or a number of nanoseconds since 1970. False: it is no time that a runtime could tell.
+// instant decodes RFC 3339, or a number of nanoseconds since 1970. It returns false for a time that no runtime can report.
 func instant(v pcommon.Value) (time.Time, bool) {
 	var at time.Time
 	switch v.Type() {
