@@ -1,0 +1,23 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package isolated samples containers in a process of its own, so that what a container controls can end that process and nothing
+// else. It has the methods of procfs.Sampler.
+//
+//	collector: Sampler ──requests──► sampler process: procfs.Sampler ──► /proc
+//	                   ◄──samples───
+//
+// It promises:
+//
+//   - a program that uses this package needs no second binary: the package starts the program itself again under the name
+//     zastava-sampler (the reexec pattern), and its init function takes that process over before main runs;
+//   - the process starts with the first sample and ends after a minute without one. What it knows of files is handed to the next;
+//   - whatever ends the process (memory, CPU time, a crash, a signal) costs the samples under way. Their containers are not
+//     sampled for a while, which grows with each end and survives restarts of the collector, and their facts are UNKNOWN budget;
+//   - the process keeps two capabilities of those it had (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), gets no environment and no open file
+//     but its pipes, and where the kernel has seccomp no system call that opens a socket, starts a program or changes a file system;
+//   - what it answers is treated as foreign: bounded in bytes, nesting, items and digits.
+//
+// It refuses to sample in the collector's own process when the other cannot be started. Landlock is not used: a process in a Landlock
+// domain may not read the maps of processes outside of it (ptrace(2) rules of landlock(7)), which is what a sampler does.
+package isolated
