@@ -25,9 +25,9 @@ func confine() error {
 	// An out-of-memory killer, the kernel's or the cgroup's, shall take this process and not the collector. Raising is always allowed.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	for resource, value := range map[int]uint64{
-		unix.RLIMIT_CORE:   0,       // a core dump would hold what was read
-		unix.RLIMIT_NOFILE: 256,     // the sampler has some ten files open at once
-		unix.RLIMIT_FSIZE:  64 << 20, // of what it hands to its successor
+		unix.RLIMIT_CORE:   0,             // a core dump would hold what was read
+		unix.RLIMIT_NOFILE: 256,           // the sampler has some ten files open at once
+		unix.RLIMIT_FSIZE:  maxFileMemory, // of what it hands to its successor
 	} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
 			return fmt.Errorf("limit resource %d: %w", resource, err)

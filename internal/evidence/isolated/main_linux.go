@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/moby/sys/reexec"
 	"golang.org/x/sys/unix"
@@ -111,6 +112,8 @@ func serve(in io.Reader, out io.Writer, files *fileMemory, seccomp bool) error {
 	files.load(sampler)
 	s := &server{sampler: sampler, out: out, cancels: map[uint64]context.CancelFunc{}}
 	err = s.take(from)
+	// A sample that does not end shall not keep the process: nobody waits for it any more.
+	time.AfterFunc(endTimeout, func() { os.Exit(1) })
 	s.cancelAll()
 	s.work.Wait()
 	files.save(sampler)

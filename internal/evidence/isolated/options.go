@@ -40,4 +40,3 @@ type Stats struct {
 	Processes uint64 // started
 	Ended     uint64 // unexpectedly: by a limit, a signal or a fault
 }
-

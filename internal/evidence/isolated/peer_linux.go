@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/evidence/procfs"
 )
 
@@ -81,7 +82,7 @@ func newPeer(ctx context.Context, in, out stream, c *child, config procfs.Config
 }
 
 // ask sends a request and waits for its reply. A process that does not answer in time is killed.
-func (p *peer) ask(ctx context.Context, target procfs.Target, patience time.Duration) (reply, error) {
+func (p *peer) ask(ctx context.Context, target evidence.Target, patience time.Duration) (reply, error) {
 	id, answer := p.register()
 	if answer == nil {
 		return reply{}, errEnded

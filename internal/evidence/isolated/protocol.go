@@ -42,9 +42,9 @@ type welcome struct {
 
 // request asks for a sample, or cancels one.
 type request struct {
-	ID     uint64        `json:"id"`
-	Target procfs.Target `json:"target"`
-	Cancel bool          `json:"cancel,omitempty"`
+	ID     uint64          `json:"id"`
+	Target evidence.Target `json:"target"`
+	Cancel bool            `json:"cancel,omitempty"`
 }
 
 // reply has the sample of the request with the same id, and what the process has done so far.

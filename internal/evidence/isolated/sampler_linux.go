@@ -76,7 +76,7 @@ func NewSampler(ctx context.Context, options Options) (*Sampler, error) {
 
 // Sample samples one container. What cannot be read is UNKNOWN in the sample and no error. An error is procfs.ErrClosed, the context's,
 // or says why the process cannot be started.
-func (s *Sampler) Sample(ctx context.Context, target procfs.Target) (evidence.Sample, error) {
+func (s *Sampler) Sample(ctx context.Context, target evidence.Target) (evidence.Sample, error) {
 	weight := int64(1)
 	allowed, alone := s.allows(target.ContainerID)
 	if !allowed {
@@ -123,9 +123,13 @@ func (s *Sampler) Stats() Stats {
 	return stats
 }
 
-// Close ends the process and waits for it. Samples under way fail with procfs.ErrClosed.
+// Close ends the process and waits for it. Samples under way fail with procfs.ErrClosed. Closing again does nothing.
 func (s *Sampler) Close() error {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
 	s.closed = true
 	p := s.peer
 	s.idle.Stop()
@@ -277,12 +281,12 @@ func (s *Stats) add(one procfs.Stats) {
 	s.CacheSize, s.Stuck, s.PutAside = one.CacheSize, one.Stuck, one.PutAside
 }
 
-func emptySample(target procfs.Target) evidence.Sample {
+func emptySample(target evidence.Target) evidence.Sample {
 	return evidence.Sample{ContainerID: target.ContainerID, TakenAt: time.Now().UTC()}
 }
 
 // suspendedSample is the sample of a container that is not sampled now.
-func suspendedSample(target procfs.Target) evidence.Sample {
+func suspendedSample(target evidence.Target) evidence.Sample {
 	sample := emptySample(target)
 	sample.Processes = []evidence.Process{procfs.UnknownProcess(target.PID, evidence.ReasonBudget)}
 	sample.Coverage.Processes = evidence.Count{Seen: 1, Skipped: map[evidence.Reason]int{evidence.ReasonBudget: 1}}

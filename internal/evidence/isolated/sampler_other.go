@@ -19,7 +19,7 @@ func NewSampler(context.Context, Options) (*Sampler, error) { return nil, procfs
 type Sampler struct{}
 
 // Sample returns procfs.ErrUnsupported.
-func (*Sampler) Sample(context.Context, procfs.Target) (evidence.Sample, error) {
+func (*Sampler) Sample(context.Context, evidence.Target) (evidence.Sample, error) {
 	return evidence.Sample{}, procfs.ErrUnsupported
 }
 

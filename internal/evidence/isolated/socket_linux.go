@@ -11,7 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,27 +69,32 @@ func trusted(connection net.Conn) error {
 	return nil
 }
 
-// listen serves connections at a socket until a signal ends it. The socket is made with mode 0660: its group, which a service manager can
-// set, may connect. args are the path, and optionally the user id that may connect besides root and our own.
+// listen serves connections at a socket until a signal ends it. Its arguments are the path and, optionally, the id of a group. The socket's
+// mode is 0660: besides the sampler's own user, the group may connect.
 func listen(args []string) error {
-	if len(args) != 1 || !filepath.IsAbs(args[0]) {
-		return fmt.Errorf("%s takes one absolute path", commandListen)
+	path, group, err := listenArguments(args)
+	if err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	path := args[0]
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
 		if err := os.Remove(path); err != nil {
 			return fmt.Errorf("remove the socket of an earlier sampler: %w", err)
 		}
 	}
-	before := syscall.Umask(0o117)
-	listener, err := net.Listen("unix", path)
-	syscall.Umask(before)
+	before := unix.Umask(0o117)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	unix.Umask(before)
 	if err != nil {
 		return fmt.Errorf("listen at %s: %w", path, err)
 	}
 	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
+	if group >= 0 {
+		if err := os.Lchown(path, -1, group); err != nil {
+			return errors.Join(fmt.Errorf("give the socket to group %d: %w", group, err), listener.Close())
+		}
+	}
 	files := newFileMemory()
 	for {
 		connection, err := listener.Accept()
@@ -103,24 +108,43 @@ func listen(args []string) error {
 	}
 }
 
+func listenArguments(args []string) (path string, group int, err error) {
+	if len(args) < 1 || len(args) > 2 || !filepath.IsAbs(args[0]) {
+		return "", 0, fmt.Errorf("%s takes an absolute path and, optionally, the id of a group that may connect", commandListen)
+	}
+	if len(args) == 1 {
+		return args[0], -1, nil
+	}
+	id, err := strconv.ParseUint(args[1], 10, 31)
+	if err != nil {
+		return "", 0, fmt.Errorf("%s: group %q is not a number", commandListen, args[1])
+	}
+	return args[0], int(id), nil
+}
+
 // serveConnection starts a process for one connection and waits for its end: one collector at a time.
 func serveConnection(connection net.Conn, files *fileMemory) {
-	defer func() { _ = connection.Close() }()
-	err := trusted(connection)
-	var file *os.File
-	if socket, ok := connection.(*net.UnixConn); ok && err == nil {
-		file, err = socket.File()
-	}
-	var c *child
-	if err == nil {
-		defer func() { _ = file.Close() }()
-		c, err = newChild(file, file, files.file, 0)
-	}
+	c, err := childOf(connection, files)
+	_ = connection.Close() // the process has its own
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", Name, err)
 		return
 	}
-	_, _ = file.Close(), connection.Close()
 	<-c.exited
 	fmt.Fprintf(os.Stderr, "%s: a connection ended: %s\n", Name, c.outcome())
+}
+
+// childOf starts a process whose input and output is the connection. Its share of CPU time is the collector's to say, so that the guard
+// ends it only when it uses more than a core.
+func childOf(connection net.Conn, files *fileMemory) (*child, error) {
+	socket, ok := connection.(*net.UnixConn)
+	if !ok {
+		return nil, errors.New("not a Unix socket")
+	}
+	file, err := socket.File()
+	if err != nil {
+		return nil, fmt.Errorf("hand over a connection: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	return newChild(file, file, files.file, 1)
 }

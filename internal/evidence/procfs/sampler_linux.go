@@ -61,13 +61,21 @@ type aside struct {
 	stuck int // its threads that hang still
 }
 
+// Check validates the configuration, and that ProcRoot is a proc file system.
+func (c Config) Check() error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(c.ProcRoot, "self", "stat")); err != nil {
+		return fmt.Errorf("proc_root %s shows no processes: mount the host's proc file system there: %w", c.ProcRoot, err)
+	}
+	return nil
+}
+
 // NewSampler makes a Sampler. It fails on a configuration that does not validate and where ProcRoot is no proc file system.
 func NewSampler(config Config) (*Sampler, error) {
-	if err := config.Validate(); err != nil {
+	if err := config.Check(); err != nil {
 		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(config.ProcRoot, "self", "stat")); err != nil {
-		return nil, fmt.Errorf("proc_root %s shows no processes: mount the host's proc file system there: %w", config.ProcRoot, err)
 	}
 	redactor, err := redact.New(config.Redact)
 	if err != nil {
