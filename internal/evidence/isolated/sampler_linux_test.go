@@ -306,9 +306,11 @@ func TestSamplerAtASocketServesOneCollectorAfterTheOther(t *testing.T) {
 	for range 2 {
 		s, err := NewSampler(t.Context(), Options{Config: procfs.DefaultConfig(), Socket: path})
 		require.NoError(t, err)
-		sample, err := s.Sample(t.Context(), target)
-		require.NoError(t, err)
-		assert.NotEmpty(t, sample.Files)
+		require.EventuallyWithT(t, func(t *assert.CollectT) { // it may not listen yet, or serve the one before
+			sample, err := s.Sample(context.Background(), target)
+			require.NoError(t, err)
+			assert.NotEmpty(t, sample.Files)
+		}, 20*time.Second, 10*time.Millisecond)
 		require.NoError(t, s.Close())
 	}
 }
@@ -330,6 +332,9 @@ func TestSocketOfAnotherUserIsRefused(t *testing.T) {
 	t.Cleanup(func() { _ = listener.Process.Signal(unix.SIGTERM) })
 	require.Eventually(t, func() bool { _, err := os.Stat(path); return err == nil }, 10*time.Second, time.Millisecond)
 	s := newSampler(t, func(o *Options) { o.Socket = path })
-	_, err = s.Sample(t.Context(), sleeper(t))
-	require.ErrorContains(t, err, "belongs to user 65534")
+	target := sleeper(t)
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		_, err = s.Sample(context.Background(), target)
+		assert.ErrorContains(t, err, "belongs to user 65534")
+	}, 20*time.Second, 10*time.Millisecond)
 }
