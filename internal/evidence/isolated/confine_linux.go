@@ -39,7 +39,8 @@ func confine() error {
 	if err := dropCapabilities(); err != nil {
 		return err
 	}
-	return fmt.Errorf("start again as %s: %w", commandServe, syscall.Exec("/proc/self/exe", []string{Name, commandServe}, []string{}))
+	err := syscall.Exec("/proc/self/exe", []string{Name, commandServe}, []string{}) //nolint:gosec // nothing of it is from outside
+	return fmt.Errorf("start again as %s: %w", commandServe, err)
 }
 
 // dropCapabilities leaves the thread with those in kept, of those it had. root's come back with an exec unless the bounding set

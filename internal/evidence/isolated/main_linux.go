@@ -176,8 +176,7 @@ func (s *server) sample(ctx context.Context, r request) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	err = writeFrame(s.out, answer, maxReplyBytes)
-	var tooLarge *limit.Error
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*limit.Error](err); tooLarge {
 		_ = writeFrame(s.out, reply{ID: r.ID, Sample: suspendedSample(r.Target), Stats: s.sampler.Stats()}, maxReplyBytes)
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/evidence/procfs"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -157,7 +158,7 @@ func TestProcessHasNoMoreRightsThanItNeeds(t *testing.T) {
 	status, err := os.ReadFile(proc + "/status")
 	require.NoError(t, err)
 	fields := map[string]string{}
-	for _, line := range strings.Split(string(status), "\n") {
+	for line := range strings.SplitSeq(string(status), "\n") {
 		name, value, _ := strings.Cut(line, ":")
 		fields[name] = strings.TrimSpace(value)
 	}
@@ -287,10 +288,7 @@ func TestConfigurationThatDoesNotValidateIsRefused(t *testing.T) {
 }
 
 func TestSamplerAtASocketServesOneCollectorAfterTheOther(t *testing.T) {
-	dir, err := os.MkdirTemp("", "zs-")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "sampler.sock")
+	path := filepath.Join(socketdir.New(t), "sampler.sock")
 	listener := exec.CommandContext(t.Context(), "/proc/self/exe")
 	listener.Args = []string{Name, commandListen, path}
 	listener.Stderr = os.Stderr
@@ -319,9 +317,7 @@ func TestSocketOfAnotherUserIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can act as another user")
 	}
-	dir, err := os.MkdirTemp("", "zs-")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := socketdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o777))
 	path := filepath.Join(dir, "sampler.sock")
 	listener := exec.CommandContext(t.Context(), "/proc/self/exe")
@@ -334,7 +330,7 @@ func TestSocketOfAnotherUserIsRefused(t *testing.T) {
 	s := newSampler(t, func(o *Options) { o.Socket = path })
 	target := sleeper(t)
 	require.EventuallyWithT(t, func(t *assert.CollectT) {
-		_, err = s.Sample(context.Background(), target)
+		_, err := s.Sample(context.Background(), target)
 		assert.ErrorContains(t, err, "belongs to user 65534")
 	}, 20*time.Second, 10*time.Millisecond)
 }

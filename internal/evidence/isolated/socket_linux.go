@@ -78,10 +78,8 @@ func listen(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("remove the socket of an earlier sampler: %w", err)
-		}
+	if err := removeSocket(path); err != nil {
+		return err
 	}
 	before := unix.Umask(0o117)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
@@ -106,6 +104,18 @@ func listen(args []string) error {
 		}
 		serveConnection(connection, files)
 	}
+}
+
+// removeSocket removes what an earlier sampler left. The path is the operator's own argument.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path) //nolint:gosec // see above
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return nil //nolint:nilerr // listening says what is wrong with it
+	}
+	if err := os.Remove(path); err != nil { //nolint:gosec // see above
+		return fmt.Errorf("remove the socket of an earlier sampler: %w", err)
+	}
+	return nil
 }
 
 func listenArguments(args []string) (path string, group int, err error) {

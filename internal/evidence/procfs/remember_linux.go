@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/evidence/buildid"
@@ -97,16 +98,16 @@ func (c *contents) remember() []remembered {
 	defer c.mu.Unlock()
 	keys := c.known.lru.Keys() // oldest first
 	all := make([]remembered, 0, len(keys)+c.aliases.Len())
-	for i := len(keys) - 1; i >= 0; i-- {
-		if found, ok := c.known.lru.Peek(keys[i]); ok {
-			all = append(all, remembered{Key: keys[i].stored(), SHA256: found.sha256, Content: &found.Metadata})
+	for _, key := range slices.Backward(keys) {
+		if found, ok := c.known.lru.Peek(key); ok {
+			all = append(all, remembered{Key: key.stored(), SHA256: found.sha256, Content: &found.Metadata})
 		}
 	}
 	keys = c.aliases.Keys()
-	for i := len(keys) - 1; i >= 0; i-- {
-		if shared, ok := c.aliases.Peek(keys[i]); ok {
+	for _, key := range slices.Backward(keys) {
+		if shared, ok := c.aliases.Peek(key); ok {
 			alias := shared.stored()
-			all = append(all, remembered{Key: keys[i].stored(), Alias: &alias})
+			all = append(all, remembered{Key: key.stored(), Alias: &alias})
 		}
 	}
 	return all

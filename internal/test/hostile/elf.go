@@ -47,14 +47,14 @@ func ELFBomb(program []byte, size int64, compression Compression) ([]byte, error
 	header = le.AppendUint32(header, 0)
 	header = le.AppendUint64(header, uint64(size))
 	header = le.AppendUint64(header, 1) // alignment
-	section := append(header, packed...)
+	header = append(header, packed...)
 
 	out := align(bytes.Clone(program))
 	sectionAt := uint64(len(out))
-	out = align(append(out, section...))
+	out = align(append(out, header...))
 	tableAt := uint64(len(out))
 	out = appendSectionHeader(out, 0, 0, 0, 0, 0)
-	out = appendSectionHeader(out, uint32(chdrSize+nameAt), shtStringTab, shfCompressed, sectionAt, uint64(len(section)))
+	out = appendSectionHeader(out, uint32(chdrSize+nameAt), shtStringTab, shfCompressed, sectionAt, uint64(len(header)))
 	le.PutUint64(out[40:], tableAt) // e_shoff
 	le.PutUint16(out[58:], 64)      // e_shentsize
 	le.PutUint16(out[60:], 2)       // e_shnum
