@@ -2,13 +2,13 @@
 rem Copyright The Zastava Authors
 rem SPDX-License-Identifier: Apache-2.0
 rem
-rem Makes the collector a Windows service. Run it as an administrator:
+rem Installs the collector as a Windows service. Run it as an administrator:
 rem
 rem   install.cmd PROGRAM CONFIG ["FURTHER ARGUMENTS"]
 rem
 rem PROGRAM is otelcol-zastava-slim.exe or otelcol-zastava.exe, CONFIG its configuration, both as full paths without a quote
-rem in them. The service is called zastava, or what ZASTAVA_SERVICE says, runs as LocalSystem, and starts with the machine.
-rem It is not started now: see docs/windows.md. uninstall.cmd takes it away.
+rem in them. The service is called zastava, or as ZASTAVA_SERVICE says, runs as LocalSystem, and starts with the machine.
+rem This script does not start it: see docs/windows.md. uninstall.cmd removes it.
 setlocal EnableExtensions DisableDelayedExpansion
 
 set "program=%~1"
@@ -30,7 +30,7 @@ if not exist "%config%" (
   exit /b 2
 )
 
-rem The queue, the checkpoint and the log are for administrators and the system alone: they tell what runs here.
+rem Only administrators and the system may read the queue, the checkpoint and the log: they show what runs here.
 set "data=%ProgramData%\Zastava"
 if not exist "%data%" mkdir "%data%"
 icacls "%data%" /inheritance:r /grant:r "*S-1-5-18:(OI)(CI)F" "*S-1-5-32-544:(OI)(CI)F" >nul
@@ -39,13 +39,13 @@ if errorlevel 1 (
   exit /b 1
 )
 
-rem So that the event viewer shows the collector's lines as they are.
+rem With these entries the event viewer shows the collector's lines unchanged.
 reg add "HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\%service%" /v EventMessageFile /t REG_EXPAND_SZ /d "%%SystemRoot%%\System32\EventCreate.exe" /f >nul
 reg add "HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\%service%" /v CustomSource /t REG_DWORD /d 1 /f >nul
 reg add "HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\%service%" /v TypesSupported /t REG_DWORD /d 7 /f >nul
 
-rem Both paths are quoted within the quoted value: without that, a program in "C:\Program Files" is first looked for as
-rem C:\Program.exe. The blank after each "=" belongs to the grammar of sc.
+rem Both paths are quoted within the quoted value: otherwise Windows tries C:\Program.exe first for a program in
+rem "C:\Program Files". sc requires the blank after each "=".
 if not "%more%"=="" set "more= %more%"
 sc create "%service%" binPath= "\"%program%\" --config \"%config%\" --feature-gates=extension.healthcheck.useComponentStatus%more%" start= auto DisplayName= "Zastava collector (%service%)"
 if errorlevel 1 (
@@ -54,7 +54,7 @@ if errorlevel 1 (
 )
 sc description "%service%" "Observes the containers of this node for a security backend."
 
-rem After a crash: again in 5 s, then 30 s, then each minute. A day without one begins anew.
+rem After a crash: restart in 5 s, then 30 s, then each minute. A day without a crash resets the count.
 sc failure "%service%" reset= 86400 actions= restart/5000/restart/30000/restart/60000
 if errorlevel 1 exit /b 1
 rem An end with an error counts as a crash too. Wine's sc does not know this one.
