@@ -1,19 +1,19 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package container is the domain: what a container is, what state and run it is in, and which transitions it goes
-// through. It knows no runtime, no telemetry and no wire format; every other package of the project speaks in its terms.
+// Package container holds the domain types: containers, their states and runs, and the transitions between states. It
+// depends on no runtime, no telemetry and no wire format; every other package of the project uses its terms.
 //
-// Values are data. A *Container is shared by the transitions that mention it and must not be changed after it was handed
-// out. An unset time is the zero time.Time and means "not known"; it is never 1970 or the year 1.
+// Values are plain data. Transitions and snapshots share a *Container, so nobody may change one after it was published. The
+// zero time.Time means that a time is not known; a known time is never 1970 or the year 1.
 package container
 
 import "time"
 
-// State is where a container is in its life, as far as an observer can tell.
+// State is the state of a container as an observer knows it.
 type State uint8
 
-// The states. Docker's "restarting" is exited with a restart pending; its "removing" and "dead" are exited.
+// The states. Docker's "restarting", "removing" and "dead" all map to StateExited.
 const (
 	StateUnknown State = iota
 	StateCreated
@@ -24,7 +24,7 @@ const (
 
 var stateNames = [...]string{"unknown", "created", "running", "paused", "exited"}
 
-// String gives the lower-case name that records carry.
+// String returns the lower-case name that log records use.
 func (s State) String() string {
 	if int(s) < len(stateNames) {
 		return stateNames[s]
@@ -32,7 +32,7 @@ func (s State) String() string {
 	return stateNames[StateUnknown]
 }
 
-// Container is what stays the same over a container's runs: its identity, its place and its image.
+// Container holds what stays the same over all runs of a container: its identity, its pod or project, and its image.
 type Container struct {
 	Engine  string // the runtime engine: containerd, cri-o, docker, podman
 	Runtime string // the configured name of the observed runtime; distinguishes two of the same engine on one node
@@ -40,7 +40,7 @@ type Container struct {
 
 	Platform Platform
 
-	ID        string // the runtime's id, bare (no scheme)
+	ID        string // the runtime's id without a scheme
 	Name      string // CRI metadata.name, or Docker's name without the leading slash
 	CreatedAt time.Time
 	Attempt   uint32 // CRI metadata.attempt; 0 for the first container of a name in its pod
@@ -61,7 +61,7 @@ type Platform struct {
 	Arch string // a GOARCH value: amd64, arm64
 }
 
-// Pod is the Kubernetes pod a container belongs to. All fields are empty where there is none.
+// Pod is the Kubernetes pod of a container. All fields are empty if the container is in no pod.
 type Pod struct {
 	SandboxID string
 	Namespace string
@@ -69,15 +69,15 @@ type Pod struct {
 	UID       string
 }
 
-// Compose is the place of a container in a Compose project. All fields are empty where there is none.
+// Compose names the Compose project and service of a container. All fields are empty if Compose did not create it.
 type Compose struct {
 	Project string
 	Service string
-	Number  string // of the container within its service, from 1; "" for a one-off (docker compose run), which is no part of it
+	Number  string // of the container within its service, from 1; empty for a one-off container (docker compose run)
 }
 
-// Identity is what stays when Compose replaces a container by another one, as docker compose up --force-recreate does; ""
-// where the container has no such place.
+// Identity returns what stays the same when Compose replaces a container by another one, as docker compose up
+// --force-recreate does. It is empty if project, service or number is unknown.
 func (c *Compose) Identity() string {
 	if c.Project == "" || c.Service == "" || c.Number == "" {
 		return ""
@@ -85,33 +85,33 @@ func (c *Compose) Identity() string {
 	return "compose/" + c.Project + "/" + c.Service + "/" + c.Number
 }
 
-// Isolation is how a container of Windows is kept apart from its host; "" on Linux, and where nobody told.
+// Isolation is how Windows isolates a container from its host. It is empty on Linux, and on Windows if unknown.
 type Isolation string
 
-// The isolations: as a process of the host's kernel, or in a virtual machine of its own.
+// The isolation modes: as a process on the host's kernel, or in a virtual machine of its own.
 const (
 	IsolationProcess Isolation = "process"
 	IsolationHyperV  Isolation = "hyperv"
 )
 
-// Swarm is the place of a container in a Swarm. All fields are empty where there is none.
+// Swarm names the Swarm service and task of a container. All fields are empty if Swarm did not create it.
 type Swarm struct {
 	ServiceID   string
 	ServiceName string
 	TaskID      string
 }
 
-// Image is what a container was made from.
+// Image identifies the image that a container was created from.
 type Image struct {
-	Reference      string   // as asked for, for example ghcr.io/acme/api:1.8
+	Reference      string   // as requested by the user, for example ghcr.io/acme/api:1.8
 	ID             string   // the image (configuration) digest, sha256:…
 	RepoDigests    []string // repository@sha256:… as the runtime lists them
-	ManifestDigest string   // sha256:… of the manifest or index, where the runtime tells it
+	ManifestDigest string   // sha256:… of the manifest or index; empty if the runtime does not report it
 }
 
-// Identity is the thing that restarts: CRI pod uid and container name, Compose's project, service and number, or the
-// container id where one id has many runs. It is stable over the attempts of one container of one pod, and over the
-// containers that Compose makes for one place.
+// Identity returns what a restart keeps: CRI's pod uid and container name; else Compose's project, service and number; else
+// the container id, because a Docker container runs many times under one id. It is the same for all attempts of one
+// container of one pod, and for all containers that Compose creates for one service and number.
 func (c *Container) Identity() string {
 	if c.Pod.UID != "" && c.Name != "" {
 		return c.Pod.UID + "/" + c.Name
@@ -129,21 +129,22 @@ func (c *Container) Identity() string {
 type Run struct {
 	StartedAt  time.Time
 	FinishedAt time.Time
-	ExitCode   uint32 // meaningful only when Ended; unsigned 32 bits, as Windows needs
-	ExitKnown  bool   // false: the run ended and nobody can say with which code
-	Reason     string // the runtime's word: Completed, Error, OOMKilled, StartError, …; or ours: host_reboot
+	ExitCode   uint32 // valid only if ExitKnown; 32 bits unsigned because Windows uses all of them
+	ExitKnown  bool   // false: the run ended with an unknown exit code
+	Reason     string // the runtime's term: Completed, Error, OOMKilled, StartError, …; or host_reboot, which the observer sets
 	OOMKilled  bool
-	PID        uint32 // of the main process in the host's namespace; 0 = not known
-	// StopSignal names the signal that was sent on request before the run ended (SIGTERM, …); "" = none, or nobody can say.
+	PID        uint32 // of the main process in the host's namespace; 0 if unknown
+	// StopSignal names the signal that a user or tool requested before the run ended (SIGTERM, …). Empty if there was none
+	// or it is unknown.
 	StopSignal string
 }
 
-// Snapshot is one look at one container.
+// Snapshot is the result of one inspection of one container.
 type Snapshot struct {
 	Container    *Container
 	State        State
 	Run          Run
 	RestartCount uint32 // Docker's RestartCount, CRI's attempt or the kubelet's restartCount annotation
-	OOM          bool   // a process inside was OOM-killed and the container runs on
-	Health       string // of a container that runs: starting, healthy, unhealthy; "" = it has no check, or none is told
+	OOM          bool   // a process in the container was OOM-killed and the container still runs
+	Health       string // of a running container: starting, healthy or unhealthy; empty if it has no health check or it is unknown
 }

@@ -5,7 +5,7 @@ package container
 
 import "time"
 
-// Kind is what happened.
+// Kind is the kind of a transition.
 type Kind uint8
 
 // The kinds of transition. Their event names and backend kinds are in package record.
@@ -29,7 +29,7 @@ var kindNames = [...]string{
 	"health_changed", "crash_loop", "crash_loop_ended",
 }
 
-// String gives the last part of the event name, for example "stopped".
+// String returns the last part of the event name, for example "stopped".
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -37,11 +37,11 @@ func (k Kind) String() string {
 	return kindNames[KindUnknown]
 }
 
-// Source tells how a transition was learnt.
+// Source is how the observer learnt of a transition.
 type Source uint8
 
-// The sources. Inventory: found going on at the first look. Checkpoint: found by comparing with what an earlier
-// process of the observer had seen.
+// The sources. Inventory: the first list showed the container already in this state. Checkpoint: found by comparison with
+// the state that an earlier process of the observer stored.
 const (
 	SourceList Source = iota
 	SourceStream
@@ -51,19 +51,19 @@ const (
 
 var sourceNames = [...]string{"list", "stream", "checkpoint", "inventory"}
 
-// String gives the value of zastava.observation.source.
+// String returns the value of zastava.observation.source.
 func (s Source) String() string { return sourceNames[s] }
 
-// Precision tells what a transition's time is worth.
+// Precision is the precision of a transition's time.
 type Precision uint8
 
-// Exact is the runtime's own time. Window: it happened after WindowStart and not after When.
+// Exact: the runtime reported the time. Window: the transition happened after WindowStart and not after When.
 const (
 	PrecisionExact Precision = iota
 	PrecisionWindow
 )
 
-// String gives the value of zastava.observation.precision.
+// String returns the value of zastava.observation.precision.
 func (p Precision) String() string {
 	if p == PrecisionWindow {
 		return "window"
@@ -71,17 +71,17 @@ func (p Precision) String() string {
 	return "exact"
 }
 
-// Provenance says how a transition is known and what may have been missed before it.
+// Provenance records how the observer learnt of a transition and what it may have missed before it.
 type Provenance struct {
 	Source        Source
 	Precision     Precision
-	WindowStart   time.Time // with PrecisionWindow: the last moment at which it had not happened yet; zero = not known
-	ObservedAt    time.Time // when the observer learnt it
-	MissedRuns    uint32    // whole runs that are known to have happened unseen just before
-	MissedUnknown bool      // runs may have happened unseen, and nothing tells how many
+	WindowStart   time.Time // with PrecisionWindow: the last time at which it had not happened yet; zero if unknown
+	ObservedAt    time.Time // when the observer learnt of it
+	MissedRuns    uint32    // complete runs just before it that are known to have been missed
+	MissedUnknown bool      // an unknown number of runs may have been missed
 }
 
-// Previous is the run before the one a restart began.
+// Previous is the run that ended before a restart.
 type Previous struct {
 	ContainerID string
 	FinishedAt  time.Time
@@ -90,33 +90,33 @@ type Previous struct {
 	Reason      string
 }
 
-// CrashLoop sums up repeated unsuccessful ends of one identity.
+// CrashLoop summarizes repeated failed runs of one identity.
 type CrashLoop struct {
-	Count    uint32        // unsuccessful ends counted
-	Window   time.Duration // within which they were counted
+	Count    uint32        // number of failed runs
+	Window   time.Duration // the period in which they were counted
 	ExitCode uint32        // the most frequent exit code among them
-	Reason   string        // the reason that came with it
+	Reason   string        // the reason reported with that exit code
 }
 
-// Transition is one thing that happened to one container. What makes it the same thing when it is seen twice is
-// (Container.Engine, Container.ID, Kind, KeyTime, Ordinal); a later, better account of it has a higher Revision.
+// Transition is one change of one container. Two observations are the same transition if Container.Engine, Container.ID,
+// Kind, KeyTime and Ordinal are equal. A later observation with better details has a higher Revision.
 type Transition struct {
 	Kind         Kind
-	Ordinal      uint32 // counts repeats of a kind within one run: second pause, third OOM; 0 for the first
+	Ordinal      uint32 // number of earlier transitions of this kind in the same run: 0 for the first pause, 1 for the second
 	Revision     uint32
 	When         time.Time // when it happened; never zero
 	Container    *Container
 	State        State // after it happened
-	Run          Run   // the run it belongs to; zero where there is none
+	Run          Run   // the run it belongs to; zero if no run ever started
 	RestartCount uint32
 	Previous     *Previous  // of KindRestarted
 	CrashLoop    *CrashLoop // of KindCrashLoop and KindCrashLoopEnded
-	Health       string     // of KindHealthChanged: what it changed to; starting, healthy or unhealthy
+	Health       string     // of KindHealthChanged: the new health; starting, healthy or unhealthy
 	Provenance   Provenance
 }
 
-// KeyTime is the moment that identifies the transition: the creation for what happens once in a container's life, the
-// start of the run for what happens in a run, and the creation again where no run ever started.
+// KeyTime returns the time that identifies the transition: the creation time of the container for what happens once in its
+// life and if no run ever started, else the start of the run.
 func (t *Transition) KeyTime() time.Time {
 	switch t.Kind {
 	case KindCreated, KindRemoved:
@@ -129,28 +129,28 @@ func (t *Transition) KeyTime() time.Time {
 	}
 }
 
-// Failed tells whether a run ended without success. An end of which nobody knows the exit code is not counted as failed.
+// Failed reports whether a run ended unsuccessfully. A run with an unknown exit code does not count as failed.
 func (r *Run) Failed() bool {
 	return r.OOMKilled || (r.ExitKnown && r.ExitCode != 0)
 }
 
-// Gap is a stretch of time in which an observer could not see a runtime well enough to be sure that it missed nothing.
+// Gap is a period in which the observer may have missed transitions of a runtime.
 type Gap struct {
 	Engine    string
 	Runtime   string // the configured name of the runtime
 	Version   string
-	From      time.Time // the last moment that was surely seen
-	To        time.Time // the moment sight was regained
+	From      time.Time // the end of complete coverage
+	To        time.Time // when coverage was complete again
 	Cause     string    // one of the Cause constants
-	Coalesced uint64    // transitions that are known to have been folded into later ones; 0 = not known
+	Coalesced uint64    // number of transitions that are known to have been merged into later ones; 0 if unknown
 }
 
 // The causes of a gap.
 const (
-	CauseListFailed      = "list_failed"      // the runtime did not answer for longer than a run can live
-	CauseStreamLost      = "stream_lost"      // the event stream was interrupted; lists alone do not show what lives between two of them
+	CauseListFailed      = "list_failed"      // lists failed for longer than a short run lasts
+	CauseStreamLost      = "stream_lost"      // the event stream was interrupted; lists do not show runs that begin and end between them
 	CauseObserverDown    = "observer_down"    // the observer itself was not running
-	CauseMailboxOverflow = "mailbox_overflow" // notices came faster than they could be taken, or were taken late
-	CauseOutboxFull      = "outbox_full"      // the pipeline refused for so long that state was folded
-	CauseRemovedUnseen   = "removed_unseen"   // a container was removed that was never seen to stop
+	CauseMailboxOverflow = "mailbox_overflow" // notices arrived faster than they were processed, or were processed late
+	CauseOutboxFull      = "outbox_full"      // the pipeline refused records for so long that transitions were coalesced
+	CauseRemovedUnseen   = "removed_unseen"   // a container was removed and its stop was never observed
 )

@@ -19,10 +19,11 @@ const (
 	maxKey = 4096
 )
 
-// AllowList says which labels, or annotations, are kept: those whose key one of the patterns matches.
+// AllowList selects the labels, or annotations, to keep: those whose key matches at least one pattern.
 type AllowList []glob.Glob
 
-// NewAllowList makes one of glob patterns, in which "*" matches any run of characters. The error names field.
+// NewAllowList compiles glob patterns, in which "*" matches any sequence of characters. An error names field, the configuration
+// key that the patterns come from.
 func NewAllowList(field string, patterns []string) (AllowList, error) {
 	out := make(AllowList, 0, len(patterns))
 	for _, p := range patterns {
@@ -35,9 +36,10 @@ func NewAllowList(field string, patterns []string) (AllowList, error) {
 	return out, nil
 }
 
-// Keep gives what is allowed, keys and values as intern makes them: where there is more than MaxKept, what earlier patterns match
-// first, then by the keys, so that each look keeps the same. Nil when there is none.
-func (a AllowList) Keep(all map[string]string, intern func(string) string) map[string]string {
+// Keep returns the allowed entries, keys and values passed through Intern. If more than MaxKept are allowed, it prefers those
+// that an earlier pattern matches, then those with the smaller key, so that every call keeps the same ones. It returns nil if
+// none is allowed.
+func (a AllowList) Keep(all map[string]string) map[string]string {
 	if len(a) == 0 {
 		return nil
 	}
@@ -56,12 +58,12 @@ func (a AllowList) Keep(all map[string]string, intern func(string) string) map[s
 	}
 	kept := make(map[string]string, len(keys))
 	for _, k := range keys {
-		kept[intern(k)] = intern(all[k])
+		kept[Intern(k)] = Intern(all[k])
 	}
 	return kept
 }
 
-// rank numbers the first pattern that matches a key; there are as many patterns when none does.
+// rank returns the index of the first pattern that matches a key, or len(a) if none does.
 func (a AllowList) rank(key string) int {
 	for i, p := range a {
 		if p.Match(key) {

@@ -64,7 +64,7 @@ func TestDetectionLogsEachFaultOnce(t *testing.T) {
 	loggedOnce("does not answer")
 	refused := logs.FilterMessageSnippet("does not answer").All()[0].ContextMap()
 	assert.Equal(t, "unix://"+place, refused["endpoint"])
-	assert.Contains(t, refused["error"], "nobody listens there")
+	assert.Contains(t, refused["error"], "no process listens there")
 
 	require.NoError(t, os.Remove(place))
 	dockerAt(t, place)

@@ -1,18 +1,18 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package containerd observes a containerd: lists and inspects through CRI, and hears of changes through containerd's own
-// event service on the same socket.
+// Package containerd observes a containerd: it lists and inspects containers through CRI, and receives changes from
+// containerd's own event service on the same socket.
 //
-// Why not CRI's event stream: containerd 2 waits for its slowest CRI subscriber inside container starts and stops, so that a
-// paused or throttled observer would stall the node; 1.7 deals each event to one subscriber only, so that an observer would
-// take them from the kubelet; 1.6 has no such stream. The native service exists in all of them, delivers every event to
-// everyone, queues for a slow reader without waiting for it, and speaks about 50 ms sooner, with the process id, the exit
-// code and the exact time of an exit.
+// It does not use CRI's event stream because containerd 2 waits for its slowest CRI subscriber during container starts and
+// stops, so a paused or throttled observer would stall the node; 1.7 sends each event to only one subscriber, so an observer
+// would take events from the kubelet; 1.6 has no such stream. The native service exists in all of them, delivers every event to
+// every subscriber, queues for a slow reader without waiting for it, and is about 50 ms faster. Its exit events contain the
+// process id, the exit code and the exact time. See docs/decisions/0005-native-containerd-events-instead-of-cri-stream.md.
 //
-// What it does not know is the difference between a sandbox and a container, or why a process ended. Notices of sandboxes
-// that CRI has shown are left out. A sandbox that it has not shown yet comes through as a notice with an id that no list
-// has: the observer asks (runtime.Finder) and is told that there is no such container.
+// The native service does not distinguish sandboxes from containers and does not report why a process exited. Notices of
+// sandboxes that CRI has shown are omitted. A sandbox that CRI has not shown yet results in a notice with an id that no list
+// contains: the observer then calls Find, which returns runtime.ErrNotFound.
 package containerd
 
 import (
@@ -28,10 +28,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 )
 
-// namespace is where containerd's CRI plugin keeps pods and containers. It is not configurable in containerd.
+// namespace is the containerd namespace of the CRI plugin. containerd has no setting for it.
 const namespace = "k8s.io"
 
-// Runtime is a containerd: a CRI runtime with a stream.
+// Runtime is a containerd: a CRI runtime with an event stream.
 type Runtime struct {
 	*cri.Runtime
 }
@@ -43,22 +43,22 @@ var _ interface {
 	runtime.Watcher
 } = Runtime{}
 
-// New adds containerd's native events to a CRI runtime that is known to be a containerd.
+// New adds containerd's native events to r, which must be a containerd.
 func New(r *cri.Runtime) Runtime { return Runtime{r} }
 
-// Watch follows containerd's event service. What it posts:
+// Watch follows containerd's event service and posts these notices:
 //
-//   - NoticeStarted: At is when containerd announced the start, some milliseconds before CRI's started_at, which is what a
-//     run is identified by; CRI may still call the container created for that long;
-//   - NoticeExited: PID, ExitCode and At, which equals CRI's finished_at, some 50 ms before CRI says so. Ends of exec
-//     processes are left out;
-//   - NoticeOOM: a process in the container was killed, which need not be the main one. One kill may be told many times;
+//   - NoticeStarted: At is the time of the event, some milliseconds before CRI's started_at, which identifies the run. During
+//     these milliseconds CRI may still report the container as created;
+//   - NoticeExited: PID, ExitCode and At, which equals CRI's finished_at. The notice is about 50 ms earlier than CRI's status.
+//     Exits of exec processes are omitted;
+//   - NoticeOOM: a process in the container was killed, not necessarily the main one. One kill may cause many notices;
 //   - NoticePaused, NoticeResumed, NoticeCreated, NoticeDeleted.
 //
-// There is no replay: what happened before the subscription, or while there was none, is for a list to find. A server that
-// does not offer or allow the service is runtime.ErrNoStream. ErrBehind ends a stream that cannot be kept up with.
+// The service replays nothing: only a list shows what happened without a subscription. Watch returns runtime.ErrNoStream if the
+// server does not offer or does not allow the service, and ErrBehind if it cannot keep up with the stream.
 func (r Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Notice)) error {
-	behind := newLag()
+	reader := newLag()
 	return cri.Follow(ctx, r.Runtime, cri.Stream[types.Envelope]{
 		Name: "containerd events",
 		Open: func(ctx context.Context, conn grpc.ClientConnInterface) (grpc.ServerStreamingClient[types.Envelope], error) {
@@ -69,12 +69,12 @@ func (r Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Noti
 			if n, ok := notice(e); ok && !r.IsSandbox(n.ID) {
 				post(n)
 			}
-			return behind.check(timeOf(e.GetTimestamp()))
+			return reader.check(timeOf(e.GetTimestamp()))
 		},
 	}, ready)
 }
 
-// filters selects the topics that notice understands. An event passes when one filter matches.
+// filters returns a filter for each topic. containerd sends an event if at least one filter matches.
 func filters() []string {
 	all := make([]string, 0, len(topics))
 	for _, t := range topics {

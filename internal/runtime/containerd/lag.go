@@ -9,28 +9,28 @@ import (
 	"time"
 )
 
-// ErrBehind ends a stream whose reader cannot keep up. containerd queues for it without a bound, in its own memory: ending
-// the stream frees the queue, and a list finds what is still true.
+// ErrBehind means that the reader of the stream cannot keep up. containerd queues events without limit in its own memory. The
+// end of the stream frees the queue, and the next list shows the current state.
 var ErrBehind = errors.New("the reader is too far behind containerd's events")
 
 const (
-	// maxLag is how old an event may be when it is read. Events are read within milliseconds; this far behind is a
-	// collector that was stopped, or has next to no CPU.
+	// maxLag is the maximum age of an event when it is read. Usually it is some milliseconds; a longer lag means that the
+	// collector was stopped or gets almost no CPU.
 	maxLag = 10 * time.Second
-	// catchUp is how long the reader may be that far behind. One that was merely paused reads thousands of waiting events in
-	// far less, and they tell more than a list would.
+	// catchUp is how long the lag may exceed maxLag. A reader that was only paused reads thousands of queued events in far less
+	// time, and the events contain more than a list.
 	catchUp = 5 * time.Second
 )
 
-// lag notices that a stream's reader is far behind and stays so.
+// lag detects that the reader of a stream is too far behind and does not catch up.
 type lag struct {
 	now   func() time.Time
-	since time.Time // since when it has been too far behind; zero: it is not
+	since time.Time // when the lag began to exceed maxLag; zero if it does not
 }
 
 func newLag() *lag { return &lag{now: time.Now} }
 
-// check takes note of an event that is being read now.
+// check records the time of an event that is read now. It returns ErrBehind if the lag exceeded maxLag for longer than catchUp.
 func (l *lag) check(event time.Time) error {
 	now := l.now()
 	if event.IsZero() || now.Sub(event) <= maxLag {

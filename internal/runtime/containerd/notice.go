@@ -16,83 +16,91 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 )
 
-// topics are what is subscribed to. Left out are /tasks/create, which says nothing that the start does not, /tasks/delete,
-// which repeats the exit, and exec, snapshot and image events.
+// topics are the topics of the subscription. It omits /tasks/create, which adds nothing to the start, /tasks/delete, which
+// repeats the exit, and the events of execs, snapshots and images.
 var topics = []string{
 	"/containers/create", "/containers/delete",
 	"/tasks/start", "/tasks/exit", "/tasks/oom", "/tasks/paused", "/tasks/resumed",
 }
 
-// maxID bounds an id, in bytes. containerd allows 76.
+// maxID is the maximum length of an id, in bytes. containerd allows 76.
 const maxID = 256
 
-// notice turns an envelope into a notice; false: it is not about a container's life. What an event is, is told by the type
-// of its payload; unknown types and payloads that cannot be read are left out, since the next list makes up for them.
+// A decoder sets the fields of a notice from the payload of an event. It returns false if the payload is malformed or the
+// event is not about a container's main process.
+type decoder func(payload []byte, n *runtime.Notice) bool
+
+// decoders has the decoder of each event type.
+var decoders = map[string]decoder{
+	"containerd.events.ContainerCreate": idOnly(runtime.NoticeCreated, (*events.ContainerCreate).GetID),
+	"containerd.events.ContainerDelete": idOnly(runtime.NoticeDeleted, (*events.ContainerDelete).GetID),
+	"containerd.events.TaskStart":       decodeStart,
+	"containerd.events.TaskExit":        decodeExit,
+	"containerd.events.TaskOOM":         idOnly(runtime.NoticeOOM, (*events.TaskOOM).GetContainerID),
+	"containerd.events.TaskPaused":      idOnly(runtime.NoticePaused, (*events.TaskPaused).GetContainerID),
+	"containerd.events.TaskResumed":     idOnly(runtime.NoticeResumed, (*events.TaskResumed).GetContainerID),
+}
+
+// message is a pointer to a protobuf message of type M.
+type message[M any] interface {
+	*M
+	proto.Message
+}
+
+// idOnly returns the decoder of an event M of which only the container id is needed.
+func idOnly[M any, P message[M]](kind runtime.NoticeKind, id func(P) string) decoder {
+	return func(payload []byte, n *runtime.Notice) bool {
+		m := P(new(M))
+		if proto.Unmarshal(payload, m) != nil {
+			return false
+		}
+		n.Kind, n.ID = kind, id(m)
+		return true
+	}
+}
+
+func decodeStart(payload []byte, n *runtime.Notice) bool {
+	var m events.TaskStart
+	if proto.Unmarshal(payload, &m) != nil {
+		return false
+	}
+	n.Kind, n.ID, n.PID = runtime.NoticeStarted, m.GetContainerID(), m.GetPid()
+	return true
+}
+
+func decodeExit(payload []byte, n *runtime.Notice) bool {
+	var m events.TaskExit
+	if proto.Unmarshal(payload, &m) != nil {
+		return false
+	}
+	// The process id of a container's main process is the container id. An exec has another one.
+	if m.GetID() != "" && m.GetID() != m.GetContainerID() {
+		return false
+	}
+	n.Kind, n.ID, n.PID, n.ExitCode = runtime.NoticeExited, m.GetContainerID(), m.GetPid(), m.GetExitStatus()
+	if at := timeOf(m.GetExitedAt()); !at.IsZero() {
+		n.At = at
+	}
+	return true
+}
+
+// notice converts an envelope into a notice. The type of the payload selects the decoder. It returns false if the event is not
+// about a container, its type is unknown or its payload is malformed; the next list compensates for that.
 func notice(e *types.Envelope) (runtime.Notice, bool) {
 	if e.GetNamespace() != "" && e.GetNamespace() != namespace {
 		return runtime.Notice{}, false
 	}
 	n := runtime.Notice{At: timeOf(e.GetTimestamp())}
-	// containerd writes the bare message name; Any's own form has a host and a slash in front of it.
+	// containerd writes only the message name; the standard form of an Any has a host and a slash before it.
 	url := e.GetEvent().GetTypeUrl()
-	payload := e.GetEvent().GetValue()
-	switch url[strings.LastIndexByte(url, '/')+1:] {
-	case "containerd.events.ContainerCreate":
-		var m events.ContainerCreate
-		if proto.Unmarshal(payload, &m) != nil {
-			return n, false
-		}
-		n.Kind, n.ID = runtime.NoticeCreated, m.GetID()
-	case "containerd.events.ContainerDelete":
-		var m events.ContainerDelete
-		if proto.Unmarshal(payload, &m) != nil {
-			return n, false
-		}
-		n.Kind, n.ID = runtime.NoticeDeleted, m.GetID()
-	case "containerd.events.TaskStart":
-		var m events.TaskStart
-		if proto.Unmarshal(payload, &m) != nil {
-			return n, false
-		}
-		n.Kind, n.ID, n.PID = runtime.NoticeStarted, m.GetContainerID(), m.GetPid()
-	case "containerd.events.TaskExit":
-		var m events.TaskExit
-		if proto.Unmarshal(payload, &m) != nil {
-			return n, false
-		}
-		// The id of the process is the container's for its main process, and the exec's for an exec.
-		if m.GetID() != "" && m.GetID() != m.GetContainerID() {
-			return n, false
-		}
-		n.Kind, n.ID, n.PID, n.ExitCode = runtime.NoticeExited, m.GetContainerID(), m.GetPid(), m.GetExitStatus()
-		if at := timeOf(m.GetExitedAt()); !at.IsZero() {
-			n.At = at
-		}
-	case "containerd.events.TaskOOM":
-		var m events.TaskOOM
-		if proto.Unmarshal(payload, &m) != nil {
-			return n, false
-		}
-		n.Kind, n.ID = runtime.NoticeOOM, m.GetContainerID()
-	case "containerd.events.TaskPaused":
-		var m events.TaskPaused
-		if proto.Unmarshal(payload, &m) != nil {
-			return n, false
-		}
-		n.Kind, n.ID = runtime.NoticePaused, m.GetContainerID()
-	case "containerd.events.TaskResumed":
-		var m events.TaskResumed
-		if proto.Unmarshal(payload, &m) != nil {
-			return n, false
-		}
-		n.Kind, n.ID = runtime.NoticeResumed, m.GetContainerID()
-	default:
+	decode, ok := decoders[url[strings.LastIndexByte(url, '/')+1:]]
+	if !ok || !decode(e.GetEvent().GetValue(), &n) {
 		return n, false
 	}
 	return n, n.ID != "" && len(n.ID) <= maxID
 }
 
-// timeOf gives a timestamp's time, or the zero time when it is unset or none of a container's.
+// timeOf returns the time of a timestamp, or the zero time if it is unset or not plausible.
 func timeOf(t *timestamppb.Timestamp) time.Time {
 	if t == nil || t.CheckValid() != nil {
 		return time.Time{}

@@ -2,15 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cri observes a container runtime through the Kubernetes Container Runtime Interface, version v1: containerd,
-// CRI-O, cri-dockerd and whatever else speaks it, over a Unix socket or a Windows named pipe.
+// CRI-O, cri-dockerd or any other CRI server, over a Unix socket or a Windows named pipe.
 //
-// It promises: only reads; a deadline on every unary call; a list that is complete or an error; times that are the
-// runtime's own or unset (never zero, 1970 or the year 1); exit codes as unsigned 32 bits; labels and annotations only as
-// far as the allow-lists go; and strings of bounded length. It refuses to look into a container's environment: the one
-// verbose call it makes (PID) reads the process id from the answer and forgets the rest.
+// It promises: read-only calls; a deadline on every unary call; a list that is complete or an error; times that the runtime
+// reported or the zero time, never 1970; exit codes as unsigned 32 bits; only labels and annotations that the allow-lists
+// name; strings of bounded length. It keeps nothing of a container's environment: the only verbose call (PID) reads the
+// process id from the response and drops the rest.
 //
-// A list costs a fraction of what decoding it would (see BenchmarkList): of each container only the id, state, creation
-// time and attempt are read, and the rest stays encoded until Describe asks for it.
+// A list is read without decoding it, which costs a fraction (see BenchmarkList): only id, state, creation time and attempt
+// of each container are read, and the rest stays encoded until Describe needs it.
 package cri
 
 import (
@@ -28,11 +28,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// DefaultTimeout is the deadline of a unary call when Options sets none. A list of 10,000 containers takes well under a
-// second; containerd under heavy load was seen to need several.
+// DefaultTimeout is the deadline of a unary call if Options sets none. A list of 10,000 containers takes well under a second,
+// but containerd needed several seconds under heavy load.
 const DefaultTimeout = 10 * time.Second
 
-// Options says which runtime to observe and what to keep of it.
+// Options selects the runtime to observe and the labels and annotations to keep.
 type Options struct {
 	// Name is the configured name of the runtime; it becomes container.Container.Runtime.
 	Name string
@@ -40,30 +40,31 @@ type Options struct {
 	Endpoint string
 	// Timeout is the deadline of each unary call. 0 = DefaultTimeout.
 	Timeout time.Duration
-	// Labels and Annotations are glob patterns of the keys to keep; "*" matches any run of characters. Empty: none.
+	// Labels and Annotations are glob patterns of the keys to keep; "*" matches any sequence of characters. If empty, none
+	// are kept.
 	Labels      []string
 	Annotations []string
 }
 
-// Runtime is a CRI runtime. It implements runtime.Runtime, runtime.Finder and runtime.PIDReader. It has no stream of its
-// own: see WithEvents, and package containerd.
+// Runtime is a CRI runtime. It implements runtime.Runtime, runtime.Finder and runtime.PIDReader. It has no event stream: see
+// WithEvents, and package containerd.
 type Runtime struct {
 	name        string
-	endpoint    endpoint
+	endpoint    runtime.Endpoint
 	timeout     time.Duration
 	labels      runtime.AllowList
 	annotations runtime.AllowList
 
 	conn   *grpc.ClientConn
 	client runtimeapi.RuntimeServiceClient
-	dials  dialRecord
+	dials  dialState
 
 	info atomic.Pointer[runtime.Info]
 
-	// unaryLists is 1 + the number of connections made when StreamContainers was found missing: it is asked for again on
-	// a new connection only, since the runtime behind the socket may have been upgraded.
-	unaryLists atomic.Uint64
-	lists      atomic.Uint64 // lists begun; pods are looked up at most once for each
+	// noStreamAt is 1 + the number of connections made when StreamContainers was found to be unimplemented. It is tried again
+	// only on a new connection, because then the runtime may have been upgraded.
+	noStreamAt atomic.Uint64
+	lists      atomic.Uint64 // number of List calls; the sandboxes are listed at most once for each
 	pods       podCache
 }
 
@@ -73,8 +74,8 @@ var (
 	_ runtime.PIDReader = (*Runtime)(nil)
 )
 
-// New makes a Runtime. It checks the options and connects to nothing yet: an absent socket shows at the first call, and
-// every later call tries again.
+// New returns a Runtime. It checks the options and does not connect: if the socket is missing, the first call fails, and every
+// later call tries again.
 func New(o Options) (*Runtime, error) {
 	ep, err := parseEndpoint(o.Endpoint)
 	if err != nil {
@@ -90,19 +91,19 @@ func New(o Options) (*Runtime, error) {
 	if r.annotations, err = runtime.NewAllowList("annotations", o.Annotations); err != nil {
 		return nil, err
 	}
-	if r.conn, err = r.endpoint.dial(&r.dials); err != nil {
+	if r.conn, err = dial(ep, &r.dials); err != nil {
 		return nil, err
 	}
 	r.client = runtimeapi.NewRuntimeServiceClient(r.conn)
 	return r, nil
 }
 
-// Endpoint gives the endpoint in its full form, for messages.
+// Endpoint returns the endpoint as a URL, for messages.
 func (r *Runtime) Endpoint() string { return r.endpoint.String() }
 
-// Dial opens one more connection to the same endpoint. A stream gets a connection of its own, so that whatever happens to
-// it cannot slow a list. The caller closes it.
-func (r *Runtime) Dial() (*grpc.ClientConn, error) { return r.endpoint.dial(nil) }
+// Dial returns another connection to the same endpoint. A stream uses its own connection so that it cannot slow down a list.
+// The caller closes it.
+func (r *Runtime) Dial() (*grpc.ClientConn, error) { return dial(r.endpoint, nil) }
 
 // Info asks the runtime for its name and version.
 func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
@@ -114,15 +115,15 @@ func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
 	}
 	info := runtime.Info{
 		Engine:     engineName(v.GetRuntimeName()),
-		Version:    clip(strings.TrimSpace(v.GetRuntimeVersion()), maxText),
-		APIVersion: clip(v.GetRuntimeApiVersion(), maxText),
+		Version:    runtime.Clip(strings.TrimSpace(v.GetRuntimeVersion()), runtime.MaxText),
+		APIVersion: runtime.Clip(v.GetRuntimeApiVersion(), runtime.MaxText),
 	}
 	r.info.Store(&info)
 	return info, nil
 }
 
-// known gives what the runtime last said it is, and asks it when it was never asked.
-func (r *Runtime) known(ctx context.Context) (*runtime.Info, error) {
+// cachedInfo returns the latest result of Info, and calls Info if there is none yet.
+func (r *Runtime) cachedInfo(ctx context.Context) (*runtime.Info, error) {
 	if info := r.info.Load(); info != nil {
 		return info, nil
 	}
@@ -132,22 +133,22 @@ func (r *Runtime) known(ctx context.Context) (*runtime.Info, error) {
 	return r.info.Load(), nil
 }
 
-// Close ends the connection. Calls under way fail.
+// Close closes the connection. Running calls fail.
 func (r *Runtime) Close() error {
-	if err := r.conn.Close(); err != nil && status.Code(err) != codes.Canceled { // closed already
+	if err := r.conn.Close(); err != nil && status.Code(err) != codes.Canceled { // already closed
 		return fmt.Errorf("close the connection to %s: %w", r.endpoint, err)
 	}
 	return nil
 }
 
-// engineName brings the name that a runtime gives itself into the form that records carry.
+// engineName normalizes the name that a runtime reports to the form that records use.
 func engineName(name string) string {
 	switch n := strings.ToLower(strings.TrimSpace(name)); n {
 	case "cri-o", "crio":
 		return "cri-o"
 	case "":
 		return "unknown"
-	default: // containerd; docker, which is cri-dockerd's answer; others as they are
-		return clip(n, maxText)
+	default: // containerd; docker, as cri-dockerd reports itself; unknown ones unchanged
+		return runtime.Clip(n, runtime.MaxText)
 	}
 }

@@ -41,7 +41,7 @@ func socket(tb testing.TB) string {
 // notOnWindows skips what is about Unix sockets, which Wine has none of.
 func notOnWindows(tb testing.TB) {
 	tb.Helper()
-	if pipesSupported {
+	if runtime.PipesSupported {
 		tb.Skip("no runtime of Windows serves a Unix socket")
 	}
 }
@@ -105,7 +105,7 @@ func TestNewRejectsWhatCannotWork(t *testing.T) {
 		"a pipe without a name":    {Endpoint: "npipe:////./pipe/"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if pipesSupported && name == "a pipe where are no pipe" {
+			if runtime.PipesSupported && name == "a pipe where are no pipe" {
 				t.Skip("this is Windows")
 			}
 			_, err := New(o)
@@ -125,7 +125,7 @@ func TestEndpointForms(t *testing.T) {
 		assert.Equal(t, want, ep.String())
 	}
 	assert.Equal(t, "npipe:////./pipe/containerd-containerd",
-		endpoint{scheme: "npipe", address: `\\.\pipe\containerd-containerd`}.String())
+		runtime.Endpoint{Scheme: "npipe", Address: `\\.\pipe\containerd-containerd`}.String())
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
@@ -146,7 +146,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		require.NoError(t, err)
 		defer r.Close()
 		_, err = r.Info(t.Context())
-		require.ErrorContains(t, err, "nobody listens")
+		require.ErrorContains(t, err, "no process listens")
 	})
 	t.Run("no permission", func(t *testing.T) {
 		err := Explain(status14, os.ErrPermission, "list the containers", "unix:///c.sock", "10s")
@@ -238,8 +238,8 @@ func TestGRPCIsNotAskedToConnectToNothing(t *testing.T) {
 	s.Stop()
 	for range 3 {
 		_, err := r.List(t.Context(), nil)
-		require.ErrorContains(t, err, "there is no such socket")
-		require.ErrorContains(t, WithEvents(r).Watch(t.Context(), func() {}, func(runtime.Notice) {}), "there is no such socket")
+		require.ErrorContains(t, err, "the socket does not exist")
+		require.ErrorContains(t, WithEvents(r).Watch(t.Context(), func() {}, func(runtime.Notice) {}), "the socket does not exist")
 		assert.Equal(t, connectivity.Idle, r.conn.GetState(), "each attempt of its own would be a warning in the log")
 	}
 }

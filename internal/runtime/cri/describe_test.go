@@ -90,15 +90,15 @@ func TestPodCacheIsBoundedByTheNode(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	first := s.Fill(1, 1)[0]
 	sandbox := described(t, r, first).Pod.SandboxID
-	for i := range fewestPods + 2 {
-		assert.LessOrEqual(t, len(r.pods.byID), fewestPods+2)
+	for i := range minPodLimit + 2 {
+		assert.LessOrEqual(t, len(r.pods.byID), minPodLimit+2)
 		r.pods.add(container.Pod{SandboxID: strconv.Itoa(i)})
 	}
 	assert.False(t, r.IsSandbox(sandbox), "it was emptied")
 	assert.Equal(t, sandbox, described(t, r, first).Pod.SandboxID)
 	assert.True(t, r.IsSandbox(sandbox))
-	r.pods.fit(1 << 40)
-	assert.Equal(t, mostPods, r.pods.limit)
+	r.pods.resize(1 << 40)
+	assert.Equal(t, maxPodLimit, r.pods.limit)
 }
 
 func TestDescribeWithoutSandboxOrLabels(t *testing.T) {
@@ -159,13 +159,13 @@ func TestLabelsAreBounded(t *testing.T) {
 	for range 5 {
 		assert.Equal(t, c.Labels, described(t, r, id).Labels, "the same ones each time")
 	}
-	assert.Len(t, c.Name, maxText)
+	assert.Len(t, c.Name, runtime.MaxText)
 	for k, v := range c.Labels {
-		assert.LessOrEqual(t, len(k), maxText)
-		assert.LessOrEqual(t, len(v), maxText)
+		assert.LessOrEqual(t, len(k), runtime.MaxText)
+		assert.LessOrEqual(t, len(v), runtime.MaxText)
 		assert.True(t, utf8.ValidString(v))
 	}
-	assert.Equal(t, "ы", clip("ыы", 3))
+	assert.Equal(t, "ы", runtime.Clip("ыы", 3))
 }
 
 func TestImageFieldsOfEachRuntime(t *testing.T) {
@@ -225,13 +225,13 @@ func TestImageFieldsOfEachRuntime(t *testing.T) {
 
 func TestCompleteCopiesOnlyWhenThereIsMore(t *testing.T) {
 	c := &container.Container{Image: container.Image{Reference: "a:1"}}
-	assert.Same(t, c, complete(c, container.Image{Reference: "b:1"}))
-	more := complete(c, container.Image{ID: "sha256:1", RepoDigests: []string{"a@sha256:2"}, ManifestDigest: "sha256:2"})
+	assert.Same(t, c, withImage(c, container.Image{Reference: "b:1"}))
+	more := withImage(c, container.Image{ID: "sha256:1", RepoDigests: []string{"a@sha256:2"}, ManifestDigest: "sha256:2"})
 	assert.NotSame(t, c, more)
 	assert.Empty(t, c.Image.ID)
 	assert.Equal(t, container.Image{
 		Reference: "a:1", ID: "sha256:1", RepoDigests: []string{"a@sha256:2"}, ManifestDigest: "sha256:2",
 	}, more.Image)
 	c.Image.RepoDigests = []string{"a@sha256:2"}
-	assert.Equal(t, "sha256:2", complete(c, container.Image{ManifestDigest: "sha256:2"}).Image.ManifestDigest)
+	assert.Equal(t, "sha256:2", withImage(c, container.Image{ManifestDigest: "sha256:2"}).Image.ManifestDigest)
 }

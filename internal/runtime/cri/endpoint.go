@@ -5,11 +5,8 @@ package cri
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,113 +16,74 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
 const (
-	// maxMessage bounds one answer. The kubelet uses 16 MiB, which a unary list reaches near 11,000 containers (KEP-5825).
+	// maxMessage is the size limit of one response. The kubelet uses 16 MiB, which a unary list exceeds at about 11,000
+	// containers (KEP-5825).
 	maxMessage = 64 << 20
-	// The connection is retried at the kubelet's pace (cri-client): soon, and at most every 3 s.
+	// gRPC reconnects with the kubelet's back-off (cri-client): soon, and at least every 3 s.
 	minBackoff     = 100 * time.Millisecond
 	maxBackoff     = 3 * time.Second
 	connectTimeout = 5 * time.Second
 )
 
-// endpoint is where a runtime listens.
-type endpoint struct {
-	scheme  string // unix or npipe
-	address string // a file path, or \\.\pipe\name
-}
-
-// String gives the endpoint as a URL.
-func (e endpoint) String() string {
-	if e.scheme == "npipe" {
-		return "npipe://" + filepath.ToSlash(strings.ReplaceAll(e.address, `\`, "/"))
-	}
-	return e.scheme + "://" + e.address
-}
-
-// CheckEndpoint tells what is wrong with an endpoint of a configuration, if anything.
+// CheckEndpoint returns an error if s is not a valid endpoint in a configuration.
 func CheckEndpoint(s string) error {
 	_, err := parseEndpoint(s)
 	return err
 }
 
-// parseEndpoint reads unix:///path, a bare absolute path, npipe:////./pipe/name, npipe://\\.\pipe\name or \\.\pipe\name.
-func parseEndpoint(s string) (endpoint, error) {
-	const want = "write unix:///run/containerd/containerd.sock, or npipe:////./pipe/containerd-containerd on Windows"
-	scheme, rest, found := strings.Cut(s, "://")
-	switch {
-	case s == "":
-		return endpoint{}, errors.New("endpoint: is empty; " + want)
-	case found && scheme == "npipe", !found && strings.HasPrefix(s, `\\.\pipe\`):
-		if !found {
-			rest = s
-		}
-		address := strings.ReplaceAll(rest, "/", `\`)
-		if name, ok := strings.CutPrefix(address, `\\.\pipe\`); !ok || name == "" {
-			return endpoint{}, fmt.Errorf("endpoint: %q names no pipe; %s", s, want)
-		}
-		if !pipesSupported {
-			return endpoint{}, fmt.Errorf("endpoint: %q is a Windows named pipe and this is not Windows; %s", s, want)
-		}
-		return endpoint{scheme: "npipe", address: address}, nil
-	case found && scheme != "unix":
-		return endpoint{}, fmt.Errorf("endpoint: the scheme %q is not known to CRI; %s", scheme, want)
-	case !found:
-		rest = s
-	}
-	if !filepath.IsAbs(rest) && !strings.HasPrefix(rest, "/") {
-		if strings.Contains(rest, "@") { // and a password, perhaps: it is not repeated
-			return endpoint{}, errors.New("endpoint: is not an absolute path, and holds a user name; " + want)
-		}
-		return endpoint{}, fmt.Errorf("endpoint: %q is not an absolute path; %s", s, want)
-	}
-	return endpoint{scheme: "unix", address: rest}, nil
+func parseEndpoint(s string) (runtime.Endpoint, error) {
+	return runtime.ParseEndpoint(s, "CRI",
+		"write unix:///run/containerd/containerd.sock, or npipe:////./pipe/containerd-containerd on Windows")
 }
 
-// dialRecord remembers how dialing went: gRPC keeps only the text of a dial error, and the remedy depends on its kind.
-type dialRecord struct {
+// dialState holds the outcome of dialing: gRPC keeps only the text of a dial error, and the remedy depends on its kind.
+type dialState struct {
 	made atomic.Uint64 // connections made
 	last atomic.Pointer[error]
 }
 
-// open connects to the endpoint once.
-func (e endpoint) open(ctx context.Context) (net.Conn, error) {
-	if e.scheme == "npipe" {
-		return dialPipe(ctx, e.address)
+// connect opens one connection to the endpoint.
+func connect(ctx context.Context, e runtime.Endpoint) (net.Conn, error) {
+	if e.Scheme == "npipe" {
+		return dialPipe(ctx, e.Address)
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.address)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.Address)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return conn, nil
 }
 
-// dial makes a connection that connects when it is first used and, whenever it broke, again by path: the socket file of a
-// restarted runtime is a new one.
-func (e endpoint) dial(record *dialRecord) (*grpc.ClientConn, error) {
+// dial returns a connection that connects at its first use and again by path after it broke, because a restarted runtime
+// creates a new socket file. state may be nil.
+func dial(e runtime.Endpoint, state *dialState) (*grpc.ClientConn, error) {
 	dialer := func(ctx context.Context, _ string) (net.Conn, error) {
-		conn, err := e.open(ctx)
-		if record != nil {
+		conn, err := connect(ctx, e)
+		if state != nil {
 			if err == nil {
-				record.made.Add(1)
+				state.made.Add(1)
 			}
-			record.last.Store(&err)
+			state.last.Store(&err)
 		}
 		return conn, err
 	}
-	// answers tries the socket before a call makes gRPC connect. gRPC writes a warning of its own into the collector's log for each
-	// attempt that fails; of a runtime that is away for an hour there would be a thousand.
-	answers := func(ctx context.Context, conn *grpc.ClientConn) error {
-		if state := conn.GetState(); state == connectivity.Ready || state == connectivity.Connecting {
+	// probe connects to the socket before a call makes gRPC connect. gRPC writes a warning into the collector's log for each
+	// failed attempt, which would be about a thousand for a runtime that is down for an hour.
+	probe := func(ctx context.Context, conn *grpc.ClientConn) error {
+		if s := conn.GetState(); s == connectivity.Ready || s == connectivity.Connecting {
 			return nil
 		}
-		probe, err := e.open(ctx)
+		socket, err := connect(ctx, e)
 		if err == nil {
-			return probe.Close()
+			return socket.Close()
 		}
-		if record != nil {
-			record.last.Store(&err)
+		if state != nil {
+			state.last.Store(&err)
 		}
 		if ctx.Err() != nil {
 			return status.FromContextError(ctx.Err()).Err()
@@ -137,13 +95,13 @@ func (e endpoint) dial(record *dialRecord) (*grpc.ClientConn, error) {
 		grpc.WithAuthority("localhost"),
 		grpc.WithContextDialer(dialer),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			if err := answers(ctx, conn); err != nil {
+			if err := probe(ctx, conn); err != nil {
 				return err
 			}
 			return call(ctx, method, req, reply, conn, opts...)
 		}),
 		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			if err := answers(ctx, conn); err != nil {
+			if err := probe(ctx, conn); err != nil {
 				return nil, err
 			}
 			return stream(ctx, desc, conn, method, opts...)

@@ -4,12 +4,11 @@
 package cri
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
-	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,8 +16,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// explain says what was being done, where, and what can be done about it. It keeps err in the chain and adds
-// runtime.ErrNotFound or runtime.ErrNotSupported where the answer means that.
+// explain wraps the error of a failed call with the operation, the endpoint and a remedy. It adds runtime.ErrNotFound or
+// runtime.ErrNotSupported if the runtime's response means that.
 func (r *Runtime) explain(err error, doing string) error {
 	var dialed error
 	if last := r.dials.last.Load(); last != nil {
@@ -27,46 +26,43 @@ func (r *Runtime) explain(err error, doing string) error {
 	return Explain(err, dialed, doing, r.Endpoint(), r.timeout.String())
 }
 
-// Explain is how all CRI-side packages word a failed call. dialed is the last dial's error, nil when it worked or is not
-// known; timeout is the deadline of the call, for the message.
+// Explain wraps the error of a failed call to a CRI server; see Runtime.explain. dialed is the error of the last dial, nil if
+// it succeeded or is unknown. timeout is the deadline of the call, for the message.
 func Explain(err, dialed error, doing, endpoint, timeout string) error {
-	wrap := func(remedy string) error { return fmt.Errorf("%s at %s: %w; %s", doing, endpoint, err, remedy) }
-	switch code := status.Code(err); code {
-	case codes.NotFound:
+	code := status.Code(err)
+	help := remedy(code, dialed, endpoint, timeout)
+	switch {
+	case code == codes.Unimplemented:
+		return fmt.Errorf("%s at %s: %w: %w; %s", doing, endpoint, runtime.ErrNotSupported, err, help)
+	case code == codes.NotFound, help == "" && isDockerNotFound(err):
 		return fmt.Errorf("%s at %s: %w: %w", doing, endpoint, runtime.ErrNotFound, err)
-	case codes.Unimplemented:
-		return fmt.Errorf("%s at %s: %w: %w; it is no CRI v1 server: for containerd take \"cri\" out of disabled_plugins in "+
-			"its config.toml and restart it, or observe Docker's socket instead", doing, endpoint, runtime.ErrNotSupported, err)
-	case codes.DeadlineExceeded:
-		return wrap("it did not answer within " + timeout + ": it hangs, or the node is overloaded")
-	case codes.ResourceExhausted:
-		return wrap(fmt.Sprintf("the answer is larger than %d MiB: remove exited containers", maxMessage>>20))
-	case codes.PermissionDenied:
-		return wrap("run the collector as root or as a member of the group that owns the socket")
-	case codes.Unavailable:
-		switch {
-		case errors.Is(dialed, fs.ErrNotExist) && strings.HasPrefix(endpoint, "npipe:"):
-			return wrap("there is no such pipe: the runtime is not running, or serves another one")
-		case errors.Is(dialed, fs.ErrPermission) && strings.HasPrefix(endpoint, "npipe:"):
-			return wrap("run the collector as LocalSystem, or as an account that the runtime's pipe is open to (docs/windows.md)")
-		case errors.Is(dialed, fs.ErrNotExist):
-			return wrap("there is no such socket: the runtime is not running, or its directory is not mounted into the " +
-				"collector's container (mount the directory, not the socket file, which goes stale when the runtime restarts)")
-		case errors.Is(dialed, fs.ErrPermission):
-			return wrap("run the collector as root or as a member of the group that owns the socket")
-		case errors.Is(dialed, syscall.ECONNREFUSED):
-			return wrap("nobody listens on the socket: the runtime is not running, or the socket file was mounted by itself and " +
-				"is stale (mount its directory)")
-		}
-		return wrap("the runtime is not running or is just restarting")
+	case code == codes.Canceled, help == "" && errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s at %s: %w", doing, endpoint, err)
 	default:
-		// cri-dockerd passes Docker's answer on as it is.
-		if strings.Contains(strings.ToLower(err.Error()), "no such container") {
-			return fmt.Errorf("%s at %s: %w: %w", doing, endpoint, runtime.ErrNotFound, err)
-		}
-		if code == codes.Canceled || errors.Is(err, context.Canceled) {
-			return fmt.Errorf("%s at %s: %w", doing, endpoint, err)
-		}
-		return wrap("the runtime's own log says more")
+		return fmt.Errorf("%s at %s: %w; %s", doing, endpoint, err, cmp.Or(help, "see the runtime's own log"))
+	}
+}
+
+// isDockerNotFound reports whether cri-dockerd passed on Docker's error for a container that does not exist.
+func isDockerNotFound(err error) bool {
+	return strings.Contains(strings.ToLower(err.Error()), "no such container")
+}
+
+// remedy returns what a user can do about a call that failed with code, or "" if the code alone does not show the cause.
+func remedy(code codes.Code, dialed error, endpoint, timeout string) string {
+	switch code {
+	case codes.Unimplemented:
+		return "this is not a CRI v1 server: for containerd, remove \"cri\" from disabled_plugins in its config.toml and restart it, " +
+			"or observe Docker's socket instead"
+	case codes.DeadlineExceeded:
+		return "it did not answer within " + timeout + ": it hangs, or the node is overloaded"
+	case codes.ResourceExhausted:
+		return fmt.Sprintf("the answer is larger than %d MiB: remove exited containers", maxMessage>>20)
+	case codes.PermissionDenied:
+		return runtime.GroupRemedy
+	case codes.Unavailable:
+		return cmp.Or(runtime.ConnectRemedy(dialed, endpoint, "runtime"), "the runtime is not running, or it is restarting")
+	default:
+		return ""
 	}
 }

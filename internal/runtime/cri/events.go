@@ -14,11 +14,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// EventRuntime is a Runtime with CRI's own event stream, GetContainerEvents. It is meant for CRI-O and unknown runtimes.
+// EventRuntime is a Runtime with CRI's own event stream, GetContainerEvents. It is for CRI-O and unknown runtimes.
 //
-// Do not use it on containerd without need: from 2.0 on, a subscriber that is paused or throttled blocks every container
-// start and stop of the node after some hundred events, and in 1.7 all subscribers, the kubelet among them, take events
-// away from each other. Package containerd reads a stream without these faults.
+// Avoid it on containerd. Since 2.0, a subscriber that is paused or throttled blocks all container starts and stops of the
+// node after a few hundred events. In 1.7, each event reaches only one of the subscribers, and the kubelet is one of them.
+// Package containerd uses a stream without these faults.
 type EventRuntime struct{ *Runtime }
 
 var _ runtime.Watcher = EventRuntime{}
@@ -26,8 +26,9 @@ var _ runtime.Watcher = EventRuntime{}
 // WithEvents adds CRI's event stream to a Runtime.
 func WithEvents(r *Runtime) EventRuntime { return EventRuntime{r} }
 
-// Watch follows GetContainerEvents. The stream may begin with events of up to 5 minutes ago (containerd 2) or of any age
-// (containerd 1.7); they are marked as replayed. Events of sandboxes are left out where the event says that it is one's, or the sandbox is known.
+// Watch follows GetContainerEvents. The stream may begin with events that are up to 5 minutes old (containerd 2) or of any age
+// (containerd 1.7); they are marked as replayed. Events of sandboxes are omitted if the event or the pod cache identifies the
+// sandbox.
 func (r EventRuntime) Watch(ctx context.Context, ready func(), post func(runtime.Notice)) error {
 	subscribed := time.Now()
 	return Follow(ctx, r.Runtime, Stream[runtimeapi.ContainerEventResponse]{
@@ -37,7 +38,7 @@ func (r EventRuntime) Watch(ctx context.Context, ready func(), post func(runtime
 		},
 		Handle: func(e *runtimeapi.ContainerEventResponse) error {
 			if n, ok := r.notice(e); ok {
-				at := saneTime(e.GetCreatedAt())
+				at := plausibleTime(e.GetCreatedAt())
 				n.Replayed = !at.IsZero() && at.Before(subscribed)
 				post(n)
 			}
@@ -46,22 +47,22 @@ func (r EventRuntime) Watch(ctx context.Context, ready func(), post func(runtime
 	}, ready)
 }
 
-// notice turns an event into a notice; false: the event is not about a container. An event that comes without the
-// container's status, or with one that contradicts it, says only that something changed.
+// notice converts an event into a notice. It returns false if the event is not about a container. An event without the
+// container's status, or with a status that contradicts it, becomes NoticeChanged.
 func (r EventRuntime) notice(e *runtimeapi.ContainerEventResponse) (runtime.Notice, bool) {
 	id := e.GetContainerId()
 	if id == "" || id == e.GetPodSandboxStatus().GetId() || r.IsSandbox(id) {
 		return runtime.Notice{}, false
 	}
-	n := runtime.Notice{ID: id, At: saneTime(e.GetCreatedAt())}
+	n := runtime.Notice{ID: id, At: plausibleTime(e.GetCreatedAt())}
 	if e.GetContainerEventType() == runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT {
 		n.Kind = runtime.NoticeDeleted
-		return n, true // what status it carries is of before
+		return n, true // its status is from before the removal
 	}
 	for _, s := range e.GetContainersStatuses() { // of all containers of the pod
 		if s.GetId() == id {
-			look := snapshot(r.carried(e, s), s)
-			n.Snapshot = &look
+			snap := snapshot(r.describeEvent(e, s), s)
+			n.Snapshot = &snap
 			break
 		}
 	}
@@ -77,21 +78,21 @@ func (r EventRuntime) notice(e *runtimeapi.ContainerEventResponse) (runtime.Noti
 		if n.Snapshot != nil && n.Snapshot.State == container.StateExited && n.Snapshot.Run.ExitKnown {
 			n.Kind, n.ExitCode, n.At = runtime.NoticeExited, n.Snapshot.Run.ExitCode, n.Snapshot.Run.FinishedAt
 		}
-	default: // something changed
+	default: // NoticeChanged
 	}
 	return n, true
 }
 
-// carried is the container as far as an event tells it.
-func (r EventRuntime) carried(e *runtimeapi.ContainerEventResponse, s *runtimeapi.ContainerStatus) *container.Container {
+// describeEvent returns the container of an event, as far as the event and the container's status describe it.
+func (r EventRuntime) describeEvent(e *runtimeapi.ContainerEventResponse, s *runtimeapi.ContainerStatus) *container.Container {
 	c := &container.Container{
 		Runtime:     r.name,
 		ID:          s.Id,
-		Name:        intern(nameOf(s.Metadata, s.Labels)),
-		CreatedAt:   saneTime(s.CreatedAt),
+		Name:        runtime.Intern(nameOf(s.Metadata, s.Labels)),
+		CreatedAt:   plausibleTime(s.CreatedAt),
 		Attempt:     s.GetMetadata().GetAttempt(),
-		Labels:      r.labels.Keep(s.Labels, intern),
-		Annotations: r.annotations.Keep(s.Annotations, intern),
+		Labels:      r.labels.Keep(s.Labels),
+		Annotations: r.annotations.Keep(s.Annotations),
 	}
 	if info := r.info.Load(); info != nil {
 		c.Engine, c.Version = info.Engine, info.Version

@@ -19,30 +19,30 @@ import (
 )
 
 const (
-	// settle is how long a subscription must live, after the runtime answered another call on the same connection, until it
-	// is believed to stand. No server tells that it accepted a subscription; one that refuses does so at once.
+	// settle is how long a subscription must last, after the runtime answered another call on the same connection, until it
+	// counts as active. Servers do not confirm a subscription, but one that refuses does so at once.
 	settle = 50 * time.Millisecond
-	// instant is how soon a clean end before any message means that the stream is switched off, as in CRI-O without
-	// enable_pod_events.
-	instant = time.Second
+	// disabledWithin is the time in which an end of the stream before any message means that the stream is disabled, as in
+	// CRI-O without enable_pod_events.
+	disabledWithin = time.Second
 )
 
-// Stream is a server's stream of messages that a Runtime's endpoint offers beside the unary calls.
+// Stream is a stream of messages from the server at a Runtime's endpoint.
 type Stream[M any] struct {
-	// Name of what is streamed, for messages: "container events".
+	// Name of the stream's content, for error messages: "container events".
 	Name string
-	// Open subscribes on conn, which is used for nothing else.
+	// Open subscribes on conn, which serves no other stream.
 	Open func(ctx context.Context, conn grpc.ClientConnInterface) (grpc.ServerStreamingClient[M], error)
-	// Handle is called with every message, in order. It must not block. An error ends the stream.
+	// Handle processes one message. It is called in order and must not block. An error ends the stream.
 	Handle func(*M) error
 }
 
-// Follow reads a stream over a connection of its own until ctx ends (nil) or the stream does (an error). It calls ready
-// once, when the subscription stands, from another goroutine than the one that reads: were ready to block, the stream would
-// be read all the same, and the first messages may be taken before it returns.
+// Follow reads a stream over its own connection until ctx ends (nil) or the stream ends (an error). It calls ready once, when
+// the subscription is active, in another goroutine than the one that reads: a ready that blocks does not stop the reading, and
+// the first messages may be handled before ready returns.
 //
-// A server that has no such stream, has it switched off or does not allow it says so at the first Recv: that is
-// runtime.ErrNoStream, and ready is not called then, unless the runtime took longer to refuse than to answer.
+// A server that has no such stream, has it disabled or does not allow it reports that at the first Recv. Follow then returns
+// runtime.ErrNoStream and does not call ready, except if the runtime refused the stream later than it answered another call.
 func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) error {
 	doing := "follow the " + s.Name
 	conn, err := r.Dial()
@@ -56,12 +56,12 @@ func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) e
 	began := time.Now()
 	stream, err := s.Open(inner, conn)
 	if err != nil {
-		return r.ended(ctx, inner, err, doing)
+		return r.streamError(ctx, inner, err, doing)
 	}
 	first, confirmed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(confirmed)
-		if err := r.stands(inner, conn, first); err != nil {
+		if err := r.awaitActive(inner, conn, first); err != nil {
 			cancel(err)
 		} else if inner.Err() == nil {
 			ready()
@@ -69,18 +69,18 @@ func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) e
 	}()
 	defer func() { cancel(nil); <-confirmed }()
 
-	taken := false
+	received := false
 	for {
 		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) && !taken && time.Since(began) < instant {
-			return fmt.Errorf("%s at %s: it ended at once: %w", doing, r.endpoint, runtime.ErrNoStream)
+		if errors.Is(err, io.EOF) && !received && time.Since(began) < disabledWithin {
+			return fmt.Errorf("%s at %s: the stream ended at once: %w", doing, r.endpoint, runtime.ErrNoStream)
 		}
 		if err != nil {
-			return r.ended(ctx, inner, err, doing)
+			return r.streamError(ctx, inner, err, doing)
 		}
-		if !taken {
+		if !received {
 			close(first)
-			taken = true
+			received = true
 		}
 		if err := s.Handle(m); err != nil {
 			return fmt.Errorf("%s at %s: %w", doing, r.endpoint, err)
@@ -88,9 +88,9 @@ func Follow[M any](ctx context.Context, r *Runtime, s Stream[M], ready func()) e
 	}
 }
 
-// stands waits until the subscription that was sent before on the same connection must have reached the runtime: until the
-// runtime answered a later call and some time passed, or the first message proved it.
-func (r *Runtime) stands(ctx context.Context, conn grpc.ClientConnInterface, first <-chan struct{}) error {
+// awaitActive waits until the runtime must have processed the subscription that was sent earlier on conn: until it answered a
+// later call and the settle time passed, or the first message arrived.
+func (r *Runtime) awaitActive(ctx context.Context, conn grpc.ClientConnInterface, first <-chan struct{}) error {
 	call, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	if _, err := runtimeapi.NewRuntimeServiceClient(conn).Version(call, &runtimeapi.VersionRequest{Version: "v1"}); err != nil {
@@ -106,10 +106,11 @@ func (r *Runtime) stands(ctx context.Context, conn grpc.ClientConnInterface, fir
 	return nil
 }
 
-// ended says why a stream ended. inner is the stream's own context, whose cause is the reason where we ended it.
-func (r *Runtime) ended(ctx, inner context.Context, err error, doing string) error {
+// streamError returns the error for a stream that ended with err, or nil if ctx ended. inner is the stream's own context; its
+// cause is the reason if Follow itself ended the stream.
+func (r *Runtime) streamError(ctx, inner context.Context, err error, doing string) error {
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the caller ended the stream; what it was doing then is no fault
+		return nil //nolint:nilerr // the caller ended the stream, so its error does not matter
 	}
 	if inner.Err() != nil {
 		err = context.Cause(inner)

@@ -29,7 +29,7 @@ func bounded(t *testing.T, c *container.Container) {
 	t.Helper()
 	sane(t, c.CreatedAt)
 	for _, s := range []string{c.Name, c.Engine, c.Image.Reference, c.Image.ID, c.Image.ManifestDigest, c.Pod.Name, c.Pod.UID} {
-		assert.LessOrEqual(t, len(s), maxText)
+		assert.LessOrEqual(t, len(s), runtime.MaxText)
 	}
 	assert.LessOrEqual(t, len(c.Labels), runtime.MaxKept)
 }
@@ -92,7 +92,7 @@ func FuzzList(f *testing.F) {
 	f.Cleanup(func() { _ = r.Close() })
 	r.info.Store(&runtime.Info{Engine: "containerd"})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var answer listAnswer
+		var answer listResponse
 		err := answer.read(b)
 		decoded := &runtimeapi.ListContainersResponse{}
 		if proto.Unmarshal(b, decoded) == nil { // what protobuf can read must read the same
@@ -101,7 +101,7 @@ func FuzzList(f *testing.F) {
 			for _, c := range decoded.Containers {
 				if c.Id != "" {
 					want = append(want, runtime.Summary{
-						ID: c.Id, State: state(c.State), CreatedAt: saneNanos(c.CreatedAt), Attempt: c.GetMetadata().GetAttempt(),
+						ID: c.Id, State: state(c.State), CreatedAt: plausibleNanos(c.CreatedAt), Attempt: c.GetMetadata().GetAttempt(),
 					})
 				}
 			}
@@ -113,7 +113,7 @@ func FuzzList(f *testing.F) {
 		}
 		for _, s := range answer.summaries {
 			assert.NotEmpty(t, s.ID)
-			sane(t, saneTime(s.CreatedAt))
+			sane(t, plausibleTime(s.CreatedAt))
 			assert.LessOrEqual(t, s.State, container.StateExited)
 			// Without a server only containers that tell their pod, or have none, can be described.
 			if c, err := r.Describe(t.Context(), s); err == nil {
@@ -131,7 +131,7 @@ func FuzzPID(f *testing.F) {
 	f.Fuzz(func(t *testing.T, info string) {
 		pid, err := pidIn(info)
 		if err != nil {
-			assert.Equal(t, errNoAnswer, err)
+			assert.Equal(t, errVerboseStatus, err)
 			assert.Zero(t, pid)
 		}
 	})

@@ -9,16 +9,17 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// imageOf sorts out what the three image fields of CRI hold, which differs by runtime and by call:
+// imageOf returns the image from CRI's image fields, whose content differs by runtime and by call:
 //
-//   - spec.image: a reference, or the image id, which is what the kubelet asks a runtime with;
-//   - spec.user_specified_image: what stands in the pod's spec, where the kubelet is new enough to pass it on;
-//   - ref: repository@digest, or a bare image id;
-//   - id: the image id; CRI-O's has no sha256: in front.
+//   - spec.image: a reference, or the image id, which the kubelet requests containers with;
+//   - spec.user_specified_image: the reference in the pod's spec, if the kubelet is new enough to pass it on;
+//   - ref: repository@digest, or only an image id;
+//   - id: the image id, in CRI-O without the sha256: prefix.
 func imageOf(spec *runtimeapi.ImageSpec, ref, id string) container.Image {
-	ref = unscheme(ref)
+	ref = trimScheme(ref)
 	var i container.Image
 	for _, s := range []string{id, ref, spec.GetImage()} {
 		if i.ID = imageID(s); i.ID != "" {
@@ -26,50 +27,43 @@ func imageOf(spec *runtimeapi.ImageSpec, ref, id string) container.Image {
 		}
 	}
 	for _, s := range []string{spec.GetUserSpecifiedImage(), spec.GetImage(), ref} {
-		if s = unscheme(s); s != "" && imageID(s) == "" {
-			i.Reference = intern(s)
+		if s = trimScheme(s); s != "" && imageID(s) == "" {
+			i.Reference = runtime.Intern(s)
 			break
 		}
 	}
 	for _, s := range []string{ref, i.Reference} {
 		if digest := repoDigest(s); digest != "" {
-			i.RepoDigests = []string{intern(s)}
-			i.ManifestDigest = intern(digest)
+			i.RepoDigests = []string{runtime.Intern(s)}
+			i.ManifestDigest = runtime.Intern(digest)
 			break
 		}
 	}
 	return i
 }
 
-// unscheme takes off what cri-dockerd puts in front of references.
-func unscheme(ref string) string {
+// trimScheme removes the prefix that cri-dockerd adds to references.
+func trimScheme(ref string) string {
 	ref = strings.TrimPrefix(ref, "docker-pullable://")
 	return strings.TrimPrefix(ref, "docker://")
 }
 
-// imageID gives s as sha256:<64 hex>, or "" when it is no such digest.
-func imageID(s string) string {
-	s = unscheme(s)
-	hex := strings.TrimPrefix(s, "sha256:")
-	if len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
-		return ""
-	}
-	return intern("sha256:" + hex)
-}
+// imageID returns s as sha256:<64 hex digits>, or "" if it is no such digest.
+func imageID(s string) string { return runtime.Digest(trimScheme(s)) }
 
-// repoDigest gives the digest of repository@algorithm:hex, or "" when ref has none.
+// repoDigest returns the digest of repository@algorithm:hex, or "" if ref contains none.
 func repoDigest(ref string) string {
 	repo, digest, ok := strings.Cut(ref, "@")
 	algorithm, hex, colon := strings.Cut(digest, ":")
-	if !ok || !colon || repo == "" || algorithm == "" || len(ref) > maxText ||
+	if !ok || !colon || repo == "" || algorithm == "" || len(ref) > runtime.MaxText ||
 		len(hex) < 32 || strings.Trim(hex, "0123456789abcdef") != "" {
 		return ""
 	}
 	return digest
 }
 
-// complete gives c with what other knows of its image and c does not: c itself when that is nothing, else a copy.
-func complete(c *container.Container, other container.Image) *container.Container {
+// withImage returns c with the fields of its image that only other has: c itself if there are none, else a copy.
+func withImage(c *container.Container, other container.Image) *container.Container {
 	i := c.Image
 	if i.Reference == "" {
 		i.Reference = other.Reference

@@ -18,60 +18,60 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// Requests without a filter are the same each time and are only read.
+// Requests without a filter are shared, because gRPC only reads them.
 var (
 	listAll   = &runtimeapi.ListContainersRequest{}
 	streamAll = &runtimeapi.StreamContainersRequest{}
 )
 
-// undecoded is the option of a call whose answer is a listAnswer.
+// undecoded is the option of a call whose response is a listResponse.
 var undecoded = grpc.ForceCodecV2(listCodec{})
 
-// List appends a summary of every container to dst. Their Items share the memory of one answer: keep none of them for longer
-// than the list. Containers without an id are left out: nothing can be asked about them. Should the runtime list an id
-// twice, so does List. The order is the runtime's.
+// List appends a summary of every container to dst, in the runtime's order. The Items share the memory of the complete
+// response, so none of them should be kept longer than the list. Containers without an id are omitted, because no call can refer
+// to them. An id that the runtime lists twice appears twice.
 func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	r.lists.Add(1)
 	from := len(dst)
 	made := r.dials.made.Load()
-	if r.unaryLists.Load() != made+1 {
+	if r.noStreamAt.Load() != made+1 {
 		out, err := r.stream(ctx, dst)
 		switch {
 		case err == nil && len(out) > from:
-			r.pods.fit(len(out) - from)
+			r.pods.resize(len(out) - from)
 			return out, nil
 		case err == nil:
-			// An empty stream is also what a server gives that has the method but not the feature. To believe it would be to
-			// report every container as gone, so it is confirmed below, where an empty answer costs nothing.
+			// A server that has the method but not the feature also returns an empty stream. Every container would then be
+			// reported as removed, so the unary call below confirms it; an empty response to that is cheap.
 		case status.Code(err) == codes.Unimplemented:
-			// The connection may have been made by this very call.
-			r.unaryLists.Store(r.dials.made.Load() + 1)
+			// This call itself may have made the connection.
+			r.noStreamAt.Store(r.dials.made.Load() + 1)
 		default:
 			return dst[:from], r.explain(err, "list the containers")
 		}
 	}
-	answer := listAnswer{summaries: dst}
-	if err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, listAll, &answer, undecoded); err != nil {
+	response := listResponse{summaries: dst}
+	if err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, listAll, &response, undecoded); err != nil {
 		return dst[:from], r.explain(err, "list the containers")
 	}
-	r.pods.fit(len(answer.summaries) - from)
-	return answer.summaries, nil
+	r.pods.resize(len(response.summaries) - from)
+	return response.summaries, nil
 }
 
-// stream lists through StreamContainers. An error at any point means that what came before it is worth nothing; a server
-// without the method says so at the first message, not at the call.
+// stream lists through StreamContainers. After an error, the summaries received before it are discarded. A server without the
+// method reports that at the first message, not at the call.
 func (r *Runtime) stream(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
 	s, err := r.client.StreamContainers(ctx, streamAll, undecoded)
 	if err != nil {
 		return dst, err
 	}
-	answer := listAnswer{summaries: dst}
+	response := listResponse{summaries: dst}
 	for {
-		err := s.RecvMsg(&answer) // not Recv, which would decode
+		err := s.RecvMsg(&response) // Recv would decode
 		if errors.Is(err, io.EOF) {
-			return answer.summaries, nil
+			return response.summaries, nil
 		}
 		if err != nil {
 			return dst, err
@@ -79,25 +79,25 @@ func (r *Runtime) stream(ctx context.Context, dst []runtime.Summary) ([]runtime.
 	}
 }
 
-// Find summarizes one container by its full id.
+// Find returns the summary of the container with this full id.
 func (r *Runtime) Find(ctx context.Context, id string) (runtime.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	request := &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{Id: id}}
-	var answer listAnswer
-	err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, request, &answer, undecoded)
+	var response listResponse
+	err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, request, &response, undecoded)
 	if err != nil {
-		return runtime.Summary{}, r.explain(err, "look up container "+id)
+		return runtime.Summary{}, r.explain(err, "find container "+id)
 	}
-	for _, s := range answer.summaries {
-		if s.ID == id { // runtimes take a prefix for an id
+	for _, s := range response.summaries {
+		if s.ID == id { // runtimes also accept a prefix of an id
 			return s, nil
 		}
 	}
-	return runtime.Summary{}, fmt.Errorf("look up container %s at %s: %w", id, r.endpoint, runtime.ErrNotFound)
+	return runtime.Summary{}, fmt.Errorf("find container %s at %s: %w", id, r.endpoint, runtime.ErrNotFound)
 }
 
-// state maps a CRI state; what CRI calls unknown and what it does not define is unknown. CRI has no paused state.
+// state converts a CRI state. CRI's unknown state and undefined values become StateUnknown. CRI has no paused state.
 func state(s runtimeapi.ContainerState) container.State {
 	switch s {
 	case runtimeapi.ContainerState_CONTAINER_CREATED:

@@ -15,51 +15,51 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// maxVerbose bounds how much of a verbose answer is looked at, in bytes. The pid stands near the front of it in containerd
-// and CRI-O; what follows is the container's whole configuration.
+// maxVerbose limits how much of a verbose response is parsed, in bytes. In containerd and CRI-O the pid is near its start,
+// before the container's complete configuration.
 const maxVerbose = 1 << 20
 
-// errNoAnswer stands for every way in which the verbose answer cannot be read. The decoder's own error is not passed on:
-// the answer holds the container's environment.
-var errNoAnswer = errors.New("the verbose status is not the JSON object that was expected")
+// errVerboseStatus is the error for every verbose response that cannot be parsed. The decoder's own error is not passed on,
+// because it may quote the container's environment.
+var errVerboseStatus = errors.New("the verbose status is not the expected JSON object")
 
-// PID asks for the main process of a container. Nothing but the number is kept of the answer, nor can an error quote it.
+// PID returns the process id of a container's main process. The rest of the verbose status is dropped, and no error quotes it.
 func (r *Runtime) PID(ctx context.Context, id string) (uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	answer, err := r.client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id, Verbose: true})
+	response, err := r.client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id, Verbose: true})
 	if err != nil {
-		return 0, r.explain(err, "ask for the process of container "+id)
+		return 0, r.explain(err, "get the process id of container "+id)
 	}
-	info, ok := answer.GetInfo()["info"]
-	if !ok || answer.GetStatus().GetState() != runtimeapi.ContainerState_CONTAINER_RUNNING {
+	info, ok := response.GetInfo()["info"]
+	if !ok || response.GetStatus().GetState() != runtimeapi.ContainerState_CONTAINER_RUNNING {
 		return 0, nil
 	}
 	pid, err := pidIn(info)
 	if err != nil {
-		return 0, r.explain(err, "ask for the process of container "+id)
+		return 0, r.explain(err, "get the process id of container "+id)
 	}
 	return pid, nil
 }
 
-// pidIn reads the member "pid" of a JSON object, walking it token by token so that nothing else is ever built.
-// 0: the object has none, or has one that is no process id.
+// pidIn returns the member "pid" of a JSON object, or 0 if there is none or it is not a process id. It reads the object token
+// by token, so that no other part of it is built.
 func pidIn(info string) (uint32, error) {
 	d := json.NewDecoder(io.LimitReader(strings.NewReader(info), maxVerbose))
 	d.UseNumber()
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
-		return 0, errNoAnswer
+		return 0, errVerboseStatus
 	}
 	depth, key := 1, true // key: the next token at depth 1 is a member's name
 	wanted := false
 	for depth > 0 {
 		t, err := d.Token()
 		if err != nil {
-			return 0, errNoAnswer
+			return 0, errVerboseStatus
 		}
 		if delim, ok := t.(json.Delim); ok {
 			if wanted {
-				return 0, errNoAnswer
+				return 0, errVerboseStatus
 			}
 			switch delim {
 			case '{', '[':

@@ -11,8 +11,6 @@ import (
 	"net"
 )
 
-const pipesSupported = false
-
 func dialPipe(context.Context, string) (net.Conn, error) {
 	return nil, errors.New("named pipes exist on Windows only")
 }

@@ -14,29 +14,29 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// Labels that the kubelet puts on every container it makes (k8s pkg/kubelet/kuberuntime/labels.go).
+// Labels that the kubelet sets on every container that it creates (k8s pkg/kubelet/kuberuntime/labels.go).
 const (
 	labelPodName       = "io.kubernetes.pod.name"
 	labelPodNamespace  = "io.kubernetes.pod.namespace"
 	labelPodUID        = "io.kubernetes.pod.uid"
 	labelContainerName = "io.kubernetes.container.name"
-	// annotationRestartCount survives the removal of earlier attempts, as metadata.attempt does.
+	// annotationRestartCount, like metadata.attempt, still counts attempts that were removed.
 	annotationRestartCount = "io.kubernetes.container.restartCount"
 )
 
-// The cache of sandboxes is bounded by the size of the node, as the last list showed it, and emptied when it is full: a miss
-// costs a look at the labels, or one call. Nothing else tells that a sandbox whose containers had labels is gone.
+// The limit of the sandbox cache follows the number of containers in the last list. A full cache is emptied: a miss costs only
+// reading the labels, or one call, and no other event reports that a sandbox whose containers had labels is gone.
 const (
-	fewestPods = 1024
-	mostPods   = 16384
+	minPodLimit = 1024
+	maxPodLimit = 16384
 )
 
-// podCache remembers pods by sandbox id. Its lock is never held over a call: the reader of an event stream takes it too.
+// podCache holds pods by sandbox id. Its lock is never held during a call, because the reader of an event stream locks it, too.
 type podCache struct {
 	mu     sync.Mutex
 	byID   map[string]container.Pod
-	limit  int    // how many are kept
-	listed uint64 // the List during which the sandboxes were last listed
+	limit  int    // maximum number of pods
+	listed uint64 // number of the List call after which the sandboxes were last listed
 }
 
 func (p *podCache) get(id string) (container.Pod, bool) {
@@ -49,21 +49,21 @@ func (p *podCache) get(id string) (container.Pod, bool) {
 func (p *podCache) add(pod container.Pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.byID == nil || len(p.byID) >= max(p.limit, fewestPods) {
+	if p.byID == nil || len(p.byID) >= max(p.limit, minPodLimit) {
 		p.byID = map[string]container.Pod{}
 	}
 	p.byID[pod.SandboxID] = pod
 }
 
-// fit sets how many are kept on a node of so many containers.
-func (p *podCache) fit(containers int) {
+// resize sets the limit for a node with this many containers.
+func (p *podCache) resize(containers int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.limit = min(fewestPods+2*containers, mostPods)
+	p.limit = min(minPodLimit+2*containers, maxPodLimit)
 }
 
-// due tells whether the sandboxes have not been listed since the given List, and takes note that they are now.
-func (p *podCache) due(list uint64) bool {
+// beginListing reports whether the sandboxes were not listed since the given List call, and records that they now are.
+func (p *podCache) beginListing(list uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.listed == list {
@@ -79,28 +79,28 @@ func (p *podCache) replace(pods map[string]container.Pod) {
 	p.byID = pods
 }
 
-// podOf tells the pod of a container. The labels that the kubelet writes on the container tell all of it and save a call;
-// for a container of another maker the sandboxes are listed, once per List at most, and then asked for one by one. Where
-// the sandbox is not known either, what labels there are must do.
+// podOf returns the pod of a container. The kubelet's labels on the container contain everything and save a call. For a
+// container that the kubelet did not create, the sandboxes are listed, at most once per List; a sandbox that was not listed is
+// requested by itself. If the sandbox is unknown, the result has only what the labels contain.
 func (r *Runtime) podOf(ctx context.Context, c *runtimeapi.Container) (container.Pod, error) {
 	id := c.GetPodSandboxId()
 	if pod, ok := r.pods.get(id); ok {
 		return pod, nil
 	}
 	labeled := container.Pod{
-		SandboxID: intern(id),
-		Namespace: intern(c.GetLabels()[labelPodNamespace]),
-		Name:      intern(c.GetLabels()[labelPodName]),
-		UID:       intern(c.GetLabels()[labelPodUID]),
+		SandboxID: runtime.Intern(id),
+		Namespace: runtime.Intern(c.GetLabels()[labelPodNamespace]),
+		Name:      runtime.Intern(c.GetLabels()[labelPodName]),
+		UID:       runtime.Intern(c.GetLabels()[labelPodUID]),
 	}
-	if id == "" || len(id) > maxText {
+	if id == "" || len(id) > runtime.MaxText {
 		return labeled, nil
 	}
 	if labeled.Namespace != "" && labeled.Name != "" && labeled.UID != "" {
 		r.pods.add(labeled)
 		return labeled, nil
 	}
-	if r.pods.due(r.lists.Load()) {
+	if r.pods.beginListing(r.lists.Load()) {
 		if err := r.listPods(ctx); err != nil {
 			return container.Pod{}, err
 		}
@@ -108,7 +108,7 @@ func (r *Runtime) podOf(ctx context.Context, c *runtimeapi.Container) (container
 			return pod, nil
 		}
 	}
-	pod, err := r.askPod(ctx, id)
+	pod, err := r.fetchPod(ctx, id)
 	if errors.Is(err, runtime.ErrNotFound) {
 		return labeled, nil
 	}
@@ -119,7 +119,7 @@ func (r *Runtime) podOf(ctx context.Context, c *runtimeapi.Container) (container
 	return pod, nil
 }
 
-// listPods replaces the cache by what the runtime lists now, so that pods which are gone are forgotten.
+// listPods replaces the cache by the sandboxes that the runtime lists now, which removes deleted pods.
 func (r *Runtime) listPods(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -127,9 +127,9 @@ func (r *Runtime) listPods(ctx context.Context) error {
 	if err != nil {
 		return r.explain(err, "list the pod sandboxes")
 	}
-	pods := make(map[string]container.Pod, min(len(answer.GetItems()), mostPods))
+	pods := make(map[string]container.Pod, min(len(answer.GetItems()), maxPodLimit))
 	for _, s := range answer.GetItems() {
-		if id := s.GetId(); id != "" && len(id) <= maxText && len(pods) < mostPods {
+		if id := s.GetId(); id != "" && len(id) <= runtime.MaxText && len(pods) < maxPodLimit {
 			pods[id] = podFrom(id, s.GetMetadata())
 		}
 	}
@@ -137,27 +137,26 @@ func (r *Runtime) listPods(ctx context.Context) error {
 	return nil
 }
 
-func (r *Runtime) askPod(ctx context.Context, id string) (container.Pod, error) {
+func (r *Runtime) fetchPod(ctx context.Context, id string) (container.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	answer, err := r.client.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
 	if err != nil {
-		return container.Pod{}, r.explain(err, "ask for pod sandbox "+id)
+		return container.Pod{}, r.explain(err, "get the status of pod sandbox "+id)
 	}
 	return podFrom(id, answer.GetStatus().GetMetadata()), nil
 }
 
 func podFrom(id string, m *runtimeapi.PodSandboxMetadata) container.Pod {
 	return container.Pod{
-		SandboxID: intern(id),
-		Namespace: intern(m.GetNamespace()),
-		Name:      intern(m.GetName()),
-		UID:       intern(m.GetUid()),
+		SandboxID: runtime.Intern(id),
+		Namespace: runtime.Intern(m.GetNamespace()),
+		Name:      runtime.Intern(m.GetName()),
+		UID:       runtime.Intern(m.GetUid()),
 	}
 }
 
-// IsSandbox tells whether an id is known to be a pod sandbox's. False means not known: a sandbox may never have been asked
-// about.
+// IsSandbox reports whether id is known to be a pod sandbox's. False means unknown: no call may have returned the sandbox yet.
 func (r *Runtime) IsSandbox(id string) bool {
 	_, ok := r.pods.get(id)
 	return ok

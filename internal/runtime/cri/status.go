@@ -17,77 +17,78 @@ import (
 
 const (
 	reasonOOMKilled = "OOMKilled"
-	// reasonUnknown with code 255 is containerd's answer when the process ended while containerd was down, and in the
-	// moment between the two there is nobody who knows the code.
+	// containerd reports reasonUnknown with code 255 if the process exited while containerd was down, so that the real exit
+	// code is unknown.
 	reasonUnknown   = "Unknown"
 	exitCodeUnknown = 255
-	// exitCodeNone is CRI-O's answer when conmon left no exit code.
+	// exitCodeNone is what CRI-O reports if conmon recorded no exit code.
 	exitCodeNone = -1
 )
 
-// Inspect looks at one container. The status carries no sandbox, so that c must come from Describe.
+// Inspect returns the status of one container. A CRI status does not contain the sandbox, so c must come from Describe.
 func (r *Runtime) Inspect(ctx context.Context, c *container.Container) (container.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	answer, err := r.client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: c.ID})
+	response, err := r.client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: c.ID})
 	if err != nil {
 		return container.Snapshot{}, r.explain(err, "inspect container "+c.ID)
 	}
-	status := answer.GetStatus()
+	status := response.GetStatus()
 	if status == nil {
-		return container.Snapshot{}, fmt.Errorf("inspect container %s at %s: the answer holds no status: %w",
+		return container.Snapshot{}, fmt.Errorf("inspect container %s at %s: the response contains no status: %w",
 			c.ID, r.endpoint, runtime.ErrNotFound)
 	}
 	return snapshot(c, status), nil
 }
 
-// snapshot turns a status into a snapshot of c. It takes any status, however malformed.
+// snapshot converts a status into a snapshot of c. It accepts any status, even a malformed one.
 func snapshot(c *container.Container, s *runtimeapi.ContainerStatus) container.Snapshot {
-	c = complete(c, imageOf(s.GetImage(), s.GetImageRef(), s.GetImageId()))
+	c = withImage(c, imageOf(s.GetImage(), s.GetImageRef(), s.GetImageId()))
 	if c.CreatedAt.IsZero() {
-		if t := saneTime(s.GetCreatedAt()); !t.IsZero() {
+		if t := plausibleTime(s.GetCreatedAt()); !t.IsZero() {
 			completed := *c
 			completed.CreatedAt = t
 			c = &completed
 		}
 	}
-	look := container.Snapshot{
+	snap := container.Snapshot{
 		Container:    c,
 		State:        state(s.GetState()),
 		RestartCount: restartCount(s.GetAnnotations(), max(c.Attempt, s.GetMetadata().GetAttempt())),
 	}
-	switch look.State {
+	switch snap.State {
 	case container.StateRunning:
-		look.Run.StartedAt = saneTime(s.GetStartedAt())
-		look.OOM = s.GetReason() == reasonOOMKilled
+		snap.Run.StartedAt = plausibleTime(s.GetStartedAt())
+		snap.OOM = s.GetReason() == reasonOOMKilled
 	case container.StateExited:
-		look.Run = endedRun(s)
+		snap.Run = endedRun(s)
 	case container.StateUnknown:
-		look.Run.StartedAt = saneTime(s.GetStartedAt())
+		snap.Run.StartedAt = plausibleTime(s.GetStartedAt())
 	case container.StateCreated, container.StatePaused: // no run yet; CRI shows no pause
 	}
-	return look
+	return snap
 }
 
-// endedRun tells how a container ended. A container whose start failed has an end and no start. CRI gives the exit code a
-// meaning only beside a finish time.
+// endedRun returns the run of an exited container. If its start failed, it has a finish time and no start time. In CRI the exit
+// code is valid only together with a finish time.
 func endedRun(s *runtimeapi.ContainerStatus) container.Run {
 	run := container.Run{
-		StartedAt:  saneTime(s.GetStartedAt()),
-		FinishedAt: saneTime(s.GetFinishedAt()),
-		Reason:     intern(s.GetReason()),
+		StartedAt:  plausibleTime(s.GetStartedAt()),
+		FinishedAt: plausibleTime(s.GetFinishedAt()),
+		Reason:     runtime.Intern(s.GetReason()),
 		OOMKilled:  s.GetReason() == reasonOOMKilled,
 	}
 	code := s.GetExitCode()
 	unknown := code == exitCodeNone || (code == exitCodeUnknown && s.GetReason() == reasonUnknown)
 	if !run.FinishedAt.IsZero() && !unknown {
-		run.ExitCode = uint32(code) // CRI's int32 carries Windows' unsigned codes bit by bit
+		run.ExitCode = uint32(code) // CRI's int32 contains the bits of an unsigned Windows code
 		run.ExitKnown = true
 	}
 	return run
 }
 
-// restartCount is what the kubelet counted, which CRI's attempt agrees with where the kubelet made the container.
+// restartCount returns the kubelet's restart count, or the attempt if the container has no such annotation. Both are equal for
+// a container that the kubelet created.
 func restartCount(annotations map[string]string, attempt uint32) uint32 {
 	n, err := strconv.ParseUint(annotations[annotationRestartCount], 10, 32)
 	if err != nil {
@@ -96,8 +97,8 @@ func restartCount(annotations map[string]string, attempt uint32) uint32 {
 	return uint32(n)
 }
 
-// Times before 10^18 ns (September 2001) and from the year 2200 on are no times of a container: 0 and -6795364578871345152
-// (Go's zero time through UnixNano) mean unset, small numbers are a clock that was never set or another unit.
+// Times before 10^18 ns (September 2001) and from the year 2200 on are not plausible for a container. 0 and
+// -6795364578871345152 (UnixNano of Go's zero time) mean unset; small numbers come from an unset clock or are in another unit.
 const (
 	earliest   = 1_000_000_000_000_000_000
 	latestYear = 2200
@@ -105,23 +106,23 @@ const (
 
 var latest = time.Date(latestYear, time.January, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 
-// saneNanos gives ns, or 0 when it is no time of a container.
-func saneNanos(ns int64) int64 {
+// plausibleNanos returns ns, or 0 if it is not plausible.
+func plausibleNanos(ns int64) int64 {
 	if ns < earliest || ns >= latest {
 		return 0
 	}
 	return ns
 }
 
-// saneTime gives the time, or the zero time when it is none.
-func saneTime(ns int64) time.Time {
-	if ns = saneNanos(ns); ns == 0 {
+// plausibleTime returns the time, or the zero time if it is not plausible.
+func plausibleTime(ns int64) time.Time {
+	if ns = plausibleNanos(ns); ns == 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, ns).UTC()
 }
 
-// PlausibleTime gives t, or the zero time when t is no time of a container: the rule that CRI's times go by.
+// PlausibleTime returns t, or the zero time if t is not plausible by the same limits as CRI's times.
 func PlausibleTime(t time.Time) time.Time {
 	if t.Unix() < earliest/int64(time.Second) || t.Year() >= latestYear {
 		return time.Time{}

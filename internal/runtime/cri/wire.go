@@ -17,13 +17,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// A quiet node lists the same containers every few seconds and looks at four fields of each. Decoding all of the answer,
-// labels and annotations included, is most of the cost of a list. So a list is not decoded: its bytes are kept, the four
-// fields are read from them, and the rest is decoded when, and if, the container is described.
+// A quiet node lists the same containers every few seconds and needs four fields of each. Decoding the complete response, with
+// labels and annotations, would be most of the cost of a list. So the encoded bytes are kept, the four fields are read from
+// them, and a container is decoded only when it is described. See docs/decisions/0004-own-reading-of-cri-wire-format.md.
 
 // Field numbers of CRI v1 (api.proto).
 const (
-	fieldContainers = 1 // of ListContainersResponse and StreamContainersResponse alike
+	fieldContainers = 1 // of ListContainersResponse and of StreamContainersResponse
 
 	fieldID        = 1 // of Container
 	fieldMetadata  = 3
@@ -33,10 +33,10 @@ const (
 	fieldAttempt = 2 // of ContainerMetadata
 )
 
-// listItem is one container of a list, as the runtime encoded it. It refers to the bytes of the whole answer.
+// listItem is one encoded container of a list. It refers to the memory of the complete response.
 type listItem struct{ wire []byte }
 
-// decode gives all of the item.
+// decode decodes all fields of the item.
 func (i *listItem) decode() (*runtimeapi.Container, error) {
 	c := &runtimeapi.Container{}
 	if err := proto.Unmarshal(i.wire, c); err != nil {
@@ -45,21 +45,21 @@ func (i *listItem) decode() (*runtimeapi.Container, error) {
 	return c, nil
 }
 
-// listAnswer receives a list, or a part of one. It appends to summaries.
-type listAnswer struct{ summaries []runtime.Summary }
+// listResponse receives a list, or one message of a streamed list. Each message appends to summaries.
+type listResponse struct{ summaries []runtime.Summary }
 
-// listCodec encodes requests as usual and decodes nothing but lists.
+// listCodec encodes requests as usual and decodes only into a listResponse.
 type listCodec struct{}
 
 var _ encoding.CodecV2 = listCodec{}
 
-// Name is that of protobuf: it is what goes over the wire.
+// Name returns protobuf's name, because that is the format on the wire.
 func (listCodec) Name() string { return "proto" }
 
 func (listCodec) Marshal(v any) (mem.BufferSlice, error) {
 	m, ok := v.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("%T is no protobuf message", v)
+		return nil, fmt.Errorf("%T is not a protobuf message", v)
 	}
 	b, err := proto.Marshal(m)
 	if err != nil {
@@ -69,20 +69,20 @@ func (listCodec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 func (listCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	answer, ok := v.(*listAnswer)
+	response, ok := v.(*listResponse)
 	if !ok {
-		return fmt.Errorf("%T receives no list", v)
+		return fmt.Errorf("%T cannot receive a list", v)
 	}
-	return answer.read(data.Materialize())
+	return response.read(data.Materialize())
 }
 
 var errMalformed = errors.New("the list is not valid protobuf")
 
 // read appends a summary of each container in an encoded ListContainersResponse.
-func (a *listAnswer) read(wire []byte) error {
+func (l *listResponse) read(wire []byte) error {
 	count := 0
 	for rest := wire; len(rest) > 0; count++ {
-		n := skipField(rest)
+		n := fieldLength(rest)
 		if n < 0 {
 			return errMalformed
 		}
@@ -92,7 +92,7 @@ func (a *listAnswer) read(wire []byte) error {
 	for len(wire) > 0 {
 		number, kind, n := protowire.ConsumeTag(wire)
 		if number != fieldContainers || kind != protowire.BytesType {
-			wire = wire[skipField(wire):]
+			wire = wire[fieldLength(wire):]
 			continue
 		}
 		item, m := protowire.ConsumeBytes(wire[n:])
@@ -106,84 +106,91 @@ func (a *listAnswer) read(wire []byte) error {
 		}
 		items = append(items, listItem{item})
 		summary.Item = &items[len(items)-1]
-		a.summaries = append(a.summaries, summary)
+		l.summaries = append(l.summaries, summary)
 	}
 	return nil
 }
 
-// summarize reads what a summary holds from an encoded Container. An id that is not UTF-8 is none: no request can carry it.
+// summarize reads the fields of a summary from an encoded Container. An id that is not valid UTF-8 counts as empty, because
+// no request can contain it. If a field is repeated, the last one counts, as protobuf defines.
 func summarize(wire []byte) (runtime.Summary, error) {
 	var s runtime.Summary
-	var said uint64 // the state; 0 is created, which protobuf leaves out
+	var encodedState uint64 // 0 is created, which protobuf omits
 	for len(wire) > 0 {
 		number, kind, n := protowire.ConsumeTag(wire)
 		if n < 0 {
 			return s, errMalformed
 		}
-		value := wire[n:]
-		var bytes []byte
-		var integer uint64
+		wire = wire[n:]
 		switch kind {
 		case protowire.BytesType:
-			bytes, n = protowire.ConsumeBytes(value)
+			var b []byte
+			if b, n = protowire.ConsumeBytes(wire); n >= 0 && !readBytesField(&s, number, b) {
+				return s, errMalformed
+			}
 		case protowire.VarintType:
-			integer, n = protowire.ConsumeVarint(value)
+			var v uint64
+			v, n = protowire.ConsumeVarint(wire)
+			switch number {
+			case fieldState:
+				encodedState = v
+			case fieldCreatedAt:
+				s.CreatedAt = plausibleNanos(int64(v))
+			}
 		default:
-			n = protowire.ConsumeFieldValue(number, kind, value)
+			n = protowire.ConsumeFieldValue(number, kind, wire)
 		}
 		if n < 0 {
 			return s, errMalformed
 		}
-		wire = value[n:]
-		switch {
-		case number == fieldID && kind == protowire.BytesType:
-			s.ID = ""
-			if utf8.Valid(bytes) {
-				s.ID = string(bytes)
-			}
-		case number == fieldMetadata && kind == protowire.BytesType:
-			attempt, ok, err := attemptIn(bytes)
-			if err != nil {
-				return s, err
-			}
-			if ok {
-				s.Attempt = attempt
-			}
-		case number == fieldState && kind == protowire.VarintType:
-			said = integer
-		case number == fieldCreatedAt && kind == protowire.VarintType:
-			s.CreatedAt = saneNanos(int64(integer))
-		}
+		wire = wire[n:]
 	}
-	s.State = state(runtimeapi.ContainerState(int32(said))) // as protobuf narrows an enumeration
+	s.State = state(runtimeapi.ContainerState(int32(encodedState))) // protobuf truncates an enumeration to 32 bits, too
 	return s, nil
 }
 
-// attemptIn reads the attempt from an encoded ContainerMetadata; false: it has none.
-func attemptIn(wire []byte) (attempt uint32, ok bool, err error) {
+// readBytesField sets the id or the attempt from a length-delimited field of a Container and ignores other fields. It returns
+// false if the field is malformed.
+func readBytesField(s *runtime.Summary, number protowire.Number, b []byte) bool {
+	switch number {
+	case fieldID:
+		s.ID = ""
+		if utf8.Valid(b) {
+			s.ID = string(b)
+		}
+	case fieldMetadata:
+		return readAttempt(s, b)
+	}
+	return true
+}
+
+// readAttempt sets the attempt from an encoded ContainerMetadata, if it contains one. It returns false if it is malformed.
+func readAttempt(s *runtime.Summary, wire []byte) bool {
+	attempt := s.Attempt
 	for len(wire) > 0 {
 		number, kind, n := protowire.ConsumeTag(wire)
 		if n < 0 {
-			return 0, false, errMalformed
+			return false
 		}
 		wire = wire[n:]
 		if number == fieldAttempt && kind == protowire.VarintType {
 			var v uint64
 			v, n = protowire.ConsumeVarint(wire)
-			attempt, ok = uint32(v), true
+			attempt = uint32(v)
 		} else {
 			n = protowire.ConsumeFieldValue(number, kind, wire)
 		}
 		if n < 0 {
-			return 0, false, errMalformed
+			return false
 		}
 		wire = wire[n:]
 	}
-	return attempt, ok, nil
+	s.Attempt = attempt
+	return true
 }
 
-// skipField gives the length of the field that wire begins with; negative: it is none.
-func skipField(wire []byte) int {
+// fieldLength returns the length of the field at the start of wire, or a negative number if it is malformed.
+func fieldLength(wire []byte) int {
 	number, kind, n := protowire.ConsumeTag(wire)
 	if n < 0 {
 		return n

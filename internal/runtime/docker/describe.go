@@ -16,7 +16,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// The labels that are read whatever the allow-list says. Their makers are the engine's own tools, and none holds a secret.
+// The labels that are read regardless of the allow-list. Only the engine's own tools set them, and none contains a secret.
 const (
 	labelProject     = "com.docker.compose.project"
 	labelService     = "com.docker.compose.service"
@@ -34,60 +34,61 @@ const (
 	labelSandbox       = "io.kubernetes.sandbox.id"
 )
 
-// isKubernetes tells that the kubelet made a container, through cri-dockerd.
+// isKubernetes reports whether the kubelet created a container, through cri-dockerd.
 func isKubernetes(labels map[string]string) bool {
 	return labels[labelPodUID] != "" && labels[labelContainerName] != ""
 }
 
-// isSandbox tells that a container only holds a pod's namespaces.
+// isSandbox reports whether a container is a pod sandbox.
 func isSandbox(labels map[string]string) bool { return labels[labelDockerType] == "podsandbox" }
 
-// speaksCRI tells that CRI is observed for a container that bears these labels: as a container, or as a sandbox, which is none.
-// Where nobody observes CRI they are anybody's labels, and hide nothing.
-func (r *Runtime) speaksCRI(labels map[string]string) bool {
-	return (isKubernetes(labels) || isSandbox(labels)) && r.elsewhere != nil && r.elsewhere()
+// belongsToCRI reports whether a container with these labels is a Kubernetes container or sandbox and is observed through CRI.
+// If CRI is not observed, the labels have no special meaning, because any user can set them.
+func (r *Runtime) belongsToCRI(labels map[string]string) bool {
+	return (isKubernetes(labels) || isSandbox(labels)) && r.observedThroughCRI != nil && r.observedThroughCRI()
 }
 
-// Describe tells what stays the same over a container's life. The creation time is of whole seconds and the image's digests
-// are missing until the first Inspect.
+// Describe returns what stays the same over a container's life. Until the first Inspect, the creation time is in whole seconds
+// and the image's digests are missing.
 func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Container, error) {
 	item, ok := s.Item.(*api.Summary)
 	if !ok || item == nil {
-		return nil, fmt.Errorf("describe container %s: the summary is not one of a Docker list", s.ID)
+		return nil, fmt.Errorf("describe container %s: the summary does not come from a Docker list", s.ID)
 	}
 	c := &container.Container{
-		Engine: "docker", Runtime: r.name, ID: item.ID, Name: intern(nameIn(item.Names)), CreatedAt: sane(time.Unix(item.Created, 0)),
-		Image: container.Image{ID: digest(item.ImageID)},
+		Engine: "docker", Runtime: r.name, ID: item.ID, Name: runtime.Intern(nameIn(item.Names)), CreatedAt: plausible(time.Unix(item.Created, 0)),
+		Image: container.Image{ID: runtime.Digest(item.ImageID)},
 	}
-	if digest(item.Image) == "" {
-		c.Image.Reference = intern(item.Image)
+	if runtime.Digest(item.Image) == "" {
+		c.Image.Reference = runtime.Intern(item.Image)
 	}
 	if d := item.ImageManifestDescriptor; d != nil {
-		c.Image.ManifestDigest = digest(string(d.Digest))
+		c.Image.ManifestDigest = runtime.Digest(string(d.Digest))
 	}
 	r.readLabels(c, item.Labels)
 	return c, nil
 }
 
-// readLabels completes a container by what its labels tell: those that are allowed, and whose it is. Its name is the engine's.
+// readLabels sets the allowed labels of a container, and its Compose, Swarm or Kubernetes fields. c.Name must be the engine's
+// name of the container.
 func (r *Runtime) readLabels(c *container.Container, labels map[string]string) {
-	c.Labels = r.labels.Keep(labels, intern)
-	c.Compose = container.Compose{Project: intern(labels[labelProject]), Service: intern(labels[labelService]), Number: intern(labels[labelNumber])}
-	c.Swarm = container.Swarm{ServiceID: intern(labels[labelServiceID]), ServiceName: intern(labels[labelServiceName]), TaskID: intern(labels[labelTaskID])}
+	c.Labels = r.labels.Keep(labels)
+	c.Compose = container.Compose{Project: runtime.Intern(labels[labelProject]), Service: runtime.Intern(labels[labelService]), Number: runtime.Intern(labels[labelNumber])}
+	c.Swarm = container.Swarm{ServiceID: runtime.Intern(labels[labelServiceID]), ServiceName: runtime.Intern(labels[labelServiceName]), TaskID: runtime.Intern(labels[labelTaskID])}
 	if oneOff, err := strconv.ParseBool(labels[labelOneOff]); err == nil && oneOff {
-		c.Compose.Number = "" // docker compose run: numbered like the service's own containers, and none of them
+		c.Compose.Number = "" // docker compose run: it has a number but is not one of the service's containers
 	}
 	if isKubernetes(labels) {
 		c.Attempt = attempt(c.Name)
-		c.Name = intern(labels[labelContainerName])
+		c.Name = runtime.Intern(labels[labelContainerName])
 		c.Pod = container.Pod{
-			SandboxID: intern(labels[labelSandbox]), Namespace: intern(labels[labelPodNamespace]),
-			Name: intern(labels[labelPodName]), UID: intern(labels[labelPodUID]),
+			SandboxID: runtime.Intern(labels[labelSandbox]), Namespace: runtime.Intern(labels[labelPodNamespace]),
+			Name: runtime.Intern(labels[labelPodName]), UID: runtime.Intern(labels[labelPodUID]),
 		}
 	}
 }
 
-// attempt reads the number of the attempt from the name that cri-dockerd gives: k8s_<container>_<pod>_<namespace>_<uid>_<n>.
+// attempt returns the attempt from the name that cri-dockerd uses: k8s_<container>_<pod>_<namespace>_<uid>_<attempt>.
 func attempt(name string) uint32 {
 	if !strings.HasPrefix(name, "k8s_") {
 		return 0

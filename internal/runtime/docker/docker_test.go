@@ -221,7 +221,7 @@ func TestInfo(t *testing.T) {
 		r, err := New(Options{Endpoint: nowhere})
 		require.NoError(t, err)
 		_, err = r.Info(t.Context())
-		require.ErrorContains(t, err, "there is no such")
+		require.ErrorContains(t, err, "does not exist")
 	})
 	t.Run("something else listens", func(t *testing.T) {
 		e := newEngine(t)

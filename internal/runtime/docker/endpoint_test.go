@@ -33,7 +33,7 @@ func TestEndpoints(t *testing.T) {
 		"tcp://host":          "is not tcp://host:port",
 		"tcp://:2375":         "is not tcp://host:port",
 		"tcp://host:http":     "has no port number",
-		"tcp://me:pw@host:1":  "holds a user name",
+		"tcp://me:pw@host:1":  "contains a user name",
 		"tcp://host:0":        "has no port number",
 		"npipe://docker":      "names no pipe",
 		"npipe:////./pipe/":   "names no pipe",

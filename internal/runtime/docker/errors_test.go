@@ -30,21 +30,21 @@ func TestErrorsSayWhatCanBeDone(t *testing.T) {
 	}{
 		{socket, context.Canceled, "list all containers", "context canceled"},
 		{socket, context.DeadlineExceeded, "list all containers", "did not answer within 7s"},
-		{socket, fs.ErrNotExist, "ping the engine", "there is no such socket"},
-		{pipe, fs.ErrNotExist, "ping the engine", "there is no such pipe"},
+		{socket, fs.ErrNotExist, "ping the engine", "the socket does not exist"},
+		{pipe, fs.ErrNotExist, "ping the engine", "the pipe does not exist"},
 		{socket, fs.ErrPermission, "ping the engine", "run the collector as root"},
 		{socket, errors.New("dial unix: connect: permission denied"), "ping the engine", "run the collector as root"},
 		{pipe, fs.ErrPermission, "ping the engine", "LocalSystem"},
-		{socket, syscall.ECONNREFUSED, "ping the engine", "nobody listens there"},
-		{socket, errors.New("Cannot connect to the Docker daemon at X"), "ping the engine", "nobody listens there"},
-		{socket, errdefs.ErrPermissionDenied, "list all containers", "something before the engine refuses"},
-		{socket, errdefs.ErrUnauthenticated, "list all containers", "something before the engine refuses"},
-		{socket, errdefs.ErrNotImplemented, "follow the events", "something before the engine refuses"},
+		{socket, syscall.ECONNREFUSED, "ping the engine", "no process listens there"},
+		{socket, errors.New("Cannot connect to the Docker daemon at X"), "ping the engine", "no process listens there"},
+		{socket, errdefs.ErrPermissionDenied, "list all containers", "a proxy in front of the engine refuses"},
+		{socket, errdefs.ErrUnauthenticated, "list all containers", "a proxy in front of the engine refuses"},
+		{socket, errdefs.ErrNotImplemented, "follow the events", "a proxy in front of the engine refuses"},
 		{socket, errors.New("tls: bad certificate"), "ping the engine", "check tls"},
 		{socket, errors.New("x509: unknown authority"), "ping the engine", "check tls"},
 		{socket, errors.New("client sent an HTTP request to an HTTPS server"), "ping the engine", "add a tls block"},
 		{socket, errors.New("Are you trying to connect to a TLS-enabled daemon without TLS?"), "ping the engine", "add a tls block"},
-		{socket, errors.New("something else"), "ping the engine", "the engine's own log says more"},
+		{socket, errors.New("something else"), "ping the engine", "see the engine's own log"},
 	}
 	for _, c := range cases {
 		r := &Runtime{endpoint: c.endpoint, timeout: 7 * time.Second}
@@ -64,9 +64,9 @@ func TestTextsOfAnEngineAreChecked(t *testing.T) {
 	for in, want := range map[string]string{
 		"sha256:" + hex: "sha256:" + hex, hex: "sha256:" + hex, hex[1:]: "", hex + "00": "", strings.ToUpper(hex): "", "": "", "sha512:" + hex: "",
 	} {
-		assert.Equal(t, want, digest(in), in)
+		assert.Equal(t, want, runtime.Digest(in), in)
 	}
 	for in, want := range map[string]string{"linux": "linux", "mips64le": "mips64le", "Linux": "", "a b": "", strings.Repeat("a", 33): "", "": ""} {
-		assert.Equal(t, want, word(in), in)
+		assert.Equal(t, want, platformName(in), in)
 	}
 }

@@ -172,31 +172,31 @@ func TestEveryEndOfTheStreamIsAnError(t *testing.T) {
 
 	gone, err := New(Options{Endpoint: nowhere})
 	require.NoError(t, err)
-	require.ErrorContains(t, gone.Watch(t.Context(), func() { t.Error("not ready") }, func(runtime.Notice) {}), "there is no such")
+	require.ErrorContains(t, gone.Watch(t.Context(), func() { t.Error("not ready") }, func(runtime.Notice) {}), "does not exist")
 }
 
 func TestReplayIsBounded(t *testing.T) {
 	var r replay
-	for i := range 5 * maxReplayed {
-		assert.True(t, r.fresh(int64(i+1), id1, "start"))
-		assert.False(t, r.fresh(int64(i+1), id1, "start"))
+	for i := range 5 * maxSeen {
+		assert.True(t, r.isNew(int64(i+1), id1, "start"))
+		assert.False(t, r.isNew(int64(i+1), id1, "start"))
 	}
-	assert.Len(t, r.seen, maxReplayed)
-	assert.Len(t, r.order, maxReplayed)
-	assert.True(t, r.fresh(1, id1, "start"), "forgotten by now")
-	assert.GreaterOrEqual(t, maxReplayed, 2*256, "a replay must not push out what it repeats")
+	assert.Len(t, r.seen, maxSeen)
+	assert.Len(t, r.order, maxSeen)
+	assert.True(t, r.isNew(1, id1, "start"), "forgotten by now")
+	assert.GreaterOrEqual(t, maxSeen, 2*256, "a replay must not push out what it repeats")
 }
 
 func TestSubscriptionReachesBackFromTheNewestEvent(t *testing.T) {
 	var r replay
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r.since(at.Add(-time.Hour))
-	r.fresh(at.UnixNano(), id1, "start")
-	r.fresh(at.Add(-time.Minute).UnixNano(), id2, "start") // told late
+	r.isNew(at.UnixNano(), id1, "start")
+	r.isNew(at.Add(-time.Minute).UnixNano(), id2, "start") // told late
 	since, _ := r.since(at.Add(time.Hour))
 	assert.Equal(t, at.Add(-time.Second), since)
-	assert.True(t, r.fresh(0, id1, "start"))
-	assert.True(t, r.fresh(0, id1, "start"), "nobody knows whether it is the same")
+	assert.True(t, r.isNew(0, id1, "start"))
+	assert.True(t, r.isNew(0, id1, "start"), "nobody knows whether it is the same")
 }
 
 // TestPodmanIsAskedForAllEvents: it has other words for some, and does not take a prefix for health_status.
@@ -449,9 +449,8 @@ func FuzzEvents(f *testing.F) {
 			return
 		}
 		var r Runtime
-		r.memory.init()
-		r.take(&m, time.Now(), func(n runtime.Notice) {
-			if !validID(n.ID) || (n.Described != nil && (len(n.Described.Name) > 3*maxText || len(n.Described.Image.Reference) > 3*maxText || n.Described.Labels != nil)) || (n.Health != "" && verdict(n.Health) == "") {
+		r.process(&m, time.Now(), func(n runtime.Notice) {
+			if !validID(n.ID) || (n.Described != nil && (len(n.Described.Name) > 3*runtime.MaxText || len(n.Described.Image.Reference) > 3*runtime.MaxText || n.Described.Labels != nil)) || (n.Health != "" && knownHealth(n.Health) == "") {
 				t.Fatalf("%+v", n)
 			}
 			if !n.At.IsZero() && (n.At.Before(earliest) || n.At.After(latest)) {
@@ -471,7 +470,7 @@ func FuzzInspect(f *testing.F) {
 			return
 		}
 		s := snapshot(&container.Container{ID: id1}, &in, peer{})
-		if s.Container == nil || s.State > container.StateExited || verdict(s.Health) != s.Health {
+		if s.Container == nil || s.State > container.StateExited || knownHealth(s.Health) != s.Health {
 			t.Fatalf("%+v", s)
 		}
 		for _, at := range []time.Time{s.Run.StartedAt, s.Run.FinishedAt, s.Container.CreatedAt} {

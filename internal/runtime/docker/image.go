@@ -11,42 +11,45 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
 const (
-	// maxImages bounds the images that are remembered; the oldest goes first.
+	// maxImages is the maximum number of cached images; the oldest is evicted first.
 	maxImages = 1024
-	// maxDigests bounds the repository digests kept of one image.
+	// maxDigests is the maximum number of repository digests of one image.
 	maxDigests = 16
 )
 
-// imageCache remembers what an image inspect told, by image id: an id is a digest, so what it names does not change. Only its
-// repository digests may come later, when the same image is pulled again from elsewhere; that is not seen.
+// imageCache holds the repository digests of images by image id. An id is a digest, so its image does not change. Digests that
+// are added later, because the same image is pulled from another registry, are missed. The zero value is ready for use.
 type imageCache struct {
 	mu      sync.Mutex
 	digests map[string][]string
 	order   []string
-	asked   map[string]chan struct{} // closed when the answer is there
+	pending map[string]chan struct{} // of running requests; closed when the request has ended
 }
 
-func (i *imageCache) init() { i.digests, i.asked = map[string][]string{}, map[string]chan struct{}{} }
-
-// claim tells whether the caller is the one to ask for an image, or gives what closes when the one who asks has done so.
-func (i *imageCache) claim(id string) (mine bool, done chan struct{}) {
+// begin reports whether the caller is to request an image, or returns the channel that is closed when a running request ends.
+func (i *imageCache) begin(id string) (mine bool, done chan struct{}) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if done, ok := i.asked[id]; ok {
+	if done, ok := i.pending[id]; ok {
 		return false, done
 	}
 	done = make(chan struct{})
-	i.asked[id] = done
+	if i.pending == nil {
+		i.pending = map[string]chan struct{}{}
+	}
+	i.pending[id] = done
 	return true, done
 }
 
-func (i *imageCache) release(id string, done chan struct{}) {
+// end ends the request of a caller for which begin returned true.
+func (i *imageCache) end(id string, done chan struct{}) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.asked, id)
+	delete(i.pending, id)
 	close(done)
 }
 
@@ -67,11 +70,14 @@ func (i *imageCache) put(id string, digests []string) {
 		delete(i.digests, i.order[0])
 		i.order = i.order[1:]
 	}
+	if i.digests == nil {
+		i.digests = map[string][]string{}
+	}
 	i.digests[id] = digests
 	i.order = append(i.order, id)
 }
 
-// withImage gives c with its image's digests. Where the engine does not tell them, c is as it was.
+// withImage returns c with the digests of its image, or c itself if the engine does not report them.
 func (r *Runtime) withImage(ctx context.Context, c *container.Container) *container.Container {
 	if c.Image.ID == "" || len(c.Image.RepoDigests) > 0 {
 		return c
@@ -89,13 +95,13 @@ func (r *Runtime) withImage(ctx context.Context, c *container.Container) *contai
 	return &now
 }
 
-// repoDigests asks the engine once for each image. An image that is gone, though containers of it live on, is asked for
-// once as well; any other failure is tried again at the next inspect.
+// repoDigests returns the repository digests of an image. It requests them once, also if the image was removed while containers
+// of it remain. After any other failure, the next inspection tries again.
 func (r *Runtime) repoDigests(ctx context.Context, id string) []string {
 	if known, ok := r.images.get(id); ok {
 		return known
 	}
-	mine, done := r.images.claim(id)
+	mine, done := r.images.begin(id)
 	if !mine {
 		select {
 		case <-done:
@@ -104,36 +110,36 @@ func (r *Runtime) repoDigests(ctx context.Context, id string) []string {
 		known, _ := r.images.get(id)
 		return known
 	}
-	defer r.images.release(id, done)
-	answer, err := r.client.ImageInspect(ctx, id)
+	defer r.images.end(id, done)
+	response, err := r.client.ImageInspect(ctx, id)
 	if err != nil {
 		if errdefs.IsNotFound(err) {
 			r.images.put(id, nil)
 		}
-		return nil // the container is known all the same
+		return nil // the digests are optional
 	}
 	var digests []string
-	for _, d := range answer.RepoDigests {
-		if _, hash, ok := strings.Cut(d, "@"); ok && digest(hash) != "" && len(digests) < maxDigests {
-			digests = append(digests, intern(d))
+	for _, d := range response.RepoDigests {
+		if _, hash, ok := strings.Cut(d, "@"); ok && runtime.Digest(hash) != "" && len(digests) < maxDigests {
+			digests = append(digests, runtime.Intern(d))
 		}
 	}
 	r.images.put(id, digests)
 	return digests
 }
 
-// manifestOf gives the digest that the image was asked for by, or the one that all its repositories agree on.
+// manifestOf returns the digest in the image's reference, or else the digest that is the same in all its repositories.
 func manifestOf(reference string, repoDigests []string) string {
 	if _, hash, ok := strings.Cut(reference, "@"); ok {
-		return digest(hash)
+		return runtime.Digest(hash)
 	}
-	agreed := ""
+	common := ""
 	for _, d := range repoDigests {
 		_, hash, _ := strings.Cut(d, "@")
-		if agreed != "" && agreed != hash {
+		if common != "" && common != hash {
 			return ""
 		}
-		agreed = hash
+		common = hash
 	}
-	return digest(agreed)
+	return runtime.Digest(common)
 }

@@ -78,7 +78,6 @@ func TestImageThatCouldNotBeInspectedIsAskedForAgain(t *testing.T) {
 
 func TestImagesAreBounded(t *testing.T) {
 	var i imageCache
-	i.init()
 	for n := range maxImages + 10 {
 		i.put(strconv.Itoa(n), []string{"x"})
 		i.put(strconv.Itoa(n), nil) // it was known

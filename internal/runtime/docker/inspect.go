@@ -18,7 +18,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/signal"
 )
 
-// The reasons of an end, in the words that CRI has for them: Docker has none of its own that is free of what users wrote.
+// The reasons of an exit, in CRI's terms. Docker has only the error text, which may contain what users wrote.
 const (
 	reasonCompleted  = "Completed"
 	reasonError      = "Error"
@@ -26,7 +26,7 @@ const (
 	reasonStartError = "StartError"
 )
 
-// Inspect looks at one container.
+// Inspect returns the status of one container.
 func (r *Runtime) Inspect(ctx context.Context, c *container.Container) (container.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -34,21 +34,21 @@ func (r *Runtime) Inspect(ctx context.Context, c *container.Container) (containe
 	if err != nil {
 		return container.Snapshot{}, err
 	}
-	who := r.memory.whoAnswers()
-	s := snapshot(c, in, who)
+	from := r.memory.currentPeer()
+	s := snapshot(c, in, from)
 	s.Container = r.withImage(ctx, s.Container)
-	r.memory.do(c.ID, func(k *remembered) {
+	r.memory.update(c.ID, func(k *remembered) {
 		if in.Config != nil {
-			k.hide(in.Config.Labels, "")
-			k.stopBy = signal.Number(who.host.OS, who.host.Arch, in.Config.StopSignal)
+			k.noteHidden(in.Config.Labels, "")
+			k.imageSignal = signal.Number(from.platform.OS, from.platform.Arch, in.Config.StopSignal)
 		}
-		k.complete(&s, who.host)
-		k.unrun = s.State == container.StateCreated && in.State != nil && state(string(in.State.Status)) == container.StateExited
+		k.complete(&s, from.platform)
+		k.neverRan = s.State == container.StateCreated && in.State != nil && state(string(in.State.Status)) == container.StateExited
 	})
 	return s, nil
 }
 
-// PID gives the main process of a container.
+// PID returns the process id of a container's main process.
 func (r *Runtime) PID(ctx context.Context, id string) (uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -61,18 +61,18 @@ func (r *Runtime) PID(ctx context.Context, id string) (uint32, error) {
 
 func (r *Runtime) inspect(ctx context.Context, id string) (*api.InspectResponse, error) {
 	if !validID(id) {
-		return nil, fmt.Errorf("inspect a container at %s: its id is none: %w", r.endpoint, runtime.ErrNotFound)
+		return nil, fmt.Errorf("inspect a container at %s: its id is not valid: %w", r.endpoint, runtime.ErrNotFound)
 	}
-	answer, err := r.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	response, err := r.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return nil, r.explain(err, "inspect container "+id)
 	}
-	return &answer.Container, nil
+	return &response.Container, nil
 }
 
-// snapshot turns an answer into a snapshot of c. It takes any answer, however malformed.
-func snapshot(c *container.Container, in *api.InspectResponse, who peer) container.Snapshot {
-	s := container.Snapshot{Container: completed(c, in, who), RestartCount: u32(in.RestartCount)}
+// snapshot converts the response to an inspection into a snapshot of c. It accepts any response, even a malformed one.
+func snapshot(c *container.Container, in *api.InspectResponse, from peer) container.Snapshot {
+	s := container.Snapshot{Container: withInspected(c, in, from), RestartCount: u32(in.RestartCount)}
 	if c.Attempt > 0 {
 		s.RestartCount = max(s.RestartCount, c.Attempt)
 	}
@@ -81,24 +81,24 @@ func snapshot(c *container.Container, in *api.InspectResponse, who peer) contain
 		return s
 	}
 	if st.Status == api.StateRestarting && s.RestartCount > 0 {
-		s.RestartCount-- // it counts the restart that is to come
+		s.RestartCount-- // it already counts the pending restart
 	}
 	s.State = state(string(st.Status))
-	run := container.Run{StartedAt: moment(st.StartedAt), FinishedAt: moment(st.FinishedAt)}
+	run := container.Run{StartedAt: parseTime(st.StartedAt), FinishedAt: parseTime(st.FinishedAt)}
 	if s.State == container.StateExited && run.StartedAt.IsZero() {
-		s.State = container.StateCreated // "removing" and "dead" tell nothing of a run
+		s.State = container.StateCreated // "removing" and "dead" do not mean that there was a run
 	}
 	switch s.State {
 	case container.StateRunning, container.StatePaused:
 		run.PID = u32(st.Pid)
 		s.Run, s.OOM = run, st.OOMKilled
 		if !run.FinishedAt.Before(run.StartedAt) {
-			s.Run.FinishedAt = time.Time{} // else it is the end of the run before
+			s.Run.FinishedAt = time.Time{} // otherwise it is the end of the previous run
 		}
 		s.Health = health(st)
 	case container.StateExited:
-		s.Run = ended(run, st)
-		if st.Error != "" { // a later start failed, and the code may be that one's; the times are the run's
+		s.Run = endedRun(run, st)
+		if st.Error != "" { // a later start failed: the exit code may be of that start, but the times are of the run
 			s.Run.ExitCode, s.Run.ExitKnown, s.Run.Reason, s.Run.OOMKilled = 0, false, "", false
 		}
 	case container.StateCreated:
@@ -113,16 +113,17 @@ func snapshot(c *container.Container, in *api.InspectResponse, who peer) contain
 	return s
 }
 
-// startFailed tells a container whose start failed from one that was only created: Docker calls both created. What its
-// error says may quote a command line, so only that there is one is looked at. Podman leaves neither an error nor a code.
+// startFailed reports whether the start of a container failed. Docker reports such a container as created, as it does one that
+// was never started. Only the presence of an error is used, because its text may quote a command line. Podman sets neither an
+// error nor an exit code.
 func startFailed(st *api.State) bool { return st.Error != "" || st.ExitCode != 0 }
 
-// killedByKernel is the exit code of a process that the kernel's OOM killer ended: 128 and SIGKILL.
+// killedByKernel is the exit code of a process that the kernel's OOM killer terminated: 128 + SIGKILL.
 const killedByKernel = 137
 
-// ended completes a run that is over. What the engine calls OOMKilled is that some process in the container was killed so at some
-// time of the run: only with its exit code it may be what ended the run.
-func ended(run container.Run, st *api.State) container.Run {
+// endedRun completes the run of an exited container. The engine's OOMKilled means that any process in the container was
+// OOM-killed at any time of the run. Only together with the exit code can it be what ended the run.
+func endedRun(run container.Run, st *api.State) container.Run {
 	run.ExitCode, run.ExitKnown = u32(st.ExitCode), true
 	run.OOMKilled = st.OOMKilled && run.ExitCode == killedByKernel
 	switch {
@@ -136,15 +137,16 @@ func ended(run container.Run, st *api.State) container.Run {
 	return run
 }
 
-// health gives the verdict of the health check: starting, healthy, unhealthy, or "" where there is no check.
+// health returns the result of the health check: starting, healthy, unhealthy, or "" if there is no check.
 func health(st *api.State) string {
 	if st.Health == nil {
 		return ""
 	}
-	return verdict(string(st.Health.Status))
+	return knownHealth(string(st.Health.Status))
 }
 
-func verdict(s string) string {
+// knownHealth returns s if it is a known result of a health check, else "".
+func knownHealth(s string) string {
 	switch s {
 	case "starting", "healthy", "unhealthy":
 		return s
@@ -153,43 +155,54 @@ func verdict(s string) string {
 	}
 }
 
-// completed gives c with what only an inspect tells, and with the name it has now: c itself when that is nothing new.
-func completed(c *container.Container, in *api.InspectResponse, who peer) *container.Container {
+// withInspected returns c with the details that only an inspection has, and with its current name: c itself if nothing
+// changed, else a copy.
+func withInspected(c *container.Container, in *api.InspectResponse, from peer) *container.Container {
 	now := *c
-	if at := moment(in.Created); !at.IsZero() {
+	now.Image = inspectedImage(c.Image, in)
+	if at := parseTime(in.Created); !at.IsZero() {
 		now.CreatedAt = at
 	}
 	if name := strings.TrimPrefix(in.Name, "/"); name != "" && c.Pod.UID == "" {
-		now.Name = intern(name)
+		now.Name = runtime.Intern(name)
 	}
-	if id := digest(in.Image); id != "" {
-		now.Image.ID = id
-	}
-	if in.Config != nil && in.Config.Image != "" && digest(in.Config.Image) == "" {
-		now.Image.Reference = intern(in.Config.Image)
-	}
-	if d := in.ImageManifestDescriptor; d != nil {
-		if manifest := digest(string(d.Digest)); manifest != "" {
-			now.Image.ManifestDigest = manifest
-		}
-	}
-	if platform := word(in.Platform); platform != "" {
-		now.Platform.OS = platform // one engine on Windows can have containers of both
+	if platform := platformName(in.Platform); platform != "" {
+		now.Platform.OS = platform // one engine on Windows can run containers of both systems
 	}
 	if now.Platform.OS == "windows" && in.HostConfig != nil {
-		now.Isolation = isolation(string(in.HostConfig.Isolation), who.isolation)
+		now.Isolation = isolation(string(in.HostConfig.Isolation), from.isolation)
 	}
-	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.Platform.OS == c.Platform.OS && now.Isolation == c.Isolation && now.Image.ID == c.Image.ID &&
-		now.Image.Reference == c.Image.Reference && now.Image.ManifestDigest == c.Image.ManifestDigest {
+	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.Platform == c.Platform && now.Isolation == c.Isolation &&
+		sameImage(&now.Image, &c.Image) {
 		return c
 	}
 	return &now
 }
 
-// isolation reads how a container of Windows is kept apart: what it asked for, or what its engine does for those that asked
-// for nothing.
-func isolation(asked string, otherwise container.Isolation) container.Isolation {
-	switch strings.ToLower(asked) {
+// inspectedImage returns i with what the response to an inspection contains of the image.
+func inspectedImage(i container.Image, in *api.InspectResponse) container.Image {
+	if id := runtime.Digest(in.Image); id != "" {
+		i.ID = id
+	}
+	if in.Config != nil && in.Config.Image != "" && runtime.Digest(in.Config.Image) == "" {
+		i.Reference = runtime.Intern(in.Config.Image)
+	}
+	if d := in.ImageManifestDescriptor; d != nil {
+		if manifest := runtime.Digest(string(d.Digest)); manifest != "" {
+			i.ManifestDigest = manifest
+		}
+	}
+	return i
+}
+
+// sameImage reports whether two images are equal, except for the repository digests, which an inspection does not contain.
+func sameImage(a, b *container.Image) bool {
+	return a.ID == b.ID && a.Reference == b.Reference && a.ManifestDigest == b.ManifestDigest
+}
+
+// isolation returns the isolation mode that a Windows container requested, or the engine's default if it requested none.
+func isolation(requested string, otherwise container.Isolation) container.Isolation {
+	switch strings.ToLower(requested) {
 	case string(container.IsolationProcess):
 		return container.IsolationProcess
 	case string(container.IsolationHyperV):
@@ -199,7 +212,7 @@ func isolation(asked string, otherwise container.Isolation) container.Isolation 
 	}
 }
 
-// u32 takes an exit code for what it is, 32 bits without a sign: Windows tells 3221225786 as that or as -1073741510.
+// u32 converts a number to 32 bits unsigned. Windows reports an exit code such as 3221225786 as that or as -1073741510.
 func u32(n int) uint32 {
 	if n < math.MinInt32 || int64(n) > math.MaxUint32 {
 		return 0
@@ -207,16 +220,16 @@ func u32(n int) uint32 {
 	return uint32(n)
 }
 
-// complete adds what only events told, and remembers what the list does not show.
+// complete adds to a snapshot what only events report, and records what a list does not show.
 func (k *remembered) complete(s *container.Snapshot, on container.Platform) {
-	k.failed = s.State == container.StateExited && s.Run.StartedAt.IsZero()
+	k.startFailed = s.State == container.StateExited && s.Run.StartedAt.IsZero()
 	started := s.Run.StartedAt
 	switch s.State {
 	case container.StateRunning, container.StatePaused:
 		s.OOM = s.OOM || (!started.IsZero() && k.oom.After(started))
 	case container.StateExited:
 		s.Run.StopSignal = k.stopSignal(on, s.Run.FinishedAt, s.Run.ExitCode, started)
-		if s.Run.OOMKilled && s.Run.StopSignal == "SIGKILL" { // that was a process inside, some time before
+		if s.Run.OOMKilled && s.Run.StopSignal == "SIGKILL" { // the OOM kill was of another process, earlier in the run
 			s.Run.OOMKilled, s.Run.Reason = false, reasonError
 		}
 	default:

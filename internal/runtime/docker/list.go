@@ -20,11 +20,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// List asks for all containers in all states. Sandboxes of Kubernetes pods are left out.
+// List appends a summary of all containers in all states. Sandboxes of Kubernetes pods are omitted if CRI is observed.
 func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
 	items, began, err := r.list(ctx, nil)
 	if err != nil {
-		if errdefs.IsInvalidArgument(err) { // perhaps an older engine than the one before, which refuses our API version
+		if errdefs.IsInvalidArgument(err) { // an older engine than before may refuse the negotiated API version
 			_, _ = r.Info(ctx)
 		}
 		return dst, err
@@ -41,10 +41,10 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 	return dst, nil
 }
 
-// Find summarizes one container.
+// Find returns the summary of one container.
 func (r *Runtime) Find(ctx context.Context, id string) (runtime.Summary, error) {
 	if !validID(id) {
-		return runtime.Summary{}, fmt.Errorf("find a container at %s: its id is none: %w", r.endpoint, runtime.ErrNotFound)
+		return runtime.Summary{}, fmt.Errorf("find a container at %s: its id is not valid: %w", r.endpoint, runtime.ErrNotFound)
 	}
 	items, began, err := r.list(ctx, make(client.Filters).Add("id", id))
 	if err != nil {
@@ -68,14 +68,14 @@ func (r *Runtime) list(ctx context.Context, f client.Filters) ([]api.Summary, ti
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	began := time.Now()
-	answer, err := r.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: f})
+	response, err := r.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: f})
 	if err != nil {
 		return nil, began, r.explain(err, "list all containers")
 	}
-	return answer.Items, began, nil
+	return response.Items, began, nil
 }
 
-// summary makes a summary of a list item; false: it is no container of ours. The memory is locked.
+// summary converts a list item into a summary. It returns false if the item is omitted. The caller holds the memory's lock.
 func (r *Runtime) summary(item *api.Summary, began, ended time.Time) (runtime.Summary, bool) {
 	if !validID(item.ID) {
 		return runtime.Summary{}, false
@@ -84,28 +84,40 @@ func (r *Runtime) summary(item *api.Summary, began, ended time.Time) (runtime.Su
 	if k == nil {
 		k = &remembered{}
 	}
-	if !k.shown && r.speaksCRI(item.Labels) {
+	if !k.shown && r.belongsToCRI(item.Labels) {
 		return runtime.Summary{}, false
 	}
 	k.shown = true
-	k.hide(item.Labels, "")
+	k.noteHidden(item.Labels, "")
 	s := runtime.Summary{ID: item.ID, State: state(string(item.State)), Item: item}
-	created := sane(time.Unix(item.Created, 0))
+	created := plausible(time.Unix(item.Created, 0))
 	if !created.IsZero() {
 		s.CreatedAt = created.UnixNano()
 	}
-	if s.State == container.StateCreated && k.failed {
-		s.State = container.StateExited // as the inspect found
+	if s.State == container.StateCreated && k.startFailed {
+		s.State = container.StateExited // as the inspection showed
 	}
-	if s.State == container.StateExited && k.unrun {
-		s.State = container.StateCreated // likewise
+	if s.State == container.StateExited && k.neverRan {
+		s.State = container.StateCreated // as the inspection showed
 	}
 	text := parseStatus(item.Status)
 	if item.Health != nil {
 		text.health = string(item.Health.Status)
 	}
-	k.look(string(item.State), text, began, ended)
+	k.noteListed(string(item.State), text, began, ended)
 
+	var recheck int64
+	if s.State == container.StateCreated {
+		recheck = recheckNumber(ended.Sub(created))
+	}
+	s.Fingerprint = fingerprint(item, text, k.restarts, recheck)
+	return s, true
+}
+
+var seed = maphash.MakeSeed()
+
+// fingerprint returns a hash of everything in a list item that needs an inspection when it changes.
+func fingerprint(item *api.Summary, text statusText, restarts uint32, recheck int64) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	put := func(part string) {
@@ -116,19 +128,15 @@ func (r *Runtime) summary(item *api.Summary, began, ended time.Time) (runtime.Su
 	put(text.health)
 	put(text.exitCode)
 	put(nameIn(item.Names))
-	put(strconv.FormatUint(uint64(k.jumps), 10))
-	if s.State == container.StateCreated {
-		put(strconv.FormatInt(peek(ended.Sub(created)), 10))
-	}
-	s.Fingerprint = h.Sum64()
-	return s, true
+	put(strconv.FormatUint(uint64(restarts), 10))
+	put(strconv.FormatInt(recheck, 10))
+	return h.Sum64()
 }
 
-var seed = maphash.MakeSeed()
-
-// peek numbers the looks that a container gets which was created and not started: a start that fails leaves it created in
-// the list, and has no event. It is looked at ever more seldom in the first minute and once a minute then.
-func peek(age time.Duration) int64 {
+// recheckNumber counts the inspections of a container that was created and not started. They are necessary because a failed
+// start leaves the container as created in lists and has no event. The intervals grow during the first minute; after it there
+// is one inspection a minute.
+func recheckNumber(age time.Duration) int64 {
 	seconds := int64(max(age, 0) / time.Second)
 	if seconds < 64 {
 		return int64(bits.Len64(uint64(seconds)))
@@ -136,7 +144,7 @@ func peek(age time.Duration) int64 {
 	return 64 + seconds/60
 }
 
-// nameIn picks the container's own name: others are those of legacy links, /other/alias.
+// nameIn returns the container's own name. Other names are those of legacy links: /other/alias.
 func nameIn(names []string) string {
 	for _, n := range names {
 		if n = strings.TrimPrefix(n, "/"); n != "" && !strings.Contains(n, "/") {

@@ -74,24 +74,23 @@ func TestAgesThatDoNotMeetAreTwoRuns(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	look := func(k *remembered, age, after time.Duration) {
 		at := now.Add(after)
-		k.look("running", statusText{aged: true, min: age, max: age + time.Second}, at, at)
+		k.noteListed("running", statusText{aged: true, min: age, max: age + time.Second}, at, at)
 	}
 	k := &remembered{}
 	look(k, 10*time.Second, 0)
 	look(k, 11*time.Second, 2*time.Second+50*time.Millisecond)
-	assert.Zero(t, k.jumps, "clocks are read some time within the call")
+	assert.Zero(t, k.restarts, "clocks are read some time within the call")
 	look(k, 10*time.Second, 4*time.Second)
-	assert.EqualValues(t, 1, k.jumps, "it began later than it was known to")
+	assert.EqualValues(t, 1, k.restarts, "it began later than it was known to")
 	look(k, time.Minute, 4*time.Second)
-	assert.EqualValues(t, 2, k.jumps, "it began sooner than it was known to")
+	assert.EqualValues(t, 2, k.restarts, "it began sooner than it was known to")
 }
 
 func TestMemoryIsBounded(t *testing.T) {
 	var m memory
-	m.init()
 	now := time.Now()
 	for i := range maxRemembered + 10 {
-		m.do(strconv.Itoa(i), func(*remembered) {})
+		m.update(strconv.Itoa(i), func(*remembered) {})
 	}
 	assert.Len(t, m.containers, maxRemembered)
 	m.sweep(now.Add(forgetAfter - time.Second))
@@ -146,18 +145,18 @@ func TestContainerWithoutANameOrATime(t *testing.T) {
 func TestLabelsAreBounded(t *testing.T) {
 	r, err := New(Options{Endpoint: nowhere, Labels: []string{"named", "*"}})
 	require.NoError(t, err)
-	many := map[string]string{strings.Repeat("k", maxText+1): "x", "long": strings.Repeat("v", 10*maxText)}
-	kept := r.labels.Keep(many, intern)
+	many := map[string]string{strings.Repeat("k", runtime.MaxText+1): "x", "long": strings.Repeat("v", 10*runtime.MaxText)}
+	kept := r.labels.Keep(many)
 	assert.Len(t, kept, 1, "a key that is cut would be another key")
-	assert.Len(t, kept["long"], maxText)
+	assert.Len(t, kept["long"], runtime.MaxText)
 	for i := range 10 * runtime.MaxKept {
 		many[fmt.Sprintf("%04d", i)] = "x"
 	}
 	many["named"] = "x"
-	kept = r.labels.Keep(many, intern)
+	kept = r.labels.Keep(many)
 	assert.Len(t, kept, runtime.MaxKept)
 	assert.Contains(t, kept, "named", "what comes first in the list is not pushed out")
 	for range 5 {
-		assert.Equal(t, kept, r.labels.Keep(many, intern), "the same ones each time")
+		assert.Equal(t, kept, r.labels.Keep(many), "the same ones each time")
 	}
 }

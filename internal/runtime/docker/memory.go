@@ -11,48 +11,49 @@ import (
 )
 
 const (
-	// maxRemembered bounds what is remembered between looks, in containers. Past it, what is not known is only what a list
-	// or an inspect does not show: marks, stop signals and OOM kills of child processes.
+	// maxRemembered is the maximum number of remembered containers. Beyond it, only what no list or inspection shows is
+	// unknown: restarts between two lists, stop signals and OOM kills of child processes.
 	maxRemembered = 16384
-	// forgetAfter is how long a container that no list shows is remembered: its end may be told after its removal.
+	// forgetAfter is how long a container that no list shows is remembered, because its exit may be reported after its removal.
 	forgetAfter = time.Minute
-	// ageSlack is what two readings of one status may disagree by: the engine's clock is read some time within the call.
+	// ageSlack is the tolerance of an age in a status, because the engine reads its clock at an unknown time during the call.
 	ageSlack = 100 * time.Millisecond
 )
 
-// memory is what one look has to know of the looks and events before it.
+// memory holds what later calls need to know of earlier lists, inspections and events. Its zero value is ready for use.
 type memory struct {
 	mu         sync.Mutex
 	peer       peer
 	containers map[string]*remembered
 }
 
-// remembered is what is kept of one container.
+// remembered is what is known of one container.
 type remembered struct {
 	touched time.Time
-	shown   bool // a list showed it, so that no later one leaves it out for being Kubernetes'
+	shown   bool // a list showed it, so that no later list omits it because of its Kubernetes labels
 
-	state    string // as the newest list had it
-	from, to time.Time
-	jumps    uint32 // how often the state was found to have begun anew
+	state    string    // in the latest list
+	from, to time.Time // when this state began, at the earliest and at the latest
+	restarts uint32    // number of lists that showed the same state with a later beginning
 
-	failed bool // created, and its start failed: the list calls it created still
-	unrun  bool // being removed, or dead, and never started: the list shows neither
+	startFailed bool // its start failed, but lists still show it as created
+	neverRan    bool // it is being removed or dead and was never started, but lists show it as such
 
-	hides    hidden // what its events do not tell
-	stopBy   uint32 // the signal that asks its program to end; 0 = not looked at yet
-	signal   uint32 // the newest that was sent on request
-	signaled time.Time
-	oom      time.Time // the newest OOM kill that an event told
-	killed   time.Time // the end of the newest run, if it was by a SIGKILL that nobody was seen to ask for
+	hides       hidden    // the attributes that its events do not contain
+	imageSignal uint32    // the stop signal of its image; 0 if not inspected yet
+	signal      uint32    // the latest signal that was sent on request
+	signaled    time.Time // when it was sent
+	oom         time.Time // the latest OOM kill that an event reported
+	killed      time.Time // the end of the latest run, if it was by a SIGKILL without a known request
 }
 
-// hidden says which of the engine's own attributes an event does not tell, because the container has a label of that name: Docker
-// copies the labels over what it has to say itself.
+// hidden records which of the engine's own attributes a container's events do not contain, because the container has a label
+// of that name: Docker overwrites its own attributes with the labels.
 type hidden struct{ exitCode, signal bool }
 
-// hide takes the labels of a container, or the attributes of an event, which are labels but for those that its action has.
-func (k *remembered) hide(labels map[string]string, action string) {
+// noteHidden records the hidden attributes. labels are the labels of a container or the attributes of an event, which are labels
+// except for those that its action sets.
+func (k *remembered) noteHidden(labels map[string]string, action string) {
 	if _, is := labels[attributeExitCode]; is && action != "die" {
 		k.hides.exitCode = true
 	}
@@ -61,13 +62,11 @@ func (k *remembered) hide(labels map[string]string, action string) {
 	}
 }
 
-func (m *memory) init() { m.containers = map[string]*remembered{} }
-
-// peer is what is remembered of who answers at the endpoint.
+// peer describes the engine at the endpoint.
 type peer struct {
 	podman    bool
-	host      container.Platform
-	isolation container.Isolation // that containers get which ask for none; "" on Linux
+	platform  container.Platform
+	isolation container.Isolation // of containers that request none; empty on Linux
 }
 
 func (m *memory) setPeer(p peer) {
@@ -76,13 +75,13 @@ func (m *memory) setPeer(p peer) {
 	m.mu.Unlock()
 }
 
-func (m *memory) whoAnswers() peer {
+func (m *memory) currentPeer() peer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.peer
 }
 
-// of gives what is remembered of a container, for use under the lock. Nil: there is no room for another one.
+// of returns what is known of a container, or nil if the memory is full. The caller holds the lock.
 func (m *memory) of(id string, now time.Time) *remembered {
 	k := m.containers[id]
 	if k == nil {
@@ -90,14 +89,17 @@ func (m *memory) of(id string, now time.Time) *remembered {
 			return nil
 		}
 		k = &remembered{}
+		if m.containers == nil {
+			m.containers = map[string]*remembered{}
+		}
 		m.containers[id] = k
 	}
 	k.touched = now
 	return k
 }
 
-// do calls f with what is remembered of a container, if there is room to remember it.
-func (m *memory) do(id string, f func(*remembered)) {
+// update calls f with what is known of a container, unless the memory is full.
+func (m *memory) update(id string, f func(*remembered)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if k := m.of(id, time.Now()); k != nil {
@@ -105,7 +107,7 @@ func (m *memory) do(id string, f func(*remembered)) {
 	}
 }
 
-// sweep forgets what neither a list nor an event has touched for a while. For use under the lock.
+// sweep removes containers that no list and no event has mentioned for forgetAfter. The caller holds the lock.
 func (m *memory) sweep(now time.Time) {
 	for id, k := range m.containers {
 		if now.Sub(k.touched) > forgetAfter {
@@ -114,9 +116,9 @@ func (m *memory) sweep(now time.Time) {
 	}
 }
 
-// look takes the state and status of a list whose answer was made between began and ended. It counts a jump when the state
-// cannot have begun when it was known to have.
-func (k *remembered) look(state string, t statusText, began, ended time.Time) {
+// noteListed records the state and status text of a list that the engine made between began and ended. It counts a restart if
+// the state cannot have begun when earlier lists showed that it did.
+func (k *remembered) noteListed(state string, t statusText, began, ended time.Time) {
 	if k.state != state {
 		k.state, k.from, k.to = state, time.Time{}, time.Time{}
 	}
@@ -128,7 +130,7 @@ func (k *remembered) look(state string, t statusText, began, ended time.Time) {
 	case k.to.IsZero():
 		k.from, k.to = from, to
 	case from.After(k.to) || to.Before(k.from):
-		k.jumps++
+		k.restarts++
 		k.from, k.to = from, to
 	default:
 		if from.After(k.from) {
@@ -140,7 +142,7 @@ func (k *remembered) look(state string, t statusText, began, ended time.Time) {
 	}
 }
 
-// hasShown tells whether a list has shown a container.
+// hasShown reports whether a list has shown a container.
 func (m *memory) hasShown(id string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// maxReplayed is twice what an engine replays (256), so that a replay never pushes out what it repeats.
-const maxReplayed = 512
+// maxSeen is twice the number of events that an engine replays (256), so that a replay never evicts the keys that it repeats.
+const maxSeen = 512
 
-// replay knows which events were heard, so that a subscription can overlap the one before it.
+// replay holds the keys of received events, so that a subscription can overlap the previous one.
 type replay struct {
 	mu    sync.Mutex
-	seen  map[heard]struct{}
-	order []heard
-	next  int // of order, to be overwritten
-	last  time.Time
+	seen  map[eventKey]struct{}
+	order []eventKey // a ring of the keys in seen
+	next  int        // index in order of the oldest key, which the next event replaces
+	last  time.Time  // the time of the latest event
 }
 
-// heard is what makes an event the same one when it comes again.
-type heard struct {
+// eventKey identifies an event that is received again.
+type eventKey struct {
 	nano       int64
 	id, action string
 }
 
-// since is the moment from which to ask for events: a little before the newest that was heard, by the engine's clock, and by
-// our own the first time. What happened before subscribed is a replay.
+// since returns the time from which to request events: shortly before the latest received one by the engine's clock, or by the
+// observer's clock for the first subscription. An event from before subscribed is a replay.
 func (r *replay) since(now time.Time) (since, subscribed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -37,29 +37,29 @@ func (r *replay) since(now time.Time) (since, subscribed time.Time) {
 	return r.last.Add(-overlap), now
 }
 
-// fresh takes note of an event, and tells whether it was not heard before. Events without a time are all fresh.
-func (r *replay) fresh(nano int64, id, action string) bool {
+// isNew records an event and reports whether it was not received before. An event without a time is always new.
+func (r *replay) isNew(nano int64, id, action string) bool {
 	if nano <= 0 || !validID(id) || len(action) > 64 {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h := heard{nano, id, action}
-	if _, was := r.seen[h]; was {
+	key := eventKey{nano, id, action}
+	if _, known := r.seen[key]; known {
 		return false
 	}
 	if r.seen == nil {
-		r.seen = make(map[heard]struct{}, maxReplayed)
+		r.seen = make(map[eventKey]struct{}, maxSeen)
 	}
-	if len(r.order) < maxReplayed {
-		r.order = append(r.order, h)
+	if len(r.order) < maxSeen {
+		r.order = append(r.order, key)
 	} else {
 		delete(r.seen, r.order[r.next])
-		r.order[r.next] = h
-		r.next = (r.next + 1) % maxReplayed
+		r.order[r.next] = key
+		r.next = (r.next + 1) % maxSeen
 	}
-	r.seen[h] = struct{}{}
-	if at := sane(time.Unix(0, nano)); at.After(r.last) {
+	r.seen[key] = struct{}{}
+	if at := plausible(time.Unix(0, nano)); at.After(r.last) {
 		r.last = at
 	}
 	return true

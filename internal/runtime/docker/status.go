@@ -11,22 +11,22 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// A list gives a container's status as a text for people: "Up 5 seconds (healthy)", "Exited (137) About a minute ago",
-// "Restarting (1) 3 seconds ago", "Up 2 hours (Paused)", "Created", "Dead". What is read from it: the exit code, the health,
-// and how long the state has lasted. That age has one digit or two of precision, so it says of the moment at which the state
-// began only between which two it lies. As lists follow each other, the intervals of one run overlap and narrow; an interval
-// that does not overlap the last one is another run.
+// statusText is the content of a status in a list, which is a text for people: "Up 5 seconds (healthy)", "Exited (137) About a
+// minute ago", "Restarting (1) 3 seconds ago", "Up 2 hours (Paused)", "Created", "Dead". It contains the exit code, the health
+// and the age of the state. The age has one or two digits, so it only limits when the state began to an interval. In successive
+// lists, the intervals of one run overlap and become narrower; an interval that does not overlap the previous one is another
+// run.
 //
-// What this cannot tell: a run that began less than a second or so (in the first minute), a minute (in the first hour), an
-// hour after the one before, which was never seen to end. The event stream tells it, and so does the next inspect.
+// This cannot detect a restart without an observed exit if the runs began within about a second (in the first minute of a run),
+// a minute (in the first hour) or an hour of each other. The event stream and the next inspection do.
 type statusText struct {
 	exitCode string
-	health   string // healthy, unhealthy, starting or ""
-	aged     bool   // the text tells an age
-	min, max time.Duration
+	health   string        // healthy, unhealthy, starting or ""
+	aged     bool          // the text contains an age
+	min, max time.Duration // of the age
 }
 
-// parseStatus reads what it knows of a status, and ignores the rest.
+// parseStatus parses the known parts of a status and ignores the rest.
 func parseStatus(s string) statusText {
 	var t statusText
 	rest := s
@@ -39,14 +39,15 @@ func parseStatus(s string) statusText {
 		if end < 0 {
 			break
 		}
-		t.note(rest[open+1 : open+end])
+		t.parseParenthesis(rest[open+1 : open+end])
 		rest = rest[open+end+1:]
 	}
-	t.age(s)
+	t.parseAge(s)
 	return t
 }
 
-func (t *statusText) note(s string) {
+// parseParenthesis parses a part of a status that is in parentheses.
+func (t *statusText) parseParenthesis(s string) {
 	switch s {
 	case "healthy", "unhealthy":
 		t.health = s
@@ -59,8 +60,8 @@ func (t *statusText) note(s string) {
 	}
 }
 
-// age finds the human duration. Its units are whole ones, rounded down to the minute and to the nearest hour above.
-func (t *statusText) age(s string) {
+// parseAge parses the duration in a status. It is in one unit, rounded down, or to the nearest for hours and longer units.
+func (t *statusText) parseAge(s string) {
 	words := strings.Fields(s)
 	for i, w := range words {
 		unit, ok := units[strings.TrimSuffix(w, "s")]
@@ -92,7 +93,7 @@ var units = map[string]time.Duration{
 	"week": 7 * 24 * time.Hour, "month": 31 * 24 * time.Hour, "year": 366 * 24 * time.Hour,
 }
 
-// state brings the engine's word for a state into ours. Podman has some of its own.
+// state converts the engine's word for a state. Podman has some words of its own.
 func state(word string) container.State {
 	switch strings.ToLower(word) {
 	case "created", "configured", "initialized":

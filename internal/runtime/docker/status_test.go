@@ -61,30 +61,30 @@ func TestRestartShowsInTheAge(t *testing.T) {
 	}
 	k := &remembered{}
 	began := start
-	jumps := 0
+	restarts := 0
 	for i := range 60 {
 		now := start.Add(time.Duration(i)*2*time.Second + 300*time.Millisecond)
 		if i == 20 || i == 40 {
 			began = now.Add(-700 * time.Millisecond) // it was restarted since the last list
 		}
-		k.look("running", parseStatus(human(now.Sub(began))), now, now.Add(5*time.Millisecond))
+		k.noteListed("running", parseStatus(human(now.Sub(began))), now, now.Add(5*time.Millisecond))
 		if i == 20 || i == 40 {
-			jumps++
+			restarts++
 		}
-		assert.EqualValues(t, jumps, k.jumps, "list %d", i)
+		assert.EqualValues(t, restarts, k.restarts, "list %d", i)
 	}
 }
 
 func TestCreatedContainersAreLookedAtEverMoreSeldom(t *testing.T) {
 	looks, last := 0, int64(-1)
 	for age := time.Duration(0); age < 10*time.Minute; age += time.Second {
-		if p := peek(age); p != last {
+		if p := recheckNumber(age); p != last {
 			looks, last = looks+1, p
 		}
 	}
 	assert.LessOrEqual(t, looks, 18)
 	assert.GreaterOrEqual(t, looks, 14)
-	assert.Equal(t, peek(-time.Hour), peek(0), "a clock that went back")
+	assert.Equal(t, recheckNumber(-time.Hour), recheckNumber(0), "a clock that went back")
 }
 
 func FuzzStatus(f *testing.F) {

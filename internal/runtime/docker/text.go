@@ -6,45 +6,22 @@ package docker
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
-	"unique"
+
+	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-const (
-	// maxText bounds every string that is kept, in bytes.
-	maxText = 4096
-	// maxID is longer than any id of an engine, in bytes; Docker's and Podman's have 64 hexadecimal digits.
-	maxID = 128
-)
+// maxID is the maximum length of an id, in bytes. Ids of Docker and Podman have 64 hexadecimal digits.
+const maxID = 128
 
-// intern makes equal strings share memory: image references and label values repeat over a host's containers.
-func intern(s string) string {
-	if s == "" {
-		return ""
-	}
-	return unique.Make(clip(s, maxText)).Value()
-}
-
-// word gives s when it is a short word in lower case, as the names of operating systems and architectures are; else "".
-func word(s string) string {
+// platformName returns s if it is a short word in lower case, as the names of operating systems and architectures are, else "".
+func platformName(s string) string {
 	if len(s) > 32 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
 		return ""
 	}
-	return intern(s)
+	return runtime.Intern(s)
 }
 
-// clip cuts s to at most n bytes, at the border of a character.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return strings.ToValidUTF8(s, "\uFFFD")
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return strings.ToValidUTF8(s[:n], "\uFFFD")
-}
-
-// validID tells whether s can be the id of a container. What cannot is not asked for: it would become part of a URL.
+// validID reports whether s can be the id of a container. Other ids are never requested, because an id becomes part of a URL.
 func validID(s string) bool {
 	if s == "" || len(s) > maxID {
 		return false
@@ -57,33 +34,25 @@ func validID(s string) bool {
 	return true
 }
 
-// The times that a runtime can tell: Docker says 0001-01-01 for unset, Podman also 1970.
+// The range of plausible times. Docker uses 0001-01-01 for unset, and Podman also 1970.
 var (
 	earliest = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
 	latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// moment reads a time of the engine; zero when it is unset or is none.
-func moment(s string) time.Time {
+// parseTime parses a time from the engine. It returns the zero time if it is unset or not plausible.
+func parseTime(s string) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return time.Time{}
 	}
-	return sane(at)
+	return plausible(at)
 }
 
-func sane(at time.Time) time.Time {
+// plausible returns the time in UTC, or the zero time if it is not plausible.
+func plausible(at time.Time) time.Time {
 	if at.Before(earliest) || at.After(latest) {
 		return time.Time{}
 	}
 	return at.UTC()
-}
-
-// digest gives s as sha256:<64 hex>, or "" when it is no such digest.
-func digest(s string) string {
-	hex := strings.TrimPrefix(s, "sha256:")
-	if len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
-		return ""
-	}
-	return intern("sha256:" + hex)
 }
