@@ -1,6 +1,6 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package arch tests that docs/architecture.md and the code agree: which packages exist, and which of ours each one imports. It holds
-// tests only.
+// Package arch tests that the documentation and the code agree: docs/architecture.md lists which packages exist and which of ours each
+// one imports, and every link within the repository leads to something. It holds tests only.
 package arch
