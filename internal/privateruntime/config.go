@@ -98,8 +98,8 @@ func renderConfig(dir, socket string, major int) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// snapshotterFor is overlayfs, except on a directory that is itself an overlay
-// (inside a container), which cannot be the upper layer of another one.
+// snapshotterFor returns overlayfs, unless dir is itself on an overlay (inside a container), which cannot be the upper layer of another
+// one.
 func snapshotterFor(dir string) (string, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {

@@ -136,10 +136,10 @@ func (c *Containerd) launch(ctx context.Context) error {
 func (c *Containerd) Import(ctx context.Context, archive string, names ...string) error {
 	load := exec.CommandContext(ctx, c.bin.ctr, "--address", c.socket, "--namespace", kubernetesNamespace, "images", "import", archive)
 	load.Env = append(os.Environ(), "PATH="+c.bin.path)
-	if said, err := load.CombinedOutput(); err != nil {
-		return fmt.Errorf("import %s into containerd: %w: %s", archive, err, bytes.TrimSpace(said))
+	if output, err := load.CombinedOutput(); err != nil {
+		return fmt.Errorf("import %s into containerd: %w: %s", archive, err, bytes.TrimSpace(output))
 	}
-	// CRI learns of a new image from an event, a moment after the import.
+	// CRI reads about a new image in an event, a moment after the import.
 	images := cri.NewImageServiceClient(c.conn)
 	tick := time.NewTicker(imagePoll)
 	defer tick.Stop()

@@ -27,7 +27,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// ImageSpec is an image made of files of this machine, for tests whose programs have to be real ones.
+// ImageSpec is an image made of files of this machine, for tests that need real programs.
 type ImageSpec struct {
 	Name       string // such as zastava.local/app:1
 	Entrypoint []string
@@ -121,22 +121,22 @@ func layerOf(files []ImageFile) ([]byte, error) {
 	return content.Bytes(), err
 }
 
-// Program gives a program of this machine, at its own path or another, with the libraries that ldd says it needs. A static
-// program needs none.
+// Program returns a program of this machine, at its own path or another, with the libraries that ldd lists. A static program has
+// none.
 func Program(ctx context.Context, source, at string) ([]ImageFile, error) {
 	if at == "" {
 		at = source
 	}
 	files := []ImageFile{{Path: at, Source: source}}
-	said, err := exec.CommandContext(ctx, "ldd", source).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "ldd", source).CombinedOutput()
 	if err != nil {
 		var exit *exec.ExitError
-		if errors.As(err, &exit) && bytes.Contains(said, []byte("not a dynamic executable")) {
+		if errors.As(err, &exit) && bytes.Contains(out, []byte("not a dynamic executable")) {
 			return files, nil
 		}
-		return nil, fmt.Errorf("ask ldd for the libraries of %s: %w: %s", source, err, bytes.TrimSpace(said))
+		return nil, fmt.Errorf("list the libraries of %s with ldd: %w: %s", source, err, bytes.TrimSpace(out))
 	}
-	lines := bufio.NewScanner(bytes.NewReader(said))
+	lines := bufio.NewScanner(bytes.NewReader(out))
 	for lines.Scan() {
 		for field := range strings.FieldsSeq(lines.Text()) {
 			if !filepath.IsAbs(field) || slices.ContainsFunc(files, func(f ImageFile) bool { return f.Path == field }) {

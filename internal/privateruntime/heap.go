@@ -19,8 +19,7 @@ import (
 
 var heapPattern = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 
-// Heap is the memory that the daemon holds, in bytes, after a collection of
-// garbage that this call brings about.
+// Heap returns the size of the daemon's heap in bytes, after a garbage collection that this call requests.
 func (c *Containerd) Heap(ctx context.Context) (uint64, error) {
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(c.dir, "d.sock"))

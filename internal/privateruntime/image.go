@@ -39,16 +39,13 @@ const (
 //go:embed probe/main.go
 var probeSource []byte
 
-// epoch stands in for every time in the images, so that the same program gives
-// the same bytes.
+// epoch replaces every time in the images, so that the same program results in the same bytes.
 var epoch = time.Unix(0, 0).UTC()
 
-// BuildImages compiles the probe program and writes an archive with PauseImage
-// and ProbeImage under cacheDir. The archive is an OCI layout and a
-// docker-archive in one: `ctr images import`, `docker load` and `podman load`
-// all take it. It is named for its content (source, Go version, architecture),
-// so a second call builds nothing. It needs the go command, and no module
-// proxy or registry.
+// BuildImages compiles the probe program, writes an archive with PauseImage and ProbeImage below cacheDir, and returns its path. The
+// archive is an OCI layout and a docker-archive in one: `ctr images import`, `docker load` and `podman load` all read it. Its name
+// follows from its content (source, Go version, architecture), so a second call builds nothing. It needs the go command, but no
+// module proxy or registry.
 func BuildImages(ctx context.Context, cacheDir string) (archive string, err error) {
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return "", fmt.Errorf("build the test images: %w", err)
@@ -64,8 +61,7 @@ func BuildImages(ctx context.Context, cacheDir string) (archive string, err erro
 	if err != nil {
 		return "", fmt.Errorf("build the test images: %w", err)
 	}
-	// Several test processes may build at once: each writes a file of its own,
-	// and the last rename wins with the same content.
+	// Several processes may build at once. Each writes its own file, and the last rename wins, with the same content.
 	out, err := os.CreateTemp(cacheDir, "images-*.tmp")
 	if err != nil {
 		return "", fmt.Errorf("build the test images: %w", err)
@@ -84,8 +80,8 @@ func BuildImages(ctx context.Context, cacheDir string) (archive string, err erro
 	return archive, nil
 }
 
-// compileProbe builds the embedded source as a module of its own, so that the
-// caller's working directory, module and build flags do not matter.
+// compileProbe builds the embedded source as its own module, so that the caller's working directory, module and build flags do not
+// matter.
 func compileProbe(ctx context.Context, cacheDir string) ([]byte, error) {
 	dir, err := os.MkdirTemp(cacheDir, "probe-")
 	if err != nil {
@@ -102,8 +98,8 @@ func compileProbe(ctx context.Context, cacheDir string) ([]byte, error) {
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program, ".")
 	build.Dir = dir
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS=linux", "GOARCH="+runtime.GOARCH, "GOTOOLCHAIN=local")
-	if said, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("compile the probe program: %w: %s", err, bytes.TrimSpace(said))
+	if output, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("compile the probe program: %w: %s", err, bytes.TrimSpace(output))
 	}
 	return os.ReadFile(program)
 }
@@ -137,7 +133,7 @@ func writeArchive(w io.Writer, program []byte) error {
 			Size:      int64(len(parts.manifest.content)),
 			Digest:    parts.manifest.digest,
 			Platform:  &v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
-			// The first is containerd's own; without it `ctr` would take the tag alone for the name.
+			// The first is containerd's own. Without it `ctr` would use the tag alone as the name.
 			Annotations: map[string]string{
 				"io.containerd.image.name":          image.name,
 				"org.opencontainers.image.ref.name": image.name,

@@ -11,23 +11,21 @@ import (
 	"time"
 )
 
-// Life is a script for one container from its creation to its end.
+// Life is the script of one container, from its creation to its end.
 type Life struct {
 	Name        string
 	Command     []string // default: the probe program
 	Args        []string
 	MemoryLimit int64 // bytes
 
-	// At most one of these ends a life that does not end by itself, once the
-	// probe program is ready for it.
-	Stop   time.Duration  // stop with this grace period
+	// At most one of these ends a life that does not end by itself, once the probe program handles signals.
+	Stop   time.Duration  // the grace period of a stop
 	Signal syscall.Signal // sent to the main process
 
 	Expect End
 }
 
-// Lives are the ways in which a container ends, with the end that CRI reports
-// for each on containerd 1.6, 1.7 and 2.x.
+// Lives returns the ways in which a container ends, with the end that CRI reports for each on containerd 1.6, 1.7 and 2.x.
 func Lives() []Life {
 	const small = 32 << 20
 	return []Life{
@@ -45,13 +43,12 @@ func Lives() []Life {
 	}
 }
 
-// Spec is the container that lives this life.
+// Spec returns the container of this life.
 func (l Life) Spec() ContainerSpec {
 	return ContainerSpec{Name: l.Name, Command: l.Command, Args: l.Args, MemoryLimit: l.MemoryLimit, Expect: l.Expect}
 }
 
-// Play runs the life in pod to its end and returns the record. The container
-// stays, ended, until it is removed.
+// Play plays the life in pod to its end and returns the record. The ended container stays until it is removed.
 func (d *Driver) Play(ctx context.Context, pod *Pod, life Life, attempt uint32) (Record, error) {
 	spec := life.Spec()
 	spec.Attempt = attempt

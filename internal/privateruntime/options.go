@@ -20,8 +20,7 @@ import (
 // ErrUnavailable is wrapped by every error that names what this machine lacks to run a private runtime.
 var ErrUnavailable = errors.New("no private runtime can run here")
 
-// maxSocketPath keeps the socket and its ".ttrpc" sibling under the 108 bytes
-// that sockaddr_un has (unix(7)).
+// maxSocketPath keeps the paths of the socket and of its ".ttrpc" sibling below the 108 bytes of sockaddr_un (unix(7)).
 const maxSocketPath = 100
 
 // Options of a private containerd.
@@ -58,11 +57,11 @@ func (o Options) find(ctx context.Context) (binaries, error) {
 		return binaries{}, err
 	}
 	b := binaries{containerd: found.Files["containerd"], ctr: found.Files["ctr"], path: found.Path}
-	said, err := exec.CommandContext(ctx, b.containerd, "--version").Output()
+	output, err := exec.CommandContext(ctx, b.containerd, "--version").Output()
 	if err != nil {
 		return binaries{}, fmt.Errorf("run %s --version: %w", b.containerd, err)
 	}
-	if b.version, b.major, err = parseVersion(string(said)); err != nil {
+	if b.version, b.major, err = parseVersion(string(output)); err != nil {
 		return binaries{}, fmt.Errorf("%w: %s: %w", ErrUnavailable, b.containerd, err)
 	}
 	return b, nil
@@ -72,10 +71,10 @@ var versionPattern = regexp.MustCompile(`\bv?((\d+)\.(\d+)\.\d+)`)
 
 // parseVersion reads the output of `containerd --version`, such as
 // "containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+b1".
-func parseVersion(said string) (version string, major int, err error) {
-	m := versionPattern.FindStringSubmatch(said)
+func parseVersion(output string) (version string, major int, err error) {
+	m := versionPattern.FindStringSubmatch(output)
 	if m == nil {
-		return "", 0, fmt.Errorf("no version in %q", strings.TrimSpace(said))
+		return "", 0, fmt.Errorf("no version in %q", strings.TrimSpace(output))
 	}
 	major, err = strconv.Atoi(m[2])
 	if err != nil {

@@ -22,9 +22,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime/wipe"
 )
 
-// Driver runs pods and containers through CRI as a kubelet does, and keeps its
-// own record of what it did and what the runtime said. It is safe for
-// concurrent use; calls on one container must follow each other.
+// Driver runs pods and containers through CRI as a kubelet does, and records what it did and what the runtime reported. It is safe
+// for concurrent use, except for concurrent calls about the same container.
 type Driver struct {
 	runtime *Containerd
 	cri     cri.RuntimeServiceClient
@@ -35,7 +34,7 @@ type Driver struct {
 	byID    map[string]*Record
 }
 
-// Driver makes a driver with an empty record.
+// Driver returns a driver without records.
 func (c *Containerd) Driver() *Driver {
 	return &Driver{
 		runtime: c,
@@ -63,9 +62,8 @@ type Pod struct {
 	config *cri.PodSandboxConfig
 }
 
-// namespaces: the host's network (there is no CNI), and a PID namespace for
-// each container, so that its process is PID 1. The container's config must
-// say so again: its PID mode would be POD by default.
+// namespaces returns the host's network, because there is no CNI plugin, and a PID namespace for each container, so that its process
+// is PID 1. The container's own configuration must have them too: its default PID mode is POD.
 func namespaces() *cri.NamespaceOption {
 	return &cri.NamespaceOption{Network: cri.NamespaceMode_NODE, Pid: cri.NamespaceMode_CONTAINER, Ipc: cri.NamespaceMode_POD}
 }
@@ -109,7 +107,7 @@ func (d *Driver) RunPod(ctx context.Context, spec PodSpec) (*Pod, error) {
 	return pod, nil
 }
 
-// merge lays over on top of base; either may be nil.
+// merge returns base with the entries of over, which win. Either may be nil.
 func merge(base, over map[string]string) map[string]string {
 	all := maps.Clone(base)
 	if all == nil {
@@ -119,9 +117,8 @@ func merge(base, over map[string]string) map[string]string {
 	return all
 }
 
-// RemovePod stops and removes a pod with all its containers, and then its
-// cgroup: the runtime leaves that one to the kubelet. Each container's last
-// status is recorded before it goes.
+// RemovePod stops and removes a pod with all its containers, and then its cgroup, which a runtime expects the kubelet to remove. It
+// records each container's last status before the removal.
 func (d *Driver) RemovePod(ctx context.Context, pod *Pod) error {
 	fail := func(err error) error {
 		return fmt.Errorf("remove pod %s/%s: %w", pod.Namespace, pod.Name, err)

@@ -11,60 +11,68 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// End is how a run is expected to end.
+// End is how a run ends.
 type End struct {
 	ExitCode int32
 	Reason   string // Completed, Error, OOMKilled, StartError
 }
 
-// Record is what the driver did with one container and what the runtime last
-// said about it. Tests compare an observer's output with it.
+// Record is what a driver did with one container and what the runtime reported about it last. Tests compare an observer's output
+// with it.
 type Record struct {
+	Identity
+	Status
+
+	Expect End // from the script, zero where it does not expect an end
+
+	// StartError is the runtime's answer to a start that it refused.
+	StartError string
+	// RemovingAt and RemovedAt are the driver's clock before the first attempt to remove the container and after the removal. While
+	// RemovedAt is zero the container exists.
+	RemovingAt, RemovedAt time.Time
+
+	reportedAt time.Time // the driver's clock when the runtime last reported a status
+}
+
+// Identity is what never changes about a container.
+type Identity struct {
 	ID                     string
 	Name                   string
 	Attempt                uint32
 	Image                  string
 	SandboxID              string
 	Pod, Namespace, PodUID string
-	LogFile                string // what it writes, in the CRI's log format; gone with its pod
-	Expect                 End    // from the script; zero where the script does not say
+	LogFile                string // of its output, in CRI's format; removed with the pod
+}
 
-	// The runtime's own words, from the last status. The times are UTC to the
-	// nanosecond, and zero where the runtime has none. containerd takes
-	// StartedAt from its clock once the start has returned, and FinishedAt from
-	// the shim at the exit: a process that exits at once can have a FinishedAt
-	// some milliseconds before its StartedAt.
+// Status is the runtime's last status. The times are UTC to the nanosecond, and zero where the runtime reports none. containerd reads
+// its clock for StartedAt once the start has returned, and has FinishedAt from the shim, at the exit: FinishedAt of a process that
+// exits at once can be some milliseconds before its StartedAt.
+type Status struct {
 	State                            cri.ContainerState
 	CreatedAt, StartedAt, FinishedAt time.Time
 	ExitCode                         int32
 	Reason                           string
-
-	// StartError is the runtime's answer to a start that it refused.
-	StartError string
-	// RemovingAt and RemovedAt are the driver's clock before (the first try of)
-	// and after the removal. While RemovedAt is zero the container exists.
-	RemovingAt, RemovedAt time.Time
-
-	saidAt time.Time // the driver's clock when the runtime last spoke of it
 }
 
 // Started reports whether the container ever ran.
-func (r Record) Started() bool { return !r.StartedAt.IsZero() }
+func (s Status) Started() bool { return !s.StartedAt.IsZero() }
 
-// Ended is how the runtime says the run ended; ok is false while it did not.
-func (r Record) Ended() (end End, ok bool) {
-	return End{ExitCode: r.ExitCode, Reason: r.Reason}, r.State == cri.ContainerState_CONTAINER_EXITED
+// Ended returns how the run ended; ok is false while it runs.
+func (s Status) Ended() (end End, ok bool) {
+	return End{ExitCode: s.ExitCode, Reason: s.Reason}, s.State == cri.ContainerState_CONTAINER_EXITED
 }
 
-func (r *Record) take(s *cri.ContainerStatus) {
-	r.State = s.GetState()
-	r.CreatedAt, r.StartedAt, r.FinishedAt = fromNanos(s.GetCreatedAt()), fromNanos(s.GetStartedAt()), fromNanos(s.GetFinishedAt())
-	r.ExitCode, r.Reason = s.GetExitCode(), s.GetReason()
-	r.saidAt = time.Now()
+func statusOf(s *cri.ContainerStatus) Status {
+	return Status{
+		State:     s.GetState(),
+		CreatedAt: fromNanos(s.GetCreatedAt()), StartedAt: fromNanos(s.GetStartedAt()), FinishedAt: fromNanos(s.GetFinishedAt()),
+		ExitCode: s.GetExitCode(), Reason: s.GetReason(),
+	}
 }
 
-// fromNanos is the zero time for the CRI's zero, which means unknown, and for
-// times before the epoch (containerd's rendering of an unset time.Time).
+// fromNanos returns the zero time for CRI's 0, which means unknown, and for times before the epoch: containerd renders an unset
+// time.Time so.
 func fromNanos(ns int64) time.Time {
 	if ns <= 0 {
 		return time.Time{}
@@ -87,7 +95,7 @@ func (d *Driver) update(id string, change func(*Record)) {
 	}
 }
 
-// Record is a copy of one container's record.
+// Record returns a copy of one container's record; false when the driver does not know the container.
 func (d *Driver) Record(id string) (Record, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,8 +105,7 @@ func (d *Driver) Record(id string) (Record, bool) {
 	return Record{}, false
 }
 
-// Records are copies of all records, in the order of creation. The record
-// grows with every container ever created; Forget bounds it.
+// Records returns copies of all records, in the order of creation. They grow with every container ever created; Forget bounds them.
 func (d *Driver) Records() []Record {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -109,8 +116,7 @@ func (d *Driver) Records() []Record {
 	return all
 }
 
-// Forget drops the records of removed containers, for a driver that runs for
-// long and is never compared with.
+// Forget drops the records of removed containers, for a driver that runs for long and with which no test compares.
 func (d *Driver) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -3,24 +3,23 @@
 
 //go:build linux
 
-// Probe is the only program in the images that privateruntime builds: each
-// command is one way for a container to live and end. It uses nothing but the
-// standard library, because privateruntime compiles this file by itself. Where
-// SIGTERM matters it writes "ready" once it is prepared for it.
+// Probe is the only program in the images that privateruntime builds. Each command is one way for a container to run and end. It
+// uses only the standard library, because privateruntime compiles this file by itself. A command for which SIGTERM matters writes
+// "ready" once it handles the signal.
 //
-//	pause                 live until SIGTERM or SIGINT, then exit 0 (also the pods' pause process)
-//	sleep S [CODE]        live S seconds, exit CODE (default 0); SIGTERM ends it with 143
+//	pause                 run until SIGTERM or SIGINT, then exit 0 (also the pods' pause process)
+//	sleep S [CODE]        run S seconds, exit CODE (default 0); SIGTERM ends it with 143
 //	sleepms MS [CODE]     the same in milliseconds
 //	stubborn              ignore SIGTERM and SIGINT: only SIGKILL ends it
 //	exit N                exit N at once
 //	segv                  die of SIGSEGV (exit code 139)
 //	panic                 die of a Go panic (exit code 2)
 //	oom [STEP]            allocate STEP MiB (default 8) each 10 ms until killed
-//	forkoom N [STEP]      N children run "oom", this process lives on
-//	fork N S              N children sleep S seconds, this process lives until SIGTERM
+//	forkoom N [STEP]      N children run "oom", this process runs on
+//	fork N S              N children sleep S seconds, this process runs until SIGTERM
 //	log N [WIDTH [MS]]    write N lines of WIDTH bytes, MS milliseconds apart
 //	burn S                use a whole CPU for S seconds
-//	flip FILE             exit 0 when FILE exists, else 1 (a health check to be switched)
+//	flip FILE             exit 0 when FILE exists, else 1 (a health check that a test switches)
 package main
 
 import (
@@ -40,51 +39,46 @@ const (
 	osFailure = 71 // EX_OSERR
 )
 
+// commands run until the process ends, or return for exit code 0. args[0] is the command itself.
+var commands = map[string]func(args []string){
+	"pause": func([]string) {
+		reapChildren()
+		exitOnTerm(0)
+		select {}
+	},
+	"sleep":   func(args []string) { sleep(duration(args, 1, 3600, time.Second), number(args, 2, 0)) },
+	"sleepms": func(args []string) { sleep(duration(args, 1, 50, time.Millisecond), number(args, 2, 0)) },
+	"stubborn": func([]string) {
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
+		fmt.Println("ready")
+		sleepForever()
+	},
+	"exit":    func(args []string) { os.Exit(number(args, 1, 0)) },
+	"segv":    func([]string) { segv() },
+	"panic":   func([]string) { panic("asked to") },
+	"oom":     func(args []string) { eat(number(args, 1, 8)) },
+	"forkoom": func(args []string) { fork(number(args, 1, 1), "oom", strconv.Itoa(number(args, 2, 8))) },
+	"fork":    func(args []string) { fork(number(args, 1, 1), "sleep", strconv.Itoa(number(args, 2, 3600))) },
+	"log": func(args []string) {
+		writeLines(number(args, 1, 10), number(args, 2, 80), duration(args, 3, 0, time.Millisecond))
+	},
+	"burn": func(args []string) {
+		exitOnTerm(143)
+		burn(duration(args, 1, 1, time.Second))
+	},
+	"flip": flip,
+}
+
 func main() {
 	args := os.Args[1:]
 	if len(args) == 0 {
 		args = []string{"pause"}
 	}
-	switch args[0] {
-	case "pause":
-		reapChildren()
-		exitOnTerm(0)
-		select {}
-	case "sleep":
-		sleep(time.Duration(number(args, 1, 3600))*time.Second, number(args, 2, 0))
-	case "sleepms":
-		sleep(time.Duration(number(args, 1, 50))*time.Millisecond, number(args, 2, 0))
-	case "stubborn":
-		signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
-		fmt.Println("ready")
-		sleepForever()
-	case "exit":
-		os.Exit(number(args, 1, 0))
-	case "segv":
-		segv()
-	case "panic":
-		panic("asked to")
-	case "oom":
-		eat(number(args, 1, 8))
-	case "forkoom":
-		fork(number(args, 1, 1), "oom", strconv.Itoa(number(args, 2, 8)))
-	case "fork":
-		fork(number(args, 1, 1), "sleep", strconv.Itoa(number(args, 2, 3600)))
-	case "log":
-		writeLines(number(args, 1, 10), number(args, 2, 80), time.Duration(number(args, 3, 0))*time.Millisecond)
-	case "burn":
-		exitOnTerm(143)
-		burn(time.Duration(number(args, 1, 1)) * time.Second)
-	case "flip":
-		if len(args) < 2 {
-			fail(usage, "flip needs a file")
-		}
-		if _, err := os.Stat(args[1]); err != nil {
-			os.Exit(1)
-		}
-	default:
+	command, ok := commands[args[0]]
+	if !ok {
 		fail(usage, "unknown command "+strconv.Quote(args[0]))
 	}
+	command(args)
 }
 
 func fail(code int, message string) {
@@ -92,8 +86,8 @@ func fail(code int, message string) {
 	os.Exit(code)
 }
 
-// number is args[i], or def where there is none. A word that is no number is a
-// mistake in the test that wrote it, so it ends the program.
+// number returns args[i], or def when there are fewer arguments. It ends the program when the argument is not a number: that is a
+// mistake in the test.
 func number(args []string, i, def int) int {
 	if i >= len(args) {
 		return def
@@ -105,8 +99,23 @@ func number(args []string, i, def int) int {
 	return n
 }
 
-// exitOnTerm is needed because the kernel gives a container's PID 1 no default
-// action for SIGTERM: without a handler it would be ignored.
+// duration is number in a unit.
+func duration(args []string, i, def int, unit time.Duration) time.Duration {
+	return time.Duration(number(args, i, def)) * unit
+}
+
+// flip exits with 1 unless the file exists.
+func flip(args []string) {
+	if len(args) < 2 {
+		fail(usage, "flip needs a file")
+	}
+	if _, err := os.Stat(args[1]); err != nil {
+		os.Exit(1)
+	}
+}
+
+// exitOnTerm ends the program with this code at SIGTERM and SIGINT. The kernel ignores them for a container's PID 1 unless it has a
+// handler.
 func exitOnTerm(code int) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -117,7 +126,7 @@ func exitOnTerm(code int) {
 	fmt.Println("ready")
 }
 
-// reapChildren collects what is reparented to a pause process that is PID 1.
+// reapChildren waits for the processes that are reparented to a pause process that is PID 1.
 func reapChildren() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGCHLD)
@@ -145,9 +154,8 @@ func sleepForever() {
 	}
 }
 
-// segv gives SIGSEGV back its default action and then touches a page without
-// access. A signal that PID 1 sends to itself is dropped by the kernel when
-// its action is the default; a fault is not.
+// segv restores SIGSEGV's default action, which Go replaces, and then writes to a page without access. The kernel drops a signal with
+// the default action that PID 1 sends to itself; it does not drop a fault.
 func segv() {
 	var byDefault [8]uint64 // larger than the kernel's struct sigaction on every architecture
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(syscall.SIGSEGV),
@@ -162,7 +170,7 @@ func segv() {
 	page[0] = 1
 }
 
-// eat touches every page it asks for, so that the memory is really charged.
+// eat writes to every page that it allocates, so that the memory counts.
 func eat(stepMiB int) {
 	var kept [][]byte
 	for {

@@ -16,8 +16,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// ListContainers answers from bytes that were encoded when the container changed, so that a benchmark of a client does not
-// measure this server: to the encoder they are unknown fields, which it copies.
+// ListContainers answers with bytes that were encoded when each container changed, so that a benchmark of a client does not measure
+// this server: for the encoder they are unknown fields, which it copies.
 func (s *Server) ListContainers(_ context.Context, r *runtimeapi.ListContainersRequest) (*runtimeapi.ListContainersResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,16 +83,16 @@ func (s *Server) batches() [][]byte {
 	return parts
 }
 
-// encode gives an item as field 1 of ListContainersResponse, which is also field 1 of StreamContainersResponse.
+// encode encodes an item as field 1 of ListContainersResponse, which is also field 1 of StreamContainersResponse.
 func encode(item *runtimeapi.Container) []byte {
 	body, err := proto.Marshal(item)
 	if err != nil {
-		panic(fmt.Sprintf("crifake: encode a list item: %v", err)) // a test gave a string that is not UTF-8
+		panic(fmt.Sprintf("crifake: encode a list item: %v", err)) // a test used a string that is not UTF-8
 	}
 	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), body)
 }
 
-// ContainerStatus answers one container. The verbose answer holds a secret, which no observer may pass on.
+// ContainerStatus returns the status of one container. The verbose answer contains a secret, which no observer may pass on.
 func (s *Server) ContainerStatus(_ context.Context, r *runtimeapi.ContainerStatusRequest) (*runtimeapi.ContainerStatusResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +112,7 @@ func (s *Server) ContainerStatus(_ context.Context, r *runtimeapi.ContainerStatu
 	return answer, nil
 }
 
-// Canary is the value of an environment variable of every container: tests look for it where it must not be.
+// Canary is the value of an environment variable of every container. Tests search for it where it must not appear.
 const Canary = "canary-7f3d-secret"
 
 // ListPodSandbox lists the pods.
@@ -129,7 +129,7 @@ func (s *Server) ListPodSandbox(context.Context, *runtimeapi.ListPodSandboxReque
 	return answer, nil
 }
 
-// PodSandboxStatus answers one pod.
+// PodSandboxStatus returns the status of one pod.
 func (s *Server) PodSandboxStatus(_ context.Context, r *runtimeapi.PodSandboxStatusRequest) (*runtimeapi.PodSandboxStatusResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,7 +5,6 @@ package crifake
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,18 +17,17 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // one for ever
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // it never ends
 }
 
 func start(t *testing.T, o Options) (*Server, runtimeapi.RuntimeServiceClient) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fake") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := Start(filepath.Join(dir, "c.sock"), o)
+	s, err := Start(filepath.Join(socketdir.New(t), "c.sock"), o)
 	require.NoError(t, err)
 	t.Cleanup(s.Stop)
 	conn, err := grpc.NewClient(s.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -38,7 +36,7 @@ func start(t *testing.T, o Options) (*Server, runtimeapi.RuntimeServiceClient) {
 	return s, runtimeapi.NewRuntimeServiceClient(conn)
 }
 
-func TestSameSeedSameHistory(t *testing.T) {
+func TestHistoryIsTheSameForTheSameSeed(t *testing.T) {
 	at := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	history := func(seed uint64) []Life {
 		s, _ := start(t, Options{Seed: seed, Now: func() time.Time { return at }})
@@ -56,7 +54,7 @@ func TestSameSeedSameHistory(t *testing.T) {
 	assert.NotEqual(t, first, history(8))
 }
 
-func TestListShowsWhatWasDone(t *testing.T) {
+func TestListShowsEveryChange(t *testing.T) {
 	s, client := start(t, Options{})
 	ids := s.Fill(3, 3)
 	require.NoError(t, s.Exit(ids[0], 3, "Error"))
@@ -76,7 +74,7 @@ func TestListShowsWhatWasDone(t *testing.T) {
 	assert.True(t, truth.Started.After(truth.Created), "times never repeat")
 }
 
-func TestFaultsHappenAndEnd(t *testing.T) {
+func TestFaultAppliesUntilItIsLifted(t *testing.T) {
 	s, client := start(t, Options{})
 	ids := s.Fill(2, 1)
 	ask := func(ctx context.Context, id string) codes.Code {
@@ -99,10 +97,10 @@ func TestFaultsHappenAndEnd(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Calls("ContainerStatus") > before }, 5*time.Second, time.Millisecond)
 	lift()
 	lift()
-	assert.Equal(t, codes.OK, <-done, "it goes on when the fault is taken back")
+	assert.Equal(t, codes.OK, <-done, "the call is answered once the fault is lifted")
 }
 
-func TestReaderThatStopsIsDroppedForAndHoldsUpNobody(t *testing.T) {
+func TestEventsAreDroppedForAReaderThatStops(t *testing.T) {
 	s, client := start(t, Options{Events: EventsOn})
 	_, err := client.GetContainerEvents(t.Context(), &runtimeapi.GetEventsRequest{})
 	require.NoError(t, err)

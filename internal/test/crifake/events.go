@@ -11,11 +11,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// buffered is how many events a subscriber may be behind. What comes then is dropped for it and counted, as in CRI-O; this
-// server never waits for a reader, as containerd 2 does.
+// buffered is the number of events that a subscriber may be behind. Further events are dropped for it and counted, as in CRI-O. The
+// server never waits for a reader, unlike containerd 2.
 const buffered = 1000
 
-// events is who subscribed, and what is kept for the first to do so. The server's lock guards it.
+// events are the subscribers, and the events that are kept for the first one. The server's lock guards them.
 type events struct {
 	subscribers map[chan *runtimeapi.ContainerEventResponse]chan error
 	kept        []*runtimeapi.ContainerEventResponse
@@ -68,7 +68,7 @@ func (s *Server) GetContainerEvents(_ *runtimeapi.GetEventsRequest,
 	}
 }
 
-// publish tells all subscribers. The caller holds mu.
+// publish sends an event to all subscribers. The caller holds mu.
 func (s *Server) publish(id string, p *pod, what runtimeapi.ContainerEventType) {
 	if s.options.Events != EventsOn || (len(s.events.subscribers) == 0 && s.options.KeepEvents == 0) {
 		return
@@ -83,7 +83,7 @@ func (s *Server) publish(id string, p *pod, what runtimeapi.ContainerEventType) 
 	s.send(e)
 }
 
-// Send gives an event to all subscribers as it is.
+// Send sends an event to all subscribers, unchanged.
 func (s *Server) Send(e *runtimeapi.ContainerEventResponse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,14 +106,14 @@ func (s *Server) send(e *runtimeapi.ContainerEventResponse) {
 	}
 }
 
-// Subscribers tells how many read the event stream now.
+// Subscribers returns the number of open event streams.
 func (s *Server) Subscribers() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.events.subscribers)
 }
 
-// Dropped tells how many events were not queued because a subscriber was too far behind.
+// Dropped returns the number of events that were dropped because a subscriber was too far behind.
 func (s *Server) Dropped() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,15 +14,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Fault is something that goes wrong with a call.
+// Fault makes calls fail, hang or take time.
 type Fault struct {
-	Method    string // ListContainers, ContainerStatus, …; "" = every call
-	Container string // only calls about this container; "" = all
+	Method    string // ListContainers, ContainerStatus, …; empty for every call
+	Container string // only calls about this container; empty for all
 	Delay     time.Duration
-	Hang      bool       // does not answer until the fault is taken back, the call is given up or the server stops
-	Code      codes.Code // fails with this code; OK = does not fail
-	After     int        // of a stream: fails after so many messages; 0 = at once
-	Times     int        // goes away after so many calls; 0 = stays until taken back
+	Hang      bool       // does not answer until the fault is lifted, the call is canceled or the server stops
+	Code      codes.Code // fails with this code, unless OK
+	After     int        // fails a stream after so many messages; 0 for at once
+	Times     int        // affects only so many calls; 0 for all calls until it is lifted
 }
 
 type fault struct {
@@ -30,13 +30,13 @@ type fault struct {
 	lifted chan struct{}
 }
 
-// faults is what goes wrong, and what was called. The server's lock guards it.
+// faults are the active faults and the counts of calls. The server's lock guards them.
 type faults struct {
 	active []*fault
 	calls  map[string]int
 }
 
-// Inject lets a fault happen until the returned function is called. Of several that match the oldest counts.
+// Inject activates a fault until the returned function is called. Of several faults that match a call, the oldest applies.
 func (s *Server) Inject(f Fault) (lift func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,15 +52,15 @@ func (s *Server) Inject(f Fault) (lift func()) {
 	}
 }
 
-// Calls tells how often a method was called, faults included.
+// Calls returns how often a method was called, calls with a fault included.
 func (s *Server) Calls(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.faults.calls[method]
 }
 
-// met finds the fault for a call and counts the call.
-func (s *Server) met(method, id string) *fault {
+// faultOf returns the fault that applies to a call, or nil, and counts the call.
+func (s *Server) faultOf(method, id string) *fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.faults.calls == nil {
@@ -74,7 +74,7 @@ func (s *Server) met(method, id string) *fault {
 		if f.Times > 0 {
 			if f.Times--; f.Times == 0 {
 				s.faults.active = slices.Delete(s.faults.active, i, i+1)
-				// It happens once more, now; nobody can lift it any more.
+				// It applies for the last time now, and cannot be lifted any more.
 				return &fault{Fault: f.Fault, lifted: make(chan struct{})}
 			}
 		}
@@ -83,8 +83,8 @@ func (s *Server) met(method, id string) *fault {
 	return nil
 }
 
-// suffer waits and fails as the fault says.
-func (s *Server) suffer(ctx context.Context, f *fault) error {
+// apply waits and fails as the fault demands.
+func (s *Server) apply(ctx context.Context, f *fault) error {
 	if f == nil {
 		return nil
 	}
@@ -112,24 +112,24 @@ func (s *Server) interceptUnary(ctx context.Context, request any, info *grpc.Una
 	if r, ok := request.(interface{ GetContainerId() string }); ok {
 		id = r.GetContainerId()
 	}
-	if err := s.suffer(ctx, s.met(path.Base(info.FullMethod), id)); err != nil {
+	if err := s.apply(ctx, s.faultOf(path.Base(info.FullMethod), id)); err != nil {
 		return nil, err
 	}
 	return next(ctx, request)
 }
 
 func (s *Server) interceptStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	f := s.met(path.Base(info.FullMethod), "")
+	f := s.faultOf(path.Base(info.FullMethod), "")
 	if f != nil && f.After > 0 {
 		return next(server, &breaking{ServerStream: stream, server: s, fault: f})
 	}
-	if err := s.suffer(stream.Context(), f); err != nil {
+	if err := s.apply(stream.Context(), f); err != nil {
 		return err
 	}
 	return next(server, stream)
 }
 
-// breaking is a stream whose fault comes after some messages.
+// breaking is a stream with a fault after some messages.
 type breaking struct {
 	grpc.ServerStream
 	server *Server
@@ -139,7 +139,7 @@ type breaking struct {
 
 func (b *breaking) SendMsg(m any) error {
 	if b.sent++; b.sent > b.fault.After {
-		if err := b.server.suffer(b.Context(), b.fault); err != nil {
+		if err := b.server.apply(b.Context(), b.fault); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// image is what all containers are made from, in the fields as containerd fills them.
+// The image of all containers, in the fields that containerd sets.
 const (
 	imageReference = "registry.example/shop/api:1.8"
 	imageID        = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -35,10 +35,10 @@ type entry struct {
 	status  *runtimeapi.ContainerStatus
 	wire    []byte // item, encoded
 	pid     uint32
-	verbose string // Edit may set it; "" = made from pid
+	verbose string // set by Edit; made from pid when empty
 }
 
-// RunPod makes a pod and gives its sandbox id.
+// RunPod creates a pod and returns its sandbox id.
 func (s *Server) RunPod(namespace, name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *Server) RemovePod(id string) error {
 	return nil
 }
 
-// Create makes a container in a pod and gives its id.
+// Create creates a container in a pod and returns its id.
 func (s *Server) Create(sandbox, name string, attempt uint32) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +125,7 @@ func (s *Server) create(sandbox, name string, attempt uint32) (string, error) {
 	return id, nil
 }
 
-// changed encodes an item anew and tells the subscribers.
+// changed encodes an item again and sends an event to the subscribers.
 func (s *Server) changed(e *entry, what runtimeapi.ContainerEventType) {
 	e.item.State = e.status.State
 	e.wire = encode(e.item)
@@ -143,7 +143,7 @@ func (s *Server) start(e *entry) {
 	s.changed(e, runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT)
 }
 
-// FailStart lets the start of a created container fail, as containerd shows it.
+// FailStart makes the start of a created container fail, as containerd reports it.
 func (s *Server) FailStart(id string) error {
 	return s.with("fail the start of", id, func(e *entry) { s.end(e, 128, "StartError") })
 }
@@ -179,11 +179,11 @@ func (s *Server) remove(id string) {
 	s.publish(id, p, runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT)
 }
 
-// Edit changes a list item and its status at will and without an event: for answers that no sane runtime gives. The
-// returned string, if not empty, becomes the verbose answer.
+// Edit changes a list item and its status without an event and without any check, for answers that no correct runtime sends. The
+// returned string, unless empty, becomes the verbose answer.
 func (s *Server) Edit(id string, edit func(item *runtimeapi.Container, status *runtimeapi.ContainerStatus) (verbose string)) error {
 	return s.with("edit", id, func(e *entry) {
-		// What an earlier answer refers to must not change under the encoder.
+		// The encoder may still read the values of an earlier answer.
 		e.item, e.status = proto.CloneOf(e.item), proto.CloneOf(e.status)
 		e.verbose = edit(e.item, e.status)
 		e.wire = encode(e.item)
@@ -191,7 +191,7 @@ func (s *Server) Edit(id string, edit func(item *runtimeapi.Container, status *r
 	})
 }
 
-// AddItem lists an item that no other call knows: one without an id, one whose id is there already.
+// AddItem adds an item to the list only: one without an id, or with the id of another.
 func (s *Server) AddItem(item *runtimeapi.Container) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,7 +199,7 @@ func (s *Server) AddItem(item *runtimeapi.Container) {
 	s.list = nil
 }
 
-// with runs do for a container under the lock.
+// with calls do with a container, under the lock.
 func (s *Server) with(doing, id string, do func(*entry)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/namedpipe"
 )
 
-// listen serves a named pipe that is called after path.
+// listen listens on a named pipe with a name derived from path.
 func listen(path string) (net.Listener, string, error) {
 	name := namedpipe.Name(path)
 	l, err := namedpipe.Listen(name)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Life is what the server knows to be true of one container: what a test compares an observer's account with. Times that
-// did not come are zero.
+// Life is the truth about one container, with which a test compares what an observer reports. Times of what has not happened are
+// zero.
 type Life struct {
 	ID, Sandbox, Name string
 	Attempt           uint32
@@ -20,7 +20,7 @@ type Life struct {
 	Reason            string
 }
 
-// Life tells the truth about one container; false when there is none of that id (any more).
+// Life returns the truth about one container; false when no container has that id.
 func (s *Server) Life(id string) (Life, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,7 +46,7 @@ func when(ns int64) time.Time {
 	return time.Unix(0, ns).UTC()
 }
 
-// Fill starts n containers in pods of perPod and gives their ids.
+// Fill starts n containers in pods of perPod and returns their ids.
 func (s *Server) Fill(n, perPod int) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +58,7 @@ func (s *Server) Fill(n, perPod int) []string {
 		}
 		id, err := s.create(sandbox, fmt.Sprintf("c%d", i%max(perPod, 1)), 0)
 		if err != nil {
-			panic("crifake: " + err.Error()) // the pod was made two lines above
+			panic("crifake: " + err.Error()) // the pod was created above
 		}
 		s.start(s.containers[id])
 		ids = append(ids, id)
@@ -66,8 +66,8 @@ func (s *Server) Fill(n, perPod int) []string {
 	return ids
 }
 
-// Restart ends a container with the code if it runs and starts its next attempt, as the kubelet does: a new id under the
-// same name in the same pod. The old container stays, exited.
+// Restart ends a container if it runs and starts its next attempt, as the kubelet does: a new id, the same name, the same pod. The
+// old container stays, exited.
 func (s *Server) Restart(id string, code int32, reason string) (string, error) {
 	var next string
 	var failed error
@@ -86,14 +86,14 @@ func (s *Server) Restart(id string, code int32, reason string) (string, error) {
 	return next, failed
 }
 
-// OOMInside lets the kernel kill a process of a running container that is not its main process, as containerd shows it.
+// OOMInside makes the kernel kill a process of a running container that is not its main process, as containerd reports it.
 func (s *Server) OOMInside(id string) error {
 	return s.with("kill a process of", id, func(e *entry) { e.status.Reason = "OOMKilled" })
 }
 
 // Step does one random thing to one random container — end it, start its next attempt, or remove it when it has ended — and
-// gives the truth about that container before it is gone. The number of containers that run stays the same in the long
-// run. False: there are no containers.
+// returns the truth about that container before its removal. In the long run the number of running containers stays the same. It
+// returns false when there are no containers.
 func (s *Server) Step() (Life, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,9 +63,12 @@ func gap(from, to float64) backendapi.Event {
 // aLife is the record of a container that was created at 1, started at 2, failed with 3 at 5 and was removed from 7 to 7.5.
 func aLife(change ...func(*privateruntime.Record)) privateruntime.Record {
 	r := privateruntime.Record{
-		ID: "a", Name: "api", Pod: "web", Namespace: "shop", PodUID: "u",
-		State: cri.ContainerState_CONTAINER_EXITED, ExitCode: 3, Reason: "Error",
-		CreatedAt: moment(1), StartedAt: moment(2), FinishedAt: moment(5), RemovingAt: moment(7), RemovedAt: moment(7.5),
+		Identity: privateruntime.Identity{ID: "a", Name: "api", Pod: "web", Namespace: "shop", PodUID: "u"},
+		Status: privateruntime.Status{
+			State: cri.ContainerState_CONTAINER_EXITED, ExitCode: 3, Reason: "Error",
+			CreatedAt: moment(1), StartedAt: moment(2), FinishedAt: moment(5),
+		},
+		RemovingAt: moment(7), RemovedAt: moment(7.5),
 	}
 	for _, c := range change {
 		c(&r)

@@ -1,9 +1,8 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package feed reads the backend's live stream of runtime events (server-sent
-// events) and renders each as a line for a terminal. It reconnects for as long
-// as it is asked to and resumes where it was; it keeps no events.
+// Package feed reads the backend's live stream of runtime events (server-sent events) and renders each as a line for a terminal. It
+// reconnects until its context ends, and resumes after the last event. It stores no events.
 package feed
 
 import (
@@ -19,33 +18,30 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/retry"
 )
 
 const (
-	// maxLine bounds a line of the stream: an event is at most a whole batch.
+	// maxLine bounds a line of the stream, in bytes: an event is not larger than a batch.
 	maxLine = backendapi.MaxBatchBytes + 64<<10
 
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 2 * time.Second
 )
 
-// Follow calls handle for each event of the stream at url, in order, until
-// ctx is done, and returns nil then. The first is the one that follows the
-// message with the id after; "0" is the beginning, and empty is what comes from
-// now on. It reconnects after every failure, with
-// the id of the last event, so that the backend sends what came meanwhile.
-// It fails only where trying again cannot help: an address that is none.
+// Follow calls handle for each event of the stream at url, in order, until ctx ends, and then returns nil. It begins after the
+// message with the id after; "0" begins with the first event, and "" with the next new one. After every failure it reconnects with the
+// id of the last event, so that the backend sends what it has missed. It returns an error only for an invalid address.
 func Follow(ctx context.Context, client *http.Client, url, after string, handle func(backendapi.Event)) error {
 	if _, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody); err != nil {
 		return fmt.Errorf("follow the events at %s: %w", url, err)
 	}
 	lastID := after
-	wait := firstRetry
+	wait := retry.NewBackOff(retry.Options{Initial: firstRetry, Max: lastRetry, Multiplier: 2})
 	for {
-		got := false
-		// Why the stream ended does not matter: a backend that stays away ends the demo by itself.
+		// Why the stream ended does not matter: the demo ends when the backend does.
 		_ = connect(ctx, client, url, lastID, func(m message) {
-			got = true
+			wait.Reset()
 			if m.id != "" {
 				lastID = m.id
 			}
@@ -54,15 +50,9 @@ func Follow(ctx context.Context, client *http.Client, url, after string, handle 
 				handle(event)
 			}
 		})
-		if got {
-			wait = firstRetry
-		}
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx, wait.NextBackOff()) {
 			return nil
-		case <-time.After(wait):
 		}
-		wait = min(2*wait, lastRetry)
 	}
 }
 
@@ -92,10 +82,8 @@ type message struct {
 	data []byte
 }
 
-// parse reads a stream as the HTML standard describes it, section 9.2.6
-// ("Interpreting an event stream"). The event type and retry are not used
-// here; the last message without its closing empty line is incomplete and
-// dropped.
+// parse reads a stream according to the HTML standard, section 9.2.6 ("Interpreting an event stream"). It ignores the event type and
+// retry, and drops a last message without its closing empty line, as the standard demands.
 func parse(r io.Reader, each func(message)) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 8<<10), maxLine)
@@ -133,13 +121,12 @@ func parse(r io.Reader, each func(message)) error {
 	return lines.Err()
 }
 
-// splitLines ends a line at LF, CR LF or CR. A CR at the end of what is read
-// so far waits for the next byte.
+// splitLines ends a line at LF, CR LF or CR. A CR at the end of what has been read so far waits for the next byte.
 func splitLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	i := bytes.IndexAny(data, "\r\n")
 	switch {
 	case i < 0 && atEOF:
-		return len(data), nil, nil // an unfinished line counts for nothing
+		return len(data), nil, nil // an unfinished line is dropped
 	case i < 0:
 		return 0, nil, nil
 	case data[i] == '\n':

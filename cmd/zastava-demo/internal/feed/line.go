@@ -5,6 +5,7 @@ package feed
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -23,7 +24,7 @@ const (
 	grey   color = "90"
 )
 
-// words names the kinds in the width of the column.
+// words are the kinds as the terminal shows them; the column is 10 characters wide.
 var words = map[backendapi.Kind]string{
 	backendapi.KindCreate:       "created",
 	backendapi.KindStart:        "started",
@@ -39,9 +40,8 @@ var words = map[backendapi.Kind]string{
 	backendapi.KindObserverGap:  "gap",
 }
 
-// Line renders an event: local time, what happened, to which container, and
-// the particulars. Nothing of an event can move the terminal's cursor or
-// change its state: what does not print is replaced.
+// Line renders an event as one line: local time, kind, container, details. It replaces characters that do not print, so that no
+// event can move the terminal's cursor or change its state.
 func Line(e *backendapi.Event, colored bool) string {
 	word, known := words[e.Kind]
 	if !known {
@@ -52,13 +52,13 @@ func Line(e *backendapi.Event, colored bool) string {
 		what = "\x1b[" + string(tint(e)) + "m" + what + "\x1b[0m"
 	}
 	line := e.When.Local().Format("15:04:05.000") + "  " + what + "  " + printable(place(e.Workload))
-	if said := particulars(e); said != "" {
-		line = fmt.Sprintf("%s  %s", pad(line, colored), printable(said))
+	if more := details(e); more != "" {
+		line = fmt.Sprintf("%s  %s", pad(line, colored), printable(more))
 	}
 	return line
 }
 
-// pad aligns the particulars where the place is short.
+// pad makes the details of all lines begin in one column, unless the container's name is too long.
 func pad(line string, colored bool) string {
 	width := 60
 	if colored {
@@ -68,7 +68,7 @@ func pad(line string, colored bool) string {
 }
 
 func tint(e *backendapi.Event) color {
-	switch e.Kind { //nolint:exhaustive // what is not named is nothing special
+	switch e.Kind { //nolint:exhaustive // the others are grey
 	case backendapi.KindStart, backendapi.KindCrashLoopEnd:
 		return green
 	case backendapi.KindRestart, backendapi.KindPause, backendapi.KindUnpause, backendapi.KindHealth:
@@ -90,7 +90,7 @@ func tint(e *backendapi.Event) color {
 	return grey
 }
 
-// place is namespace/pod/container, or as much of it as there is.
+// place returns namespace/pod/container, or as much of it as is known: at least the start of the id.
 func place(w *backendapi.Workload) string {
 	if w == nil {
 		return ""
@@ -108,47 +108,52 @@ func place(w *backendapi.Workload) string {
 	return id[:min(len(id), 12)]
 }
 
-func particulars(e *backendapi.Event) string {
+// details returns what the kind of an event does not say by itself, without empty parts.
+func details(e *backendapi.Event) string {
 	var parts []string
-	switch e.Kind { //nolint:exhaustive // the others say it all by their kind
+	switch e.Kind { //nolint:exhaustive // the others have no details
 	case backendapi.KindCreate, backendapi.KindStart:
-		if e.Workload != nil {
-			parts = append(parts, e.Workload.ImageRef)
-		}
-		if e.Kind == backendapi.KindStart && e.Observation.Source == "inventory" {
-			parts = append(parts, "was running already")
-		}
+		parts = startDetails(e)
 	case backendapi.KindRestart:
-		if e.Run != nil && e.Run.RestartCount != nil {
-			parts = append(parts, fmt.Sprintf("restart %d", *e.Run.RestartCount))
-		}
-		if p := e.Previous; p != nil && p.ExitCode != nil {
-			parts = append(parts, strings.TrimSuffix(fmt.Sprintf("after exit %d %s", *p.ExitCode, p.Reason), " "))
-		}
+		parts = restartDetails(e)
 	case backendapi.KindStop:
-		parts = append(parts, ended(e.Run)...)
+		parts = stopDetails(e.Run)
 	case backendapi.KindCrashLoop:
 		if c := e.CrashLoop; c != nil {
-			parts = append(parts, fmt.Sprintf("%d failures", c.Count), c.Reason)
+			parts = []string{fmt.Sprintf("%d failures", c.Count), c.Reason}
 		}
 	case backendapi.KindObserverGap:
 		if g := e.Gap; g != nil {
-			parts = append(parts, fmt.Sprintf("could not see for %s", g.To.Sub(g.From).Round(time.Millisecond)), g.Cause)
+			parts = []string{fmt.Sprintf("could not see for %s", g.To.Sub(g.From).Round(time.Millisecond)), g.Cause}
 		}
 	}
 	if e.Revision > 0 {
 		parts = append(parts, "now known better")
 	}
-	said := parts[:0]
-	for _, part := range parts {
-		if part != "" {
-			said = append(said, part)
-		}
-	}
-	return strings.Join(said, ", ")
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", ")
 }
 
-func ended(r *backendapi.Run) []string {
+func startDetails(e *backendapi.Event) (parts []string) {
+	if e.Workload != nil {
+		parts = append(parts, e.Workload.ImageRef)
+	}
+	if e.Kind == backendapi.KindStart && e.Observation.Source == "inventory" {
+		parts = append(parts, "was running already")
+	}
+	return parts
+}
+
+func restartDetails(e *backendapi.Event) (parts []string) {
+	if e.Run != nil && e.Run.RestartCount != nil {
+		parts = append(parts, fmt.Sprintf("restart %d", *e.Run.RestartCount))
+	}
+	if p := e.Previous; p != nil && p.ExitCode != nil {
+		parts = append(parts, strings.TrimSuffix(fmt.Sprintf("after exit %d %s", *p.ExitCode, p.Reason), " "))
+	}
+	return parts
+}
+
+func stopDetails(r *backendapi.Run) []string {
 	if r == nil {
 		return []string{"exit unknown"}
 	}
@@ -169,7 +174,7 @@ func ended(r *backendapi.Run) []string {
 	return parts
 }
 
-// span keeps the two most significant figures of a duration, more or less.
+// span rounds a duration to what a reader needs: milliseconds below 1 s, tenths below 1 min, else seconds.
 func span(d time.Duration) string {
 	switch {
 	case d < time.Second:

@@ -3,11 +3,9 @@
 
 //go:build linux
 
-// Package workload plays what happens on a busy little node, over and over: a
-// steady service, jobs that end well, crashes, an out-of-memory kill, a crash
-// loop with a kubelet's back-off, containers stopped and removed. It fills a
-// page at once and then slows down to what one can follow. The number of pods
-// is bounded, and it leaves them to the owner of the runtime to wipe.
+// Package workload plays what happens on a small busy node, again and again: a steady service, jobs that succeed, crashes, an
+// out-of-memory kill, a crash loop with a kubelet's back-off, containers that are stopped and removed. It starts fast, to fill a page,
+// and then slows down to what a viewer can follow. The number of pods is bounded. The owner of the runtime removes them.
 package workload
 
 import (
@@ -17,45 +15,44 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/retry"
 )
 
 const (
 	namespace = "shop"
 
-	// firstPause lies between the scenes of the first round, and each round's
-	// is longer by a third until lastPause: a scene makes some 4 events.
+	// firstPause is the pause between the scenes of the first round. It grows by a third each round, up to lastPause. A scene results
+	// in some 4 events.
 	firstPause = 300 * time.Millisecond
 	lastPause  = 5 * time.Second
 
-	// keptPods is how many pods of ended scenes stay to be looked at.
+	// keptPods is how many pods of ended scenes stay, so that their containers can be inspected.
 	keptPods = 6
 
-	// The back-off of a crash loop. A kubelet's is 10 s to 5 min; these show
-	// the same within a minute.
+	// The back-off of a crash loop. A kubelet's is 10 s to 5 min; this one shows the same within a minute.
 	firstBackoff = time.Second
 	lastBackoff  = 20 * time.Second
 
-	// callLimit is how much longer the calls to the runtime may take when the
-	// end has come. They are not cut short at once: containerd 1.6 leaves a
-	// shim's socket behind when a start is canceled at the wrong moment.
+	// callLimit is how long calls to the runtime may go on after the end. Canceling them at once makes containerd 1.6 leave a shim's
+	// socket behind when the call is a start.
 	callLimit = 10 * time.Second
 
 	memoryLimit = 32 << 20 // bytes
 	grace       = 5 * time.Second
 )
 
-// scene is one pod's story. It returns with the pod still there.
+// scene is what happens to one pod. The pod still exists when play returns.
 type scene struct {
 	pod  string
 	play func(ctx context.Context, s *stage, pod *privateruntime.Pod) error
 }
 
-// scenes are the ones that repeat, each time in a new pod.
+// scenes are repeated, each time in a new pod.
 var scenes = []scene{
 	{"checkout-report", ends("report", "sleepms", "700")}, // exit 0
 	{"image-resizer", crashesOnce},                        // exit 3, then restarted
 	{"recommender", outOfMemory},                          // OOMKilled, then restarted
-	{"nightly-sync", shortJobs},                           // three lives of 50 ms
+	{"nightly-sync", shortJobs},                           // three containers of 50 ms
 	{"session", stopped},                                  // SIGTERM, exit 0, removed
 	{"legacy-batch", stubborn},                            // ignores SIGTERM: 137
 	{"price-import", ends("import", "segv")},              // 139
@@ -64,37 +61,36 @@ var scenes = []scene{
 	{"mail-sender", ends("send", "sleepms", "300")},       // exit 0
 }
 
-// stage is one run of the workload. The context of a scene is for its calls;
-// over is closed when the scene should come to its end.
+// stage is one run of the workload. The context of a scene is for its calls, and lasts a little longer than end, after which the
+// scene should come to its end.
 type stage struct {
 	driver *privateruntime.Driver
-	over   <-chan struct{}
+	end    context.Context
 	round  int
 	kept   []*privateruntime.Pod
 }
 
-// Play runs the workload until ctx is done, and returns nil then, or the
-// first fault of the runtime. It may take some seconds to come to the end of
-// what it is doing.
+// Play runs the workload until ctx ends and then returns nil, or until the runtime fails and then returns its first error. It may
+// take some seconds after ctx has ended to finish its calls.
 func Play(ctx context.Context, driver *privateruntime.Driver) error {
 	ctx, cancel := context.WithCancel(ctx)
 	calls, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
 	var limit sync.WaitGroup
 	limit.Go(func() {
 		<-ctx.Done()
-		sleep(calls.Done(), callLimit)
+		retry.Sleep(calls, callLimit)
 		cancelCalls()
 	})
 	defer limit.Wait()
 	defer cancelCalls()
 	defer cancel()
-	s := &stage{driver: driver, over: ctx.Done()}
+	s := &stage{driver: driver, end: ctx}
 	var wait sync.WaitGroup
 	var once sync.Once
 	var fault error
 	for _, part := range []func(context.Context) error{s.steady, s.crashLoop, s.rounds} {
 		wait.Go(func() {
-			// A call that fails because the end has come is no fault.
+			// A call that fails after the end is no fault.
 			if err := part(calls); err != nil && ctx.Err() == nil {
 				once.Do(func() { fault = err })
 				cancel()
@@ -108,7 +104,7 @@ func Play(ctx context.Context, driver *privateruntime.Driver) error {
 	return nil
 }
 
-// steady runs a service of two containers that nothing ever happens to.
+// steady runs a service of two containers that never change.
 func (s *stage) steady(ctx context.Context) error {
 	pod, err := s.driver.RunPod(ctx, privateruntime.PodSpec{Name: "storefront-0", Namespace: namespace, Labels: map[string]string{"app": "storefront"}})
 	if err != nil {
@@ -119,18 +115,18 @@ func (s *stage) steady(ctx context.Context) error {
 			return err
 		}
 	}
-	<-s.over
+	<-s.end.Done()
 	return nil
 }
 
-// crashLoop restarts a failing container as a kubelet does: same pod, same
-// name, attempt + 1, a longer pause each time, one dead container kept.
+// crashLoop restarts a failing container as a kubelet does: same pod, same name, next attempt, a longer pause each time, and the last
+// exited container kept.
 func (s *stage) crashLoop(ctx context.Context) error {
 	pod, err := s.driver.RunPod(ctx, privateruntime.PodSpec{Name: "payments-0", Namespace: namespace, Labels: map[string]string{"app": "payments"}})
 	if err != nil {
 		return err
 	}
-	backoff := firstBackoff
+	wait := retry.NewBackOff(retry.Options{Initial: firstBackoff, Max: lastBackoff, Multiplier: 2})
 	var last string
 	for attempt := uint32(0); ; attempt++ {
 		r, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: "api", Args: []string{"sleepms", "400", "1"}}, attempt)
@@ -144,14 +140,13 @@ func (s *stage) crashLoop(ctx context.Context) error {
 		}
 		last = r.ID
 		s.driver.Forget()
-		if !sleep(s.over, backoff) {
+		if !retry.Sleep(s.end, wait.NextBackOff()) {
 			return nil
 		}
-		backoff = min(2*backoff, lastBackoff)
 	}
 }
 
-// rounds plays all scenes one after the other, again and again.
+// rounds plays all scenes in order, again and again.
 func (s *stage) rounds(ctx context.Context) error {
 	pause := firstPause
 	for {
@@ -160,7 +155,7 @@ func (s *stage) rounds(ctx context.Context) error {
 			if err := s.perform(ctx, scene); err != nil {
 				return err
 			}
-			if !sleep(s.over, pause) {
+			if !retry.Sleep(s.end, pause) {
 				return nil
 			}
 		}
@@ -188,7 +183,7 @@ func (s *stage) perform(ctx context.Context, scene scene) error {
 	return nil
 }
 
-// ends is a scene of one container that ends by itself.
+// ends returns a scene of one container that ends by itself.
 func ends(name string, args ...string) func(context.Context, *stage, *privateruntime.Pod) error {
 	return func(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
 		_, err := s.driver.Play(ctx, pod, privateruntime.Life{Name: name, Args: args}, 0)
@@ -226,7 +221,7 @@ func stopped(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
 	if err != nil {
 		return err
 	}
-	if !sleep(s.over, time.Second) {
+	if !retry.Sleep(s.end, time.Second) {
 		return nil
 	}
 	if err := s.driver.Ready(ctx, id); err != nil {
@@ -248,16 +243,4 @@ func startFails(ctx context.Context, s *stage, pod *privateruntime.Pod) error {
 		Name: "app", Command: []string{"/opt/app/serve"}, Expect: privateruntime.End{ExitCode: 128, Reason: "StartError"},
 	}, 0)
 	return err
-}
-
-// sleep reports whether the time passed before it was over.
-func sleep(over <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-over:
-		return false
-	}
 }
