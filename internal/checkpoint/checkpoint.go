@@ -1,16 +1,17 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package checkpoint remembers, through the collector's storage extension, what was observed and delivered, so that a
-// restarted observer can tell what happened while nobody watched.
+// Package checkpoint stores, through the collector's storage extension, what was observed and delivered, so that an observer that was
+// restarted can report what happened while it was down.
 //
-// There is one small record a container (at most MaxRecord bytes), an index of the containers in segments, and one record
-// about the whole. Only what changed is written, in one batch a save. What cannot be read — damaged, written by something
-// else or by a newer version — is set aside under another key, said, and otherwise treated as absent: the observer then
-// reports what it sees again, with the same ids.
+// There is one small record per container (at most MaxRecord bytes), an index of the containers in segments, and one record about the
+// whole. A save writes only what changed, in one batch. What cannot be read (damaged, written by something else or by a newer version)
+// is set aside under another key, reported as an error, and otherwise treated as absent: the observer then reports what it observes
+// again, with the same ids.
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,11 +35,11 @@ const (
 	asidePrefix = "aside/"
 	perSegment  = 64      // container ids of one index segment: 4 KiB
 	perRead     = 256     // records read in one batch
-	maxSegments = 1 << 16 // no node has as many containers; a number beyond is damage, not to be counted up to
+	maxSegments = 1 << 16 // no node has as many containers; a larger number is damage, and would take too long to count up to
 	maxID       = 256     // bytes of a container's id; runtimes allow fewer
 )
 
-// meta is the record about the whole.
+// meta is the record about the whole checkpoint.
 type meta struct {
 	Kind       string `json:"kind"`
 	Version    int    `json:"version"`
@@ -46,33 +47,36 @@ type meta struct {
 	Boot       string `json:"boot,omitempty"`
 	Engine     string `json:"engine,omitempty"`
 	Runtime    string `json:"runtime,omitempty"`
-	Endpoint   string `json:"endpoint,omitempty"` // "" = nobody said
+	Endpoint   string `json:"endpoint,omitempty"` // empty if unknown
 	Seen       int64  `json:"seen"`               // ns since 1970
 	Segments   int    `json:"segments"`
 }
 
-// Store is the checkpoint of one runtime. It is for one goroutine at a time.
+// Store is the checkpoint of one runtime. One goroutine at a time may use it.
+//
+// What holds: segment is the inverse of segments, no segment has more than perSegment ids, and a change stays in pending until a batch
+// with it was written.
 type Store struct {
 	client   storage.Client
 	meta     meta
 	segments [][]string
 	segment  map[string]int            // of each container id
-	pending  map[string]*tracker.Known // changes that are not written yet; nil: to be deleted
-	stale    map[int]bool              // segments that are not written yet
-	fresh    map[string]struct{}       // containers of which nothing was ever written
+	pending  map[string]*tracker.Known // changes that are not written yet; nil if the record is to be deleted
+	stale    map[int]bool              // segments that changed since they were written
+	fresh    map[string]struct{}       // containers of which no record was ever written
 }
 
-// Of has the store say which endpoint it is of. The checkpoint of another one is foreign: runtimes that have no name of their own
-// are told apart by a number, which is another one when the configuration changes. Before Load.
-func (s *Store) Of(endpoint string) *Store {
-	s.meta.Endpoint = endpoint
-	return s
-}
-
-// New makes a store on a client of its own. boot identifies the present boot of the host.
+// New returns a store that owns client. boot identifies the present boot of the host.
 func New(client storage.Client, boot string) *Store {
 	s := &Store{client: client}
 	s.reset(boot)
+	return s
+}
+
+// WithEndpoint sets the endpoint of the runtime, before Load. The checkpoint of another endpoint is not used: runtimes without a name
+// are numbered, and their numbers change with the configuration.
+func (s *Store) WithEndpoint(endpoint string) *Store {
+	s.meta.Endpoint = endpoint
 	return s
 }
 
@@ -86,25 +90,15 @@ func (s *Store) reset(boot string) {
 func (s *Store) containerKey(id string) string { return s.meta.Generation + "/c/" + id }
 func (s *Store) segmentKey(n int) string       { return s.meta.Generation + "/i/" + strconv.Itoa(n) }
 
-// Load gives what was saved last. An error tells what could not be read; what comes with it is still good.
+// Load returns what was saved last. An error names what could not be read; what is returned with it is valid.
 func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
-	boot, endpoint := s.meta.Boot, s.meta.Endpoint
-	raw, err := s.client.Get(ctx, metaKey)
-	if err != nil {
-		return observer.Remembered{}, fmt.Errorf("read the checkpoint: %w", err)
+	m, err := s.loadMeta(ctx)
+	if m == nil {
+		return observer.Remembered{}, err
 	}
-	if raw == nil {
-		return observer.Remembered{}, nil
-	}
-	var m meta
-	if err := json.Unmarshal(raw, &m); err != nil || m.Kind != kind || m.Version != version || m.Generation == "" || m.Segments < 0 || m.Segments > maxSegments {
-		return observer.Remembered{}, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of kind %q, version %d, where %q, version %d is expected", m.Kind, m.Version, kind, version))
-	}
-	if endpoint != "" && m.Endpoint != "" && m.Endpoint != endpoint {
-		return observer.Remembered{}, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of the runtime at %q, and this one is at %q", m.Endpoint, endpoint))
-	}
+	boot, endpoint := s.meta.Boot, cmp.Or(s.meta.Endpoint, m.Endpoint)
+	s.meta = *m
 	r := observer.Remembered{Containers: map[string]*tracker.Known{}, Seen: moment(m.Seen), BootID: m.Boot}
-	s.meta = m
 	var faults []error
 	for n := range m.Segments {
 		ids, err := s.loadSegment(ctx, n)
@@ -123,11 +117,31 @@ func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
 			s.segment[id] = n
 		}
 	}
-	s.meta.Boot = boot
-	if endpoint != "" {
-		s.meta.Endpoint = endpoint
-	}
+	s.meta.Boot, s.meta.Endpoint = boot, endpoint
 	return r, errors.Join(faults...)
+}
+
+// loadMeta returns the record about the whole checkpoint; nil if there is none that can be used.
+func (s *Store) loadMeta(ctx context.Context) (*meta, error) {
+	raw, err := s.client.Get(ctx, metaKey)
+	if err != nil {
+		return nil, fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if raw == nil {
+		return nil, nil
+	}
+	var m meta
+	if err := json.Unmarshal(raw, &m); err != nil || !m.valid() {
+		return nil, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of kind %q, version %d, where %q, version %d is expected", m.Kind, m.Version, kind, version))
+	}
+	if s.meta.Endpoint != "" && m.Endpoint != "" && m.Endpoint != s.meta.Endpoint {
+		return nil, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of the runtime at %q, and this one is at %q", m.Endpoint, s.meta.Endpoint))
+	}
+	return &m, nil
+}
+
+func (m *meta) valid() bool {
+	return m.Kind == kind && m.Version == version && m.Generation != "" && m.Segments >= 0 && m.Segments <= maxSegments
 }
 
 func (s *Store) loadSegment(ctx context.Context, n int) ([]string, error) {
@@ -142,7 +156,7 @@ func (s *Store) loadSegment(ctx context.Context, n int) ([]string, error) {
 	return slices.DeleteFunc(ids, func(id string) bool { return id == "" || len(id) > maxID || !utf8.ValidString(id) }), nil
 }
 
-// loadContainers reads the records of ids into known and gives the ids of which there was one.
+// loadContainers reads the records of ids into known and returns the ids of which there was a valid one.
 func (s *Store) loadContainers(ctx context.Context, ids []string, known map[string]*tracker.Known) ([]string, error) {
 	var kept []string
 	var faults []error
@@ -170,7 +184,7 @@ func (s *Store) loadContainers(ctx context.Context, ids []string, known map[stri
 	return kept, errors.Join(faults...)
 }
 
-// setAside keeps what cannot be read under another key and gives the error that says so.
+// setAside keeps what cannot be used under another key. It returns cause, completed by that key.
 func (s *Store) setAside(ctx context.Context, key string, raw []byte, cause error) error {
 	aside := asidePrefix + strconv.FormatInt(time.Now().UnixNano(), 36) + "/" + key
 	err := s.client.Batch(ctx, storage.SetOperation(aside, slices.Clone(raw)), storage.DeleteOperation(key))
@@ -180,8 +194,7 @@ func (s *Store) setAside(ctx context.Context, key string, raw []byte, cause erro
 	return fmt.Errorf("set aside as %s: %w", aside, cause)
 }
 
-// Save writes changes and when the runtime was last seen well, in one batch. What could not be written is written with
-// the next save.
+// Save writes, in one batch, the changes and when the runtime was last seen. What could not be written is written by the next save.
 func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Time) error {
 	for i := range changes {
 		c := &changes[i]
@@ -194,29 +207,13 @@ func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Ti
 		s.meta.Engine, s.meta.Runtime = c.Next.Container.Engine, c.Next.Container.Runtime
 	}
 	if !seen.IsZero() {
-		s.meta.Seen = seen.UnixNano() // which is earlier than before when the clock was set back
+		s.meta.Seen = seen.UnixNano() // which is earlier than before if the clock was set back
 	}
 	s.meta.Segments = len(s.segments)
-	ops := make([]*storage.Operation, 0, len(s.pending)+len(s.stale)+1)
-	for id, k := range s.pending {
-		if k == nil {
-			ops = append(ops, storage.DeleteOperation(s.containerKey(id)))
-			continue
-		}
-		raw, err := encode(k)
-		if err != nil {
-			return fmt.Errorf("encode container %s: %w", id, err)
-		}
-		ops = append(ops, storage.SetOperation(s.containerKey(id), raw))
-	}
-	for n := range s.stale {
-		ops = append(ops, storage.SetOperation(s.segmentKey(n), []byte(strings.Join(s.segments[n], "\n"))))
-	}
-	raw, err := json.Marshal(s.meta)
+	ops, err := s.writes()
 	if err != nil {
-		return fmt.Errorf("encode the checkpoint: %w", err)
+		return err
 	}
-	ops = append(ops, storage.SetOperation(metaKey, raw))
 	if err := s.client.Batch(ctx, ops...); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
 	}
@@ -226,9 +223,34 @@ func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Ti
 	return nil
 }
 
-// Close lets the client go.
+// writes returns the operations that write all that is not written yet.
+func (s *Store) writes() ([]*storage.Operation, error) {
+	ops := make([]*storage.Operation, 0, len(s.pending)+len(s.stale)+1)
+	for id, k := range s.pending {
+		if k == nil {
+			ops = append(ops, storage.DeleteOperation(s.containerKey(id)))
+			continue
+		}
+		raw, err := encode(k)
+		if err != nil {
+			return nil, fmt.Errorf("encode container %s: %w", id, err)
+		}
+		ops = append(ops, storage.SetOperation(s.containerKey(id), raw))
+	}
+	for n := range s.stale {
+		ops = append(ops, storage.SetOperation(s.segmentKey(n), []byte(strings.Join(s.segments[n], "\n"))))
+	}
+	raw, err := json.Marshal(s.meta)
+	if err != nil {
+		return nil, fmt.Errorf("encode the checkpoint: %w", err)
+	}
+	return append(ops, storage.SetOperation(metaKey, raw)), nil
+}
+
+// Close closes the client.
 func (s *Store) Close(ctx context.Context) error { return s.client.Close(ctx) }
 
+// index puts a container in a segment that has room.
 func (s *Store) index(id string) {
 	if _, ok := s.segment[id]; ok {
 		return
@@ -241,13 +263,13 @@ func (s *Store) index(id string) {
 	s.segments[n] = append(s.segments[n], id)
 	s.segment[id] = n
 	s.stale[n] = true
-	if _, waits := s.pending[id]; !waits {
+	if _, changed := s.pending[id]; !changed {
 		s.fresh[id] = struct{}{}
 	}
 }
 
-// remove has a container deleted. Of one that came and went while nothing could be written, nothing is kept: a storage may fail
-// for days.
+// remove has the record of a container deleted. A container that came and went while nothing could be written leaves no trace, because
+// a storage may fail for days.
 func (s *Store) remove(id string) {
 	s.unindex(id)
 	if _, never := s.fresh[id]; never {

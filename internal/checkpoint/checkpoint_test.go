@@ -239,20 +239,20 @@ func TestWhatCannotBeReadIsSetAside(t *testing.T) {
 func TestCheckpointOfAnotherEndpointIsForeign(t *testing.T) {
 	ctx, c := t.Context(), client()
 	require.NoError(t, New(c, "boot").Save(ctx, []tracker.Change{change(typical(0))}, seen)) // before endpoints were written
-	s := New(c, "boot").Of("/run/a.sock")
+	s := New(c, "boot").WithEndpoint("/run/a.sock")
 	r, err := s.Load(ctx)
 	require.NoError(t, err)
 	assert.Len(t, r.Containers, 1)
 	require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(1))}, seen))
 
-	s = New(c, "boot").Of("/run/b.sock")
+	s = New(c, "boot").WithEndpoint("/run/b.sock")
 	r, err = s.Load(ctx)
 	require.ErrorContains(t, err, "set aside as")
 	require.ErrorContains(t, err, "/run/a.sock")
 	assert.Empty(t, r.Containers)
 	assert.True(t, r.Seen.IsZero())
 	require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(2))}, seen))
-	r, err = New(c, "boot").Of("/run/b.sock").Load(ctx)
+	r, err = New(c, "boot").WithEndpoint("/run/b.sock").Load(ctx)
 	require.NoError(t, err, "said once")
 	assert.Len(t, r.Containers, 1)
 	assert.Contains(t, r.Containers, typical(2).Container.ID)

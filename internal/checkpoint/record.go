@@ -4,56 +4,71 @@
 package checkpoint
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-// MaxRecord is the most bytes that the record of one container takes. What would not fit is left out, labels first: it is
-// only missing from what is reported of a container that is gone by the next start.
+// MaxRecord is the largest size of one container's record, in bytes. What does not fit is omitted, labels first: it is only missing
+// from what is reported of a container that is gone by the next start.
 const MaxRecord = 512
 
-// record is a container as it is stored. Hashes are stored as bytes, times as ns since 1970.
+// record is a container as it is stored, hashes as bytes and times as ns since 1970. The names of its fields, and their order, are
+// the format; the embedded structs only group them.
 type record struct {
-	Name        string            `json:"n,omitempty"`
-	Created     int64             `json:"c,omitempty"`
-	Attempt     uint32            `json:"a,omitempty"`
-	Sandbox     hash              `json:"s,omitempty"`
-	Namespace   string            `json:"ns,omitempty"`
-	Pod         string            `json:"p,omitempty"`
-	UID         string            `json:"u,omitempty"`
-	Compose     []string          `json:"cp,omitempty"` // project, service, number: what a later container of the place restarts
-	OS          string            `json:"os,omitempty"`
-	Image       string            `json:"i,omitempty"`
-	ImageID     hash              `json:"ii,omitempty"`
-	RepoDigests []string          `json:"rd,omitempty"`
-	Manifest    hash              `json:"d,omitempty"`
+	Name    string `json:"n,omitempty"`
+	Created int64  `json:"c,omitempty"`
+	Attempt uint32 `json:"a,omitempty"`
+	pod
+	Compose []string `json:"cp,omitempty"` // project, service, number: the identity of a container of Compose
+	OS      string   `json:"os,omitempty"`
+	image
 	Labels      map[string]string `json:"l,omitempty"`
 	Annotations map[string]string `json:"an,omitempty"`
 
-	State    container.State `json:"st"`
-	Started  int64           `json:"rs,omitempty"`
-	Finished int64           `json:"rf,omitempty"`
-	ExitCode *uint32         `json:"x,omitempty"`
-	Reason   string          `json:"r,omitempty"`
-	OOM      bool            `json:"o,omitempty"`
-	PID      uint32          `json:"pid,omitempty"`
-	Restarts uint32          `json:"rc,omitempty"`
-	Revision uint32          `json:"rv,omitempty"`
-	Pauses   uint32          `json:"pa,omitempty"`
-	OOMs     uint32          `json:"om,omitempty"`
-	Health   string          `json:"h,omitempty"`
-	Healths  uint32          `json:"hn,omitempty"`
-	Loop     *loop           `json:"lp,omitempty"`
+	State container.State `json:"st"`
+	run
+	counts
+	CrashLoop *crashLoop `json:"lp,omitempty"`
 }
 
-type loop struct {
+type pod struct {
+	Sandbox   hash   `json:"s,omitempty"`
+	Namespace string `json:"ns,omitempty"`
+	Pod       string `json:"p,omitempty"`
+	UID       string `json:"u,omitempty"`
+}
+
+type image struct {
+	Image       string   `json:"i,omitempty"`
+	ImageID     hash     `json:"ii,omitempty"`
+	RepoDigests []string `json:"rd,omitempty"`
+	Manifest    hash     `json:"d,omitempty"`
+}
+
+type run struct {
+	Started  int64   `json:"rs,omitempty"`
+	Finished int64   `json:"rf,omitempty"`
+	ExitCode *uint32 `json:"x,omitempty"`
+	Reason   string  `json:"r,omitempty"`
+	OOM      bool    `json:"o,omitempty"`
+	PID      uint32  `json:"pid,omitempty"`
+}
+
+// counts is what the ids of a run's transitions are derived from, with the verdict of its health check.
+type counts struct {
+	Restarts uint32 `json:"rc,omitempty"`
+	Revision uint32 `json:"rv,omitempty"`
+	Pauses   uint32 `json:"pa,omitempty"`
+	OOMs     uint32 `json:"om,omitempty"`
+	Health   string `json:"h,omitempty"`
+	Healths  uint32 `json:"hn,omitempty"`
+}
+
+type crashLoop struct {
 	Ends   []end  `json:"e"`
 	Count  uint32 `json:"n,omitempty"`
 	Active bool   `json:"a,omitempty"`
@@ -65,37 +80,6 @@ type end struct {
 	Reason string `json:"r,omitempty"`
 }
 
-// hash is a text that is mostly a hexadecimal hash. It is stored as a mark and base64: "#" for sha256:<hash>, "." for a
-// bare hash, "=" and the text itself for anything else.
-type hash string
-
-func (h hash) MarshalText() ([]byte, error) {
-	mark, digits := ".", string(h)
-	if digest, ok := strings.CutPrefix(digits, "sha256:"); ok {
-		mark, digits = "#", digest
-	}
-	if b, err := hex.DecodeString(digits); err == nil && len(b) > 0 && hex.EncodeToString(b) == digits {
-		return []byte(mark + base64.RawStdEncoding.EncodeToString(b)), nil
-	}
-	return []byte("=" + string(h)), nil
-}
-
-func (h *hash) UnmarshalText(text []byte) error {
-	if len(text) == 0 || text[0] == '=' {
-		*h = hash(strings.TrimPrefix(string(text), "="))
-		return nil
-	}
-	b, err := base64.RawStdEncoding.DecodeString(string(text[1:]))
-	if err != nil {
-		return fmt.Errorf("a hash is not base64: %w", err)
-	}
-	*h = hash(hex.EncodeToString(b))
-	if text[0] == '#' {
-		*h = "sha256:" + *h
-	}
-	return nil
-}
-
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -103,10 +87,10 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// earliest is the year 2000, in ns since 1970: what is stored before it is damage, for no container of CRI or Docker is older.
+// earliest is the year 2000, in ns since 1970. A time before it is damage, because no container of CRI or Docker is older.
 const earliest = 946_684_800_000_000_000
 
-// moment gives the time, or the zero time where it is unset or none of a container.
+// moment returns the time; zero if it is unset or before earliest.
 func moment(ns int64) time.Time {
 	if ns < earliest {
 		return time.Time{}
@@ -114,17 +98,56 @@ func moment(ns int64) time.Time {
 	return time.Unix(0, ns).UTC()
 }
 
-// encode gives the record of a container in at most MaxRecord bytes.
+// encode returns the record of a container, at most MaxRecord bytes.
 func encode(k *tracker.Known) ([]byte, error) {
+	r := recordOf(k)
+	for i := 0; ; i++ {
+		raw, err := json.Marshal(r)
+		if err != nil || len(raw) <= MaxRecord || i == len(omissions) {
+			return raw, err
+		}
+		omissions[i](r, k)
+	}
+}
+
+// omissions make a record smaller, the least important part first. After the last, no text is left.
+var omissions = []func(*record, *tracker.Known){
+	func(r *record, _ *tracker.Known) { r.Labels, r.Annotations = nil, nil },
+	func(r *record, _ *tracker.Known) { r.RepoDigests = nil },
+	func(r *record, _ *tracker.Known) { r.ImageID = "" },
+	func(r *record, _ *tracker.Known) { r.Sandbox = "" },
+	func(r *record, k *tracker.Known) { // the ends decide when a loop begins; once it has begun, the count and its usual end are enough
+		if r.CrashLoop != nil && r.CrashLoop.Active {
+			e := k.CrashLoop.Dominant()
+			r.CrashLoop.Ends = []end{{nanos(e.At), e.ExitCode, e.Reason}}
+		}
+	},
+	func(r *record, _ *tracker.Known) { r.Image, r.Manifest = "", "" },
+	func(r *record, _ *tracker.Known) { r.Compose = nil },
+	func(r *record, _ *tracker.Known) { r.Namespace, r.Pod = "", "" }, // the pod's uid suffices to recognize a restart
+	func(r *record, _ *tracker.Known) {
+		r.Reason = ""
+		if r.CrashLoop != nil {
+			r.CrashLoop.Ends = nil
+		}
+	},
+	func(r *record, _ *tracker.Known) { r.Name, r.UID, r.OS, r.Health = "", "", "", "" }, // longer than Kubernetes allows
+}
+
+func recordOf(k *tracker.Known) *record {
 	c := k.Container
-	r := record{
-		Name: c.Name, Created: nanos(c.CreatedAt), Attempt: c.Attempt,
-		Sandbox: hash(c.Pod.SandboxID), Namespace: c.Pod.Namespace, Pod: c.Pod.Name, UID: c.Pod.UID,
-		Image: c.Image.Reference, ImageID: hash(c.Image.ID), RepoDigests: c.Image.RepoDigests, Manifest: hash(c.Image.ManifestDigest),
+	r := &record{
+		Name: c.Name, Created: nanos(c.CreatedAt), Attempt: c.Attempt, OS: c.Platform.OS,
+		pod:    pod{Sandbox: hash(c.Pod.SandboxID), Namespace: c.Pod.Namespace, Pod: c.Pod.Name, UID: c.Pod.UID},
+		image:  image{Image: c.Image.Reference, ImageID: hash(c.Image.ID), RepoDigests: c.Image.RepoDigests, Manifest: hash(c.Image.ManifestDigest)},
 		Labels: c.Labels, Annotations: c.Annotations,
-		OS: c.Platform.OS, State: k.State, Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled,
-		PID: k.Run.PID, Restarts: k.RestartCount, Revision: k.Revision, Pauses: k.Pauses, OOMs: k.OOMs,
-		Health: k.Health, Healths: k.Healths,
+		State: k.State,
+		run: run{
+			Started: nanos(k.Run.StartedAt), Finished: nanos(k.Run.FinishedAt), Reason: k.Run.Reason, OOM: k.Run.OOMKilled, PID: k.Run.PID,
+		},
+		counts: counts{
+			Restarts: k.RestartCount, Revision: k.Revision, Pauses: k.Pauses, OOMs: k.OOMs, Health: k.Health, Healths: k.Healths,
+		},
 	}
 	if k.Run.ExitKnown {
 		r.ExitCode = &k.Run.ExitCode
@@ -133,49 +156,22 @@ func encode(k *tracker.Known) ([]byte, error) {
 		r.Compose = []string{c.Compose.Project, c.Compose.Service, c.Compose.Number}
 	}
 	if k.CrashLoop != nil {
-		r.Loop = &loop{Count: k.CrashLoop.Count, Active: k.CrashLoop.Active}
+		r.CrashLoop = &crashLoop{Count: k.CrashLoop.Count, Active: k.CrashLoop.Active}
 		for _, e := range k.CrashLoop.Ends {
-			r.Loop.Ends = append(r.Loop.Ends, end{nanos(e.At), e.ExitCode, e.Reason})
+			r.CrashLoop.Ends = append(r.CrashLoop.Ends, end{nanos(e.At), e.ExitCode, e.Reason})
 		}
 	}
-	shrink := []func(){
-		func() { r.Labels, r.Annotations = nil, nil },
-		func() { r.RepoDigests = nil },
-		func() { r.ImageID = "" },
-		func() { r.Sandbox = "" },
-		func() { // the ends decide when a loop begins; of one that has begun, the count and how it mostly ends are enough
-			if r.Loop != nil && r.Loop.Active {
-				e := k.CrashLoop.Dominant()
-				r.Loop.Ends = []end{{nanos(e.At), e.ExitCode, e.Reason}}
-			}
-		},
-		func() { r.Image, r.Manifest = "", "" },
-		func() { r.Compose = nil },
-		func() { r.Namespace, r.Pod = "", "" }, // the pod's uid tells whose restart the next container is
-		func() {
-			r.Reason = ""
-			if r.Loop != nil {
-				r.Loop.Ends = nil
-			}
-		},
-		func() { r.Name, r.UID, r.OS, r.Health = "", "", "", "" }, // longer than Kubernetes allows; what is left has no text
-	}
-	for i := 0; ; i++ {
-		raw, err := json.Marshal(&r)
-		if err != nil || len(raw) <= MaxRecord || i == len(shrink) {
-			return raw, err
-		}
-		shrink[i]()
-	}
+	return r
 }
 
+// decode returns the container of a record. Its engine and runtime are those of the whole checkpoint.
 func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 	var r record
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return nil, fmt.Errorf("decode its record: %w", err)
 	}
 	if r.State > container.StateExited {
-		return nil, fmt.Errorf("decode its record: there is no state %d", r.State)
+		return nil, fmt.Errorf("decode its record: no state %d is defined", r.State)
 	}
 	k := &tracker.Known{
 		Container: &container.Container{
@@ -194,9 +190,9 @@ func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 	if r.ExitCode != nil {
 		k.Run.ExitCode, k.Run.ExitKnown = *r.ExitCode, true
 	}
-	if r.Loop != nil {
-		k.CrashLoop = &tracker.CrashLoop{Count: r.Loop.Count, Active: r.Loop.Active}
-		for _, e := range r.Loop.Ends {
+	if r.CrashLoop != nil {
+		k.CrashLoop = &tracker.CrashLoop{Count: r.CrashLoop.Count, Active: r.CrashLoop.Active}
+		for _, e := range r.CrashLoop.Ends {
 			k.CrashLoop.Ends = append(k.CrashLoop.Ends, tracker.FailedEnd{At: moment(e.At), ExitCode: e.Code, Reason: e.Reason})
 		}
 	}

@@ -113,7 +113,7 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	client := r.openStorage(ctx, name, log)
 	var cp observer.Checkpoint
 	if client != nil {
-		cp = checkpoint.New(client, r.facts.BootID).Of(place(rc.Endpoint))
+		cp = checkpoint.New(client, r.facts.BootID).WithEndpoint(place(rc.Endpoint))
 	}
 	open := r.delivery.samples.withPIDReader(name, rc.Endpoint, r.opener(rc, name, log))
 	o := observer.New(r.options(name), open, r.delivery, r.delivery.samples.withRestoredRuns(cp), r.facts, r.tel.of(name),
