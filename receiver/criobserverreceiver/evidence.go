@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 
+	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/evidence/isolated"
 	"github.com/zastava-otel/zastava/internal/evidence/procfs"
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/record"
@@ -28,7 +30,7 @@ import (
 // lifecycle records never wait for samples.
 type samples struct {
 	scheduler *sampling.Scheduler
-	sampler   *procfs.Sampler
+	sampler   *isolated.Sampler
 }
 
 // newSamples returns nil if evidence is off or not possible on this system. The latter is logged.
@@ -36,7 +38,9 @@ func newSamples(cfg *Config, d *delivery, tel *telemetry, log *zap.Logger) (*sam
 	if !cfg.Evidence.Enabled {
 		return nil, nil //nolint:nilnil // off is not an error
 	}
-	sampler, err := procfs.NewSampler(cfg.Evidence.config())
+	sampler, err := isolated.NewSampler(isolated.Options{
+		Config: cfg.Evidence.config(), Socket: cfg.Evidence.SamplerSocket, Log: logger{log.WithOptions(zap.AddCallerSkip(1)).Sugar()},
+	})
 	if err != nil {
 		logNoEvidence(cfg.Evidence.explicit, log, err)
 		return nil, nil //nolint:nilnil // lifecycle events do not need it
@@ -59,12 +63,29 @@ func logNoEvidence(explicit bool, log *zap.Logger, err error) {
 	log.Warn("no process evidence: processes cannot be sampled here; set evidence.proc_root, or set evidence.enabled to false", zap.Error(err))
 }
 
-func (s *samples) run(ctx context.Context, log *zap.Logger) {
+// run samples until ctx ends. client keeps the containers whose sampling is suspended; it is nil without a storage, and closed here.
+func (s *samples) run(ctx context.Context, client storage.Client, log *zap.Logger) {
+	if client != nil {
+		s.sampler.Remember(ctx, suspensions{client})
+	}
 	s.scheduler.Run(ctx)
-	if err := s.sampler.Close(); err != nil {
+	err := s.sampler.Close()
+	if client != nil {
+		err = errors.Join(err, client.Close(context.Background()))
+	}
+	if err != nil {
 		log.Warn("close the sampler failed", zap.Error(err))
 	}
 }
+
+// suspensions keeps the containers whose sampling is suspended in the collector's storage.
+type suspensions struct{ client storage.Client }
+
+const suspensionsKey = "suspended"
+
+func (s suspensions) Load(ctx context.Context) ([]byte, error) { return s.client.Get(ctx, suspensionsKey) }
+
+func (s suspensions) Save(ctx context.Context, text []byte) error { return s.client.Set(ctx, suspensionsKey, text) }
 
 // schedule starts sampling the runs that began and ends that of the runs that ended. It never blocks.
 func (s *samples) schedule(items []observer.Item) {

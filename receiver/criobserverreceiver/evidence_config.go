@@ -4,6 +4,7 @@
 package criobserverreceiver
 
 import (
+	"path"
 	"time"
 
 	"go.opentelemetry.io/collector/confmap"
@@ -28,6 +29,9 @@ type EvidenceConfig struct {
 	Redact    []string `mapstructure:"redact"`
 	// ProcRoot is the mount point of the host's proc file system.
 	ProcRoot string `mapstructure:"proc_root"`
+	// SamplerSocket is the Unix socket of a sampler that was started separately, so that the collector itself needs no capability to
+	// read other processes. If empty, the receiver starts the sampler as a process of its own.
+	SamplerSocket string `mapstructure:"sampler_socket"`
 	// PackageOwners adds the distribution package that owns a file.
 	PackageOwners bool `mapstructure:"package_owners"`
 	// CacheEntries is the number of files whose hash and build id are cached.
@@ -105,6 +109,9 @@ func (c *EvidenceConfig) validate(fault reportFault) {
 	}
 	if c.RefreshInterval != 0 && c.RefreshInterval < c.ResampleInterval {
 		fault("evidence.refresh_interval: %v is shorter than resample_interval (%v); use at least that, or 0 for never", c.RefreshInterval, c.ResampleInterval)
+	}
+	if c.SamplerSocket != "" && !path.IsAbs(c.SamplerSocket) {
+		fault("evidence.sampler_socket: %q must be an absolute path, such as /run/zastava/sampler.sock", c.SamplerSocket)
 	}
 	if err := c.config().Validate(); err != nil {
 		fault("evidence: %w; correct it, or set evidence.enabled to false", err)

@@ -75,7 +75,8 @@ func (r *criObserver) Start(_ context.Context, host component.Host) error {
 	r.cancel = cancel
 	r.criAnswers.expect(r.cfg.Runtimes)
 	if s := r.delivery.samples; s != nil {
-		r.work.Go(func() { s.run(ctx, r.set.Logger) })
+		client := r.openStorage(ctx, samplerStorage, r.set.Logger)
+		r.work.Go(func() { s.run(ctx, client, r.set.Logger) })
 	}
 	for _, rc := range r.cfg.Runtimes {
 		if rc.Endpoint != "" {
@@ -129,7 +130,10 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	})
 }
 
-// openStorage opens the storage of one runtime's checkpoint. It returns nil if none is configured or it cannot be opened.
+// samplerStorage is the name of the sampler's storage. No runtime can have it: validation refuses a slash in their names.
+const samplerStorage = "sampler/suspended"
+
+// openStorage opens the storage of one runtime's checkpoint, or of the sampler. It returns nil if none is configured or it cannot be opened.
 func (r *criObserver) openStorage(ctx context.Context, name string, log *zap.Logger) storage.Client {
 	if r.cfg.StorageID == nil {
 		return nil

@@ -30,8 +30,7 @@ type Options struct {
 	Socket string
 	// IdleTimeout is how long the process stays without work; 0 = 1 minute.
 	IdleTimeout time.Duration
-	Store       Store // nil if suspensions do not outlive the collector
-	Log         Log   // nil if nothing is logged
+	Log         Log // nil if nothing is logged
 }
 
 // Stats adds to the sampler's own counts those of its processes.

@@ -31,6 +31,7 @@ const (
 // Sampler takes samples through a process of its own. Its methods may be called by several goroutines at once.
 type Sampler struct {
 	options Options
+	store   Store // nil if suspensions do not outlive the collector
 	slots   *semaphore.Weighted
 	files   *fileMemory
 
@@ -45,8 +46,8 @@ type Sampler struct {
 	past      Stats // of the processes that have ended
 }
 
-// NewSampler checks the configuration and the proc file system, and loads the suspended containers. No process is started yet.
-func NewSampler(ctx context.Context, options Options) (*Sampler, error) {
+// NewSampler checks the configuration and the proc file system. No process is started yet.
+func NewSampler(options Options) (*Sampler, error) {
 	if err := options.Config.Check(); err != nil {
 		return nil, err
 	}
@@ -59,19 +60,23 @@ func NewSampler(ctx context.Context, options Options) (*Sampler, error) {
 	s := &Sampler{options: options, slots: semaphore.NewWeighted(concurrent), files: newFileMemory()}
 	s.idle = time.AfterFunc(time.Hour, s.endIdle)
 	s.idle.Stop()
-	if options.Store == nil {
-		return s, nil
-	}
+	return s, nil
+}
+
+// Remember loads the suspended containers from a store, and keeps them there from now on. It is called before the first sample, if at all.
+func (s *Sampler) Remember(ctx context.Context, store Store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.store = store
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	text, err := options.Store.Load(ctx)
+	text, err := store.Load(ctx)
 	if err == nil && text != nil {
 		err = s.breaker.load(text, time.Now())
 	}
 	if err != nil {
-		options.Log.Warn("cannot load the containers whose sampling is suspended; they are sampled again", "error", err)
+		s.options.Log.Warn("cannot load the containers whose sampling is suspended; they are sampled again", "error", err)
 	}
-	return s, nil
 }
 
 // Sample samples one container. What cannot be read is UNKNOWN in the sample and no error. An error is procfs.ErrClosed, the context's,
@@ -260,12 +265,15 @@ func (s *Sampler) sampled(id string) {
 }
 
 func (s *Sampler) save(text []byte) {
-	if s.options.Store == nil {
+	s.mu.Lock()
+	store := s.store
+	s.mu.Unlock()
+	if store == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	if err := s.options.Store.Save(ctx, text); err != nil {
+	if err := store.Save(ctx, text); err != nil {
 		s.options.Log.Warn("cannot store the containers whose sampling is suspended", "error", err)
 	}
 }

@@ -75,7 +75,7 @@ func newSampler(t *testing.T, change func(*Options)) *Sampler {
 	if change != nil {
 		change(&options)
 	}
-	s, err := NewSampler(t.Context(), options)
+	s, err := NewSampler(options)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.Close()) })
 	return s
@@ -194,7 +194,8 @@ func TestProcessHasNoMoreRightsThanItNeeds(t *testing.T) {
 func TestContainerWhoseSamplingEndsTheProcessIsSuspendedAndOthersAreNot(t *testing.T) {
 	store := &stored{}
 	log := &logged{}
-	s := newSampler(t, func(o *Options) { o.Store, o.Log = store, log })
+	s := newSampler(t, func(o *Options) { o.Log = log })
+	s.Remember(t.Context(), store)
 	good := sleeper(t)
 	_, err := s.Sample(t.Context(), good)
 	require.NoError(t, err)
@@ -232,7 +233,8 @@ func TestContainerWhoseSamplingEndsTheProcessIsSuspendedAndOthersAreNot(t *testi
 	}, 30*time.Second, 10*time.Millisecond)
 
 	// The suspension outlives the collector.
-	again := newSampler(t, func(o *Options) { o.Store = store })
+	again := newSampler(t, nil)
+	again.Remember(t.Context(), store)
 	sample, err = again.Sample(t.Context(), bad)
 	require.NoError(t, err)
 	assert.Equal(t, evidence.ReasonBudget, sample.Processes[0].Executable.Reason)
@@ -283,7 +285,7 @@ func TestSamplesAfterCloseFail(t *testing.T) {
 func TestConfigurationThatDoesNotValidateIsRefused(t *testing.T) {
 	config := procfs.DefaultConfig()
 	config.ProcRoot = t.TempDir()
-	_, err := NewSampler(t.Context(), Options{Config: config})
+	_, err := NewSampler(Options{Config: config})
 	require.ErrorContains(t, err, "shows no processes")
 }
 
@@ -302,7 +304,7 @@ func TestSamplerAtASocketServesOneCollectorAfterTheOther(t *testing.T) {
 
 	target := sleeper(t)
 	for range 2 {
-		s, err := NewSampler(t.Context(), Options{Config: procfs.DefaultConfig(), Socket: path})
+		s, err := NewSampler(Options{Config: procfs.DefaultConfig(), Socket: path})
 		require.NoError(t, err)
 		require.EventuallyWithT(t, func(t *assert.CollectT) { // it may not listen yet, or serve the one before
 			sample, err := s.Sample(context.Background(), target)

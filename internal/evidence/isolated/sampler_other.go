@@ -13,7 +13,7 @@ import (
 )
 
 // NewSampler returns procfs.ErrUnsupported: there is no proc file system.
-func NewSampler(context.Context, Options) (*Sampler, error) { return nil, procfs.ErrUnsupported }
+func NewSampler(Options) (*Sampler, error) { return nil, procfs.ErrUnsupported }
 
 // Sampler is never made on this system.
 type Sampler struct{}
@@ -22,6 +22,9 @@ type Sampler struct{}
 func (*Sampler) Sample(context.Context, evidence.Target) (evidence.Sample, error) {
 	return evidence.Sample{}, procfs.ErrUnsupported
 }
+
+// Remember does nothing.
+func (*Sampler) Remember(context.Context, Store) {}
 
 // Stats returns zeros.
 func (*Sampler) Stats() Stats { return Stats{} }
