@@ -20,10 +20,10 @@ import (
 	"go.opentelemetry.io/collector/config/configoptional"
 )
 
-// A client as exporters have it: its compressed bodies are sent again when the resource asks for a nonce.
-func TestBehindTheCollectorsClient(t *testing.T) {
+// The client is built like those of exporters. It sends its compressed body again if the resource requires a nonce.
+func TestCollectorClientRepeatsTheBodyWhenANonceIsRequired(t *testing.T) {
 	w := newWorld(t, true)
-	w.resProof.demand("n")
+	w.resProof.require("n")
 	r := newRig(t, w)
 	id := component.NewID(NewFactory().Type())
 	cfg := confighttp.NewDefaultClientConfig()

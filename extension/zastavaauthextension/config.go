@@ -31,46 +31,47 @@ const (
 
 // Config is the configuration of the extension.
 type Config struct {
-	// TokenURL is the authorization server's token endpoint; it is required.
+	// TokenURL is the token endpoint of the authorization server. Required.
 	TokenURL string `mapstructure:"token_url"`
-	// ClientID is required.
+	// ClientID is the id of this client at the authorization server. Required.
 	ClientID string `mapstructure:"client_id"`
-	// ClientSecret or ClientSecretFile is required.
+	// ClientSecret is the client's secret. Either it or ClientSecretFile is required.
 	ClientSecret configopaque.String `mapstructure:"client_secret"`
-	// ClientSecretFile holds the secret, with white space around it ignored. It is read for each token.
+	// ClientSecretFile is a file with the secret. Surrounding white space is ignored. The file is read for each token.
 	ClientSecretFile string `mapstructure:"client_secret_file"`
-	// ClientAuth is basic or post.
+	// ClientAuth is how the secret is sent: basic or post.
 	ClientAuth string `mapstructure:"client_auth"`
-	// Scopes are asked for.
+	// Scopes are the requested scopes.
 	Scopes []string `mapstructure:"scopes"`
-	// Audience is sent as the parameter of that name. Empty: absent.
+	// Audience is the parameter audience of the request; not sent if empty.
 	Audience string `mapstructure:"audience"`
-	// EndpointParams are further parameters of the request for a token. They may hold secrets.
+	// EndpointParams are further parameters of the token request. They may be secrets.
 	EndpointParams map[string]configopaque.String `mapstructure:"endpoint_params"`
 
-	// TLS is of the connection to the token endpoint.
+	// TLS configures the connection to the token endpoint.
 	TLS configtls.ClientConfig `mapstructure:"tls"`
-	// Timeout is of a request for a token.
+	// Timeout is the deadline of a token request.
 	Timeout time.Duration `mapstructure:"timeout"`
 
-	// ExpiryBuffer is how long before it expires a token is no longer used, for clocks that differ and requests on their way.
+	// ExpiryBuffer is how long before its expiry a token is no longer used. It covers clock differences and the time that a
+	// request takes. At most half of the token's lifetime is used.
 	ExpiryBuffer time.Duration `mapstructure:"expiry_buffer"`
-	// RefreshAhead is how long before that a token is renewed, less up to half of it by chance, so that many agents do not
-	// ask at once. At most half the token's life is used.
+	// RefreshAhead is how long before that a token is renewed. A random part, up to half of it, is subtracted so that many agents
+	// do not renew at the same time. At most half of the token's lifetime is used.
 	RefreshAhead time.Duration `mapstructure:"refresh_ahead"`
 
-	// DPoP binds tokens to a key.
+	// DPoP binds tokens to a key (RFC 9449). Bearer tokens are used if it is unset.
 	DPoP configoptional.Optional[DPoPConfig] `mapstructure:"dpop"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-// DPoPConfig says which key tokens are bound to.
+// DPoPConfig configures the key that tokens are bound to.
 type DPoPConfig struct {
-	// KeyFile is a private key, Ed25519 or P-256, as PKCS #8 in PEM. Empty: a key is generated at each start.
+	// KeyFile is a private key, Ed25519 or P-256, as PKCS #8 in PEM. If empty, a key is generated at each start.
 	KeyFile string `mapstructure:"key_file"`
-	// Algorithm is of the key that is generated: Ed25519 or ES256.
+	// Algorithm is the algorithm of a generated key: Ed25519 or ES256.
 	Algorithm string `mapstructure:"algorithm"`
 
 	// prevent unkeyed literal initialization
@@ -89,36 +90,28 @@ func createDefaultConfig() component.Config {
 	}
 }
 
-// reserved are parameters of the token request that have options of their own, or are the protocol's.
+// reserved are the parameters of a token request that have an option of their own or belong to the protocol.
 var reserved = []string{"grant_type", "scope", "client_id", "client_secret", "audience"}
 
-// Validate tells everything that is wrong with the configuration, and the remedy. It quotes neither URL nor secret.
+// Validate reports every fault at once with its remedy. It quotes neither URLs nor secrets.
 func (cfg *Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	u, err := url.Parse(cfg.TokenURL)
-	switch {
-	case cfg.TokenURL == "":
-		fault("token_url is empty: set it to the token endpoint of the authorization server")
-	case err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "":
-		fault("token_url is not an https URL: write it as https://host/path")
-	case u.User != nil || u.Fragment != "":
-		fault("token_url has a user, password or fragment: leave them out and set client_id and client_secret")
-	case u.Scheme == "http" && !cfg.TLS.Insecure:
-		fault("token_url is not https: the client's secret would travel in clear; set tls::insecure to true if that is meant")
+	if err := cfg.validateTokenURL(); err != nil {
+		faults = append(faults, err)
 	}
 	if cfg.ClientID == "" {
-		fault("client_id is empty: set it to the name that the authorization server knows this client by")
+		fault("client_id is empty: set it to the id of this client at the authorization server")
 	}
 	if (cfg.ClientSecret == "") == (cfg.ClientSecretFile == "") {
 		fault("set either client_secret or client_secret_file")
 	}
 	if cfg.ClientAuth != clientAuthBasic && cfg.ClientAuth != clientAuthPost {
-		fault("client_auth %q is not known: use %q, or %q for servers that take the secret in the form only", cfg.ClientAuth, clientAuthBasic, clientAuthPost)
+		fault("client_auth %q is unknown: use %q, or %q for servers that accept the secret in the form only", cfg.ClientAuth, clientAuthBasic, clientAuthPost)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.EndpointParams)) {
 		if slices.Contains(reserved, name) {
-			fault("endpoint_params::%s must not be set there: use the option for it", name)
+			fault("endpoint_params::%s is not allowed: use the option for it", name)
 		}
 	}
 	if cfg.Timeout <= 0 {
@@ -133,10 +126,27 @@ func (cfg *Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Validate is called by the collector.
+// validateTokenURL does not quote the URL because it may contain a password.
+func (cfg *Config) validateTokenURL() error {
+	u, err := url.Parse(cfg.TokenURL)
+	switch {
+	case cfg.TokenURL == "":
+		return errors.New("token_url is empty: set it to the token endpoint of the authorization server")
+	case err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "":
+		return errors.New("token_url is not an https URL: write it as https://host/path")
+	case u.User != nil || u.Fragment != "":
+		return errors.New("token_url has a user, password or fragment: remove them and set client_id and client_secret")
+	case u.Scheme == "http" && !cfg.TLS.Insecure:
+		return errors.New("token_url is not https: the client's secret would be sent in plain text; set tls::insecure to true to allow that")
+	default:
+		return nil
+	}
+}
+
+// Validate reports an unknown algorithm.
 func (cfg *DPoPConfig) Validate() error {
 	if cfg.KeyFile == "" && cfg.Algorithm != algorithmEd25519 && cfg.Algorithm != algorithmES256 {
-		return fmt.Errorf("algorithm %q is not known: use %s or %s", cfg.Algorithm, algorithmES256, algorithmEd25519)
+		return fmt.Errorf("algorithm %q is unknown: use %s or %s", cfg.Algorithm, algorithmES256, algorithmEd25519)
 	}
 	return nil
 }

@@ -3,11 +3,11 @@
 
 //go:generate mdatagen metadata.yaml
 
-// Package zastavaauthextension authenticates HTTP clients of the collector with tokens of an OAuth 2.0 authorization server,
-// got by client credentials (RFC 6749 section 4.4) and, if asked for, bound to a key by DPoP (RFC 9449).
+// Package zastavaauthextension authenticates HTTP clients of the collector with tokens of an OAuth 2.0 authorization server. It uses
+// the client credentials grant (RFC 6749 section 4.4) and can bind tokens to a key with DPoP (RFC 9449).
 //
-// What it promises: start does not wait for the authorization server. A token is used until shortly before it expires and
-// renewed earlier, so that a short outage of that server delays nothing. No secret, token or proof is in an error or log.
+// It promises: the start does not wait for the authorization server. A token is renewed well before it expires, so that a short
+// outage of that server delays no request. No error and no log line contains a secret, a token or a proof.
 //
-// What it refuses: a token of another type than was asked for. A server that knows no DPoP is an error, not a weaker token.
+// It refuses tokens of another type than configured: a server without DPoP is an error, not a reason to use a bearer token.
 package zastavaauthextension

@@ -33,13 +33,13 @@ const (
 	useNonce    = "use_dpop_nonce" // RFC 9449 sections 8 and 9
 
 	maxNonce   = 1024 // characters; a longer one is ignored
-	maxOrigins = 64   // of which a nonce is remembered
+	maxOrigins = 64   // with a stored nonce
 )
 
-// prover makes DPoP proofs with one key and remembers the nonces that servers gave.
+// prover creates DPoP proofs with one key and stores the nonces of the servers.
 type prover struct {
 	signer     jose.Signer
-	thumbprint string // RFC 7638; what tokens are bound to
+	thumbprint string // of the key, RFC 7638; tokens are bound to it
 
 	mu     sync.Mutex
 	nonces map[string]string // by origin
@@ -56,16 +56,16 @@ func newProver(cfg *DPoPConfig) (*prover, error) {
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
 	if err != nil {
-		return nil, fmt.Errorf("make a signer for DPoP: %w", err)
+		return nil, fmt.Errorf("create the DPoP signer: %w", err)
 	}
 	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
-		return nil, fmt.Errorf("make the thumbprint of the DPoP key: %w", err)
+		return nil, fmt.Errorf("compute the thumbprint of the DPoP key: %w", err)
 	}
 	return &prover{signer: signer, thumbprint: base64.RawURLEncoding.EncodeToString(sum), nonces: map[string]string{}}, nil
 }
 
-// loadKey reads the key, or makes one. Errors tell nothing of the file's content.
+// loadKey reads or generates the key. Its errors do not quote the file's content.
 func loadKey(cfg *DPoPConfig) (crypto.Signer, error) {
 	if cfg.KeyFile == "" {
 		if cfg.Algorithm == algorithmEd25519 {
@@ -80,7 +80,7 @@ func loadKey(cfg *DPoPConfig) (crypto.Signer, error) {
 	}
 	block, _ := pem.Decode(raw)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("dpop::key_file %s is not a PKCS #8 private key in PEM: make one with openssl genpkey", cfg.KeyFile)
+		return nil, fmt.Errorf("dpop::key_file %s is not a PKCS #8 private key in PEM: create one with openssl genpkey", cfg.KeyFile)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -97,7 +97,7 @@ func loadKey(cfg *DPoPConfig) (crypto.Signer, error) {
 	return nil, fmt.Errorf("dpop::key_file %s is neither an Ed25519 nor a P-256 key: use one of these", cfg.KeyFile)
 }
 
-// proof makes a proof for one request. token is the access token that goes with it; empty for the token endpoint.
+// proof creates the proof of one request. token is the access token of the request; empty for the token endpoint.
 func (p *prover) proof(method string, target *url.URL, token string) (string, error) {
 	claims := map[string]any{
 		"jti": rand.Text(),
@@ -116,13 +116,13 @@ func (p *prover) proof(method string, target *url.URL, token string) (string, er
 	p.mu.Unlock()
 	out, err := jwt.Signed(p.signer).Claims(claims).Serialize()
 	if err != nil {
-		return "", errors.New("sign a DPoP proof") // the cause may tell of the key
+		return "", errors.New("sign a DPoP proof") // the cause may contain key material
 	}
 	return out, nil
 }
 
-// learn remembers the nonce in an answer; the last one holds (RFC 9449 section 8.2).
-func (p *prover) learn(target *url.URL, header http.Header) bool {
+// storeNonce stores the nonce of a response and reports whether it has a valid one. The latest replaces earlier ones (RFC 9449 section 8.2).
+func (p *prover) storeNonce(target *url.URL, header http.Header) bool {
 	nonce := header.Get(headerNonce)
 	if nonce == "" || len(nonce) > maxNonce || strings.ContainsFunc(nonce, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return false
@@ -136,8 +136,8 @@ func (p *prover) learn(target *url.URL, header http.Header) bool {
 	return true
 }
 
-// do sends req with a proof, and once more with a new proof when the answer asks for a nonce and gives one. A body that
-// cannot be had again is not repeated; the next request has the nonce.
+// do sends req with a proof. If the response requires a nonce and contains one, it sends req once more with a new proof. A request
+// whose body cannot be read again is not repeated; the next request has the nonce.
 func (p *prover) do(base http.RoundTripper, req *http.Request, token string, wantsNonce func(*http.Response) bool) (*http.Response, error) {
 	body := req.Body
 	for repeat := false; ; repeat = true {
@@ -155,7 +155,7 @@ func (p *prover) do(base http.RoundTripper, req *http.Request, token string, wan
 		if err != nil {
 			return nil, err
 		}
-		if given := p.learn(req.URL, resp.Header); !given || repeat || !wantsNonce(resp) {
+		if stored := p.storeNonce(req.URL, resp.Header); !stored || repeat || !wantsNonce(resp) {
 			return resp, nil
 		}
 		if req.Body != nil && req.Body != http.NoBody {
@@ -163,10 +163,10 @@ func (p *prover) do(base http.RoundTripper, req *http.Request, token string, wan
 				return resp, nil
 			}
 			if body, err = req.GetBody(); err != nil {
-				return resp, nil //nolint:nilerr // the answer says what is to be said
+				return resp, nil //nolint:nilerr // the caller handles the response
 			}
 		}
-		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // keeps the connection
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be reused
 		_ = resp.Body.Close()
 	}
 }

@@ -21,8 +21,8 @@ type authenticator struct {
 	config *Config
 	logger *zap.Logger
 
-	// from start on
-	prover   *prover // nil: tokens are bearer tokens
+	// set by Start
+	prover   *prover // nil for bearer tokens
 	tokens   *source
 	endpoint *http.Transport
 }
@@ -32,7 +32,7 @@ var (
 	_ extensionauth.HTTPClient = (*authenticator)(nil)
 )
 
-// Start reads the key; it asks for no token.
+// Start reads the key. It requests no token.
 func (a *authenticator) Start(ctx context.Context, _ component.Host) error {
 	if a.config.DPoP.HasValue() {
 		var err error
@@ -43,7 +43,7 @@ func (a *authenticator) Start(ctx context.Context, _ component.Host) error {
 	}
 	tlsConfig, err := a.config.TLS.LoadTLSConfig(ctx)
 	if err != nil {
-		return fmt.Errorf("load tls of the token endpoint: %w", err)
+		return fmt.Errorf("load the tls options of the token endpoint: %w", err)
 	}
 	a.endpoint = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
 	fetcher, err := newFetcher(a.config, a.endpoint, a.prover)
@@ -62,13 +62,13 @@ func (a *authenticator) Shutdown(context.Context) error {
 	return nil
 }
 
-// RoundTripper adds a token, and a proof, to the requests that go through base.
+// RoundTripper returns a RoundTripper that adds a token, and with DPoP a proof, to the requests of base.
 func (a *authenticator) RoundTripper(base http.RoundTripper) (http.RoundTripper, error) {
 	if a.tokens == nil {
-		return nil, errors.New("the extension has not started")
+		return nil, errors.New("the extension is not started")
 	}
 	return &authenticated{base: base, tokens: a.tokens, prover: a.prover}, nil
 }
 
-// origin is what a nonce holds for.
+// origin returns the scope of a nonce: scheme, host and port.
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }

@@ -91,14 +91,14 @@ func (r *rig) post(t *testing.T, target string) (int, error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-func (r *rig) works(t *testing.T, target string) {
+func (r *rig) mustPost(t *testing.T, target string) {
 	t.Helper()
 	status, err := r.post(t, target)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNoContent, status)
 }
 
-func TestBearerTokens(t *testing.T) {
+func TestBearerTokenIsSentWithEachRequest(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"basic": func(*Config) {},
 		"post":  func(c *Config) { c.ClientAuth = clientAuthPost },
@@ -114,9 +114,9 @@ func TestBearerTokens(t *testing.T) {
 				c.EndpointParams = map[string]configopaque.String{"resource": "urn:x"}
 			})
 			for range 3 {
-				r.works(t, w.resource.URL+"/events?x=1")
+				r.mustPost(t, w.resource.URL+"/events?x=1")
 			}
-			require.Len(t, w.forms, 1, "a token is used until it is due")
+			require.Len(t, w.forms, 1, "one token for all requests")
 			assert.Equal(t, []string{"runtime:write x"}, w.forms[0]["scope"])
 			assert.Equal(t, []string{"https://backend.example.com"}, w.forms[0]["audience"])
 			assert.Equal(t, []string{"urn:x"}, w.forms[0]["resource"])
@@ -134,7 +134,7 @@ func keyFile(t *testing.T, key any) string {
 	return name
 }
 
-func TestBoundTokens(t *testing.T) {
+func TestDPoPTokenIsSentWithAProofOfItsKey(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
@@ -149,18 +149,18 @@ func TestBoundTokens(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, nonces %t", name, nonces), func(t *testing.T) {
 				w := newWorld(t, true)
 				if nonces {
-					w.authProofs.demand("first-of-auth")
-					w.resProof.demand("first-of-resource")
+					w.authProofs.require("first-of-auth")
+					w.resProof.require("first-of-resource")
 				}
 				r := newRig(t, w, func(c *Config) { c.DPoP = configoptional.Some(cfg) })
 				for range 5 {
-					r.works(t, w.resource.URL+"/base/events?query=left+out")
+					r.mustPost(t, w.resource.URL+"/base/events?query=left+out")
 				}
 				want := []string(nil)
 				if nonces {
-					want = []string{"use_dpop_nonce", "use_dpop_nonce"} // once each; then they are remembered
-					w.resProof.demand("second-of-resource")
-					r.works(t, w.resource.URL+"/base/events")
+					want = []string{"use_dpop_nonce", "use_dpop_nonce"} // once for each server
+					w.resProof.require("second-of-resource")
+					r.mustPost(t, w.resource.URL+"/base/events")
 					want = append(want, "use_dpop_nonce")
 				}
 				assert.Equal(t, want, w.refusals)
@@ -173,8 +173,8 @@ func TestBoundTokens(t *testing.T) {
 	}
 }
 
-// What the server of these tests refuses; a verifier that takes everything would prove nothing.
-func TestTheVerifierRefusesWhatItMust(t *testing.T) {
+// The verifier of these tests must reject wrong proofs; otherwise the tests would prove nothing.
+func TestVerifierRejectsWrongProofs(t *testing.T) {
 	p, err := newProver(&DPoPConfig{Algorithm: algorithmES256})
 	require.NoError(t, err)
 	other, err := newProver(&DPoPConfig{Algorithm: algorithmES256})
@@ -227,9 +227,9 @@ func TestTheVerifierRefusesWhatItMust(t *testing.T) {
 	assert.NotEqual(t, p.thumbprint, other.thumbprint)
 }
 
-func TestManyRequestsAtOnce(t *testing.T) {
+func TestOneTokenIsUsedWhenManyRequestsStartAtOnce(t *testing.T) {
 	w := newWorld(t, true)
-	w.resProof.demand("n")
+	w.resProof.require("n")
 	r := newRig(t, w)
 	var wg sync.WaitGroup
 	for range 20 {
@@ -242,11 +242,11 @@ func TestManyRequestsAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	assert.Len(t, w.issued, 1, "one token for all")
+	assert.Len(t, w.issued, 1, "one token for all requests")
 	assert.Len(t, w.bodies, 100)
 }
 
-func TestAnAuthorizationServerThatIsDownDoesNotStopTheStart(t *testing.T) {
+func TestStartSucceedsWhenTheAuthorizationServerIsDown(t *testing.T) {
 	w := newWorld(t, false)
 	w.down = true
 	r := newRig(t, w)
@@ -256,22 +256,22 @@ func TestAnAuthorizationServerThatIsDownDoesNotStopTheStart(t *testing.T) {
 		assert.NotContains(t, err.Error(), "s3cret")
 	}
 	assert.Empty(t, w.bodies)
-	assert.Equal(t, 1, r.logs.FilterMessageSnippet("No token can be had").Len(), "said once")
+	assert.Equal(t, 1, r.logs.FilterMessageSnippet("Getting a token failed").Len(), "logged once")
 	w.mu.Lock()
 	w.down = false
 	w.mu.Unlock()
 	require.Eventually(t, func() bool { status, err := r.post(t, w.resource.URL); return err == nil && status == 204 }, 30*time.Second, 50*time.Millisecond)
-	assert.Equal(t, 1, r.logs.FilterMessageSnippet("Tokens can be had again").Len())
+	assert.Equal(t, 1, r.logs.FilterMessageSnippet("Getting a token succeeded again").Len())
 }
 
-func TestFailuresNameNoSecret(t *testing.T) {
+func TestErrorsContainNoSecret(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*Config)
 		dpop   bool
 		want   string
 	}{
 		"wrong secret":          {func(c *Config) { c.ClientSecret = "s3cret-of-old" }, false, "401 Unauthorized: invalid_client"},
-		"nobody there":          {func(c *Config) { c.TokenURL = "http://127.0.0.1:1/token?key=s3cret" }, false, "get a token from http://127.0.0.1:1/token: "},
+		"no server":             {func(c *Config) { c.TokenURL = "http://127.0.0.1:1/token?key=s3cret" }, false, "get a token from http://127.0.0.1:1/token: "},
 		"no secret file":        {func(c *Config) { c.ClientSecret, c.ClientSecretFile = "", "/nonexistent/secret" }, false, "read client_secret_file"},
 		"bearer where bound":    {func(c *Config) { c.DPoP = configoptional.Some(DPoPConfig{Algorithm: algorithmES256}) }, false, "its type is not DPoP"},
 		"bound without a proof": {func(c *Config) { c.DPoP = configoptional.Default(DPoPConfig{}) }, true, "400 Bad Request: invalid_dpop_proof"},
@@ -286,8 +286,8 @@ func TestFailuresNameNoSecret(t *testing.T) {
 	}
 }
 
-// What a server writes into its answer, or where it sends the client, is not repeated.
-func TestATokenEndpointThatTurnsOnItsClient(t *testing.T) {
+// Neither the server's response is quoted nor its redirect followed.
+func TestErrorsContainNoSecretWhenTheTokenEndpointIsHostile(t *testing.T) {
 	var elsewhere atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	defer other.Close()
@@ -317,8 +317,8 @@ func TestATokenEndpointThatTurnsOnItsClient(t *testing.T) {
 	}
 }
 
-// The nonce of any answer holds from then on (RFC 9449 section 8.2), if it is one, and few servers are remembered.
-func TestWhichNoncesAreLearnt(t *testing.T) {
+// The latest valid nonce of a server is used (RFC 9449 section 8.2); the number of servers is limited.
+func TestLatestValidNonceIsUsed(t *testing.T) {
 	p, err := newProver(&DPoPConfig{Algorithm: algorithmES256})
 	require.NoError(t, err)
 	target, err := url.Parse("https://backend.example.com/x")
@@ -326,11 +326,11 @@ func TestWhichNoncesAreLearnt(t *testing.T) {
 	for nonce, good := range map[string]bool{
 		"": false, "a": true, strings.Repeat("n", maxNonce): true, strings.Repeat("n", maxNonce+1): false, "two words": false, "\xff": false,
 	} {
-		assert.Equal(t, good, p.learn(target, http.Header{http.CanonicalHeaderKey(headerNonce): {nonce}}), nonce)
+		assert.Equal(t, good, p.storeNonce(target, http.Header{http.CanonicalHeaderKey(headerNonce): {nonce}}), nonce)
 	}
 	for i := range 10 * maxOrigins {
 		u := &url.URL{Scheme: "https", Host: fmt.Sprintf("%d.example.com", i)}
-		require.True(t, p.learn(u, http.Header{http.CanonicalHeaderKey(headerNonce): {"n"}}))
+		require.True(t, p.storeNonce(u, http.Header{http.CanonicalHeaderKey(headerNonce): {"n"}}))
 		require.LessOrEqual(t, len(p.nonces), maxOrigins)
 	}
 
@@ -360,7 +360,7 @@ func TestWhichNoncesAreLearnt(t *testing.T) {
 	assert.Equal(t, []any{nil, "after-1", "after-2"}, nonces)
 }
 
-func TestATokenEndpointThatTurnsToAnotherProtocolIsNotWaitedFor(t *testing.T) {
+func TestTokenRequestFailsWhenTheServerSwitchesProtocols(t *testing.T) {
 	endpoint := httptest.NewServer(proxy.Switching(t))
 	defer endpoint.Close()
 	w := newWorld(t, false)
@@ -369,7 +369,7 @@ func TestATokenEndpointThatTurnsToAnotherProtocolIsNotWaitedFor(t *testing.T) {
 	require.ErrorContains(t, err, "101 Switching Protocols")
 }
 
-func TestKeysThatCannotBeUsed(t *testing.T) {
+func TestKeyFileIsRejectedWhenItHasNoUsableKey(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
@@ -393,7 +393,7 @@ func TestKeysThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-func TestConfigurationFaults(t *testing.T) {
+func TestValidateReportsEachFaultWithoutSecrets(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*Config)
 		want   string
@@ -401,16 +401,16 @@ func TestConfigurationFaults(t *testing.T) {
 		"no URL":        {func(c *Config) { c.TokenURL = "" }, "token_url is empty"},
 		"another":       {func(c *Config) { c.TokenURL = "ftp://u:s3cret@h" }, "token_url is not an https URL"},
 		"user":          {func(c *Config) { c.TokenURL = "https://u:s3cret@h" }, "token_url has a user"},
-		"clear":         {func(c *Config) { c.TokenURL = "http://h" }, "would travel in clear"},
+		"clear":         {func(c *Config) { c.TokenURL = "http://h" }, "would be sent in plain text"},
 		"no client":     {func(c *Config) { c.ClientID = "" }, "client_id is empty"},
 		"no secret":     {func(c *Config) { c.ClientSecret = "" }, "either client_secret or client_secret_file"},
 		"two secrets":   {func(c *Config) { c.ClientSecretFile = "x" }, "either client_secret or client_secret_file"},
-		"style":         {func(c *Config) { c.ClientAuth = "x" }, `client_auth "x" is not known`},
+		"style":         {func(c *Config) { c.ClientAuth = "x" }, `client_auth "x" is unknown`},
 		"parameter":     {func(c *Config) { c.EndpointParams = map[string]configopaque.String{"scope": "s3cret"} }, "endpoint_params::scope"},
 		"timeout":       {func(c *Config) { c.Timeout = 0 }, "timeout 0s"},
 		"expiry buffer": {func(c *Config) { c.ExpiryBuffer = -1 }, "expiry_buffer"},
 		"refresh ahead": {func(c *Config) { c.RefreshAhead = -1 }, "refresh_ahead"},
-		"algorithm":     {func(c *Config) { c.DPoP = configoptional.Some(DPoPConfig{Algorithm: "RS256"}) }, `algorithm "RS256" is not known`},
+		"algorithm":     {func(c *Config) { c.DPoP = configoptional.Some(DPoPConfig{Algorithm: "RS256"}) }, `algorithm "RS256" is unknown`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := createDefaultConfig().(*Config)
@@ -424,7 +424,7 @@ func TestConfigurationFaults(t *testing.T) {
 	}
 }
 
-func TestDPoPIsOnWhenItsSectionIsThere(t *testing.T) {
+func TestDPoPIsOnWhenItsSectionExists(t *testing.T) {
 	cfg := createDefaultConfig().(*Config)
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{"client_id": "a"}).Unmarshal(cfg))
 	assert.False(t, cfg.DPoP.HasValue())

@@ -19,13 +19,13 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-const maxAnswerBytes = 1 << 20 // of the token endpoint
+const maxResponseBytes = 1 << 20 // of the token endpoint
 
-// fetcher asks the token endpoint.
+// fetcher requests tokens from the token endpoint.
 type fetcher struct {
 	config *Config
 	client *http.Client
-	shown  string // the token URL without query
+	shown  string // the token URL without query, for errors
 	bound  bool   // tokens must be bound by DPoP
 }
 
@@ -34,22 +34,22 @@ func newFetcher(cfg *Config, base http.RoundTripper, p *prover) (*fetcher, error
 	if err != nil {
 		return nil, errors.New("token_url is not a URL") // the error would quote it
 	}
-	base = unswitched{base}
+	base = rejectSwitch{base}
 	if p != nil {
-		base = &proven{base: base, prover: p}
+		base = &withProof{base: base, prover: p}
 	}
 	return &fetcher{
 		config: cfg,
 		client: &http.Client{
 			Transport: base, Timeout: cfg.Timeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the secret goes where it was meant to
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the secret must not be sent elsewhere
 		},
 		shown: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(),
 		bound: p != nil,
 	}, nil
 }
 
-// fetch gets a new token.
+// fetch requests a new token.
 func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
 	secret := string(f.config.ClientSecret)
 	if name := f.config.ClientSecretFile; name != "" {
@@ -58,7 +58,7 @@ func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
 			return nil, fmt.Errorf("read client_secret_file: %w", err)
 		}
 		if secret = strings.TrimSpace(string(raw)); secret == "" {
-			return nil, fmt.Errorf("client_secret_file %s is empty: write the secret into it", name)
+			return nil, fmt.Errorf("client_secret_file %s is empty: write the secret to it", name)
 		}
 	}
 	params := url.Values{}
@@ -78,7 +78,7 @@ func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
 	}
 	token, err := grant.Token(context.WithValue(ctx, oauth2.HTTPClient, f.client))
 	if err != nil {
-		return nil, fmt.Errorf("get a token from %s: %w", f.shown, harmless(err))
+		return nil, fmt.Errorf("get a token from %s: %w", f.shown, withoutSecrets(err))
 	}
 	want := "Bearer"
 	if f.bound {
@@ -86,20 +86,20 @@ func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
 	}
 	if token.TokenType != "" && !strings.EqualFold(token.TokenType, want) || token.TokenType == "" && f.bound {
 		return nil, fmt.Errorf("get a token from %s: its type is not %s; %s", f.shown, want,
-			map[bool]string{true: "the server must bind this client's tokens by DPoP, or leave out dpop", false: "add dpop if the server binds tokens to keys"}[f.bound])
+			map[bool]string{true: "configure the server to bind this client's tokens by DPoP, or remove dpop", false: "add dpop if the server binds tokens to keys"}[f.bound])
 	}
 	return token, nil
 }
 
-// harmless is err without what a server or a URL may have put into it.
-func harmless(err error) error {
+// withoutSecrets removes the parts of err that come from the server or from a URL.
+func withoutSecrets(err error) error {
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		status := "an error"
 		if refused.Response != nil {
 			status = fmt.Sprintf("%d %s", refused.Response.StatusCode, http.StatusText(refused.Response.StatusCode))
 		}
 		if code := refused.ErrorCode; code != "" && len(code) <= 64 && strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") == "" {
-			status += ": " + code // one of the words of RFC 6749 section 5.2, or like one
+			status += ": " + code // a code of RFC 6749 section 5.2 or one of the same form
 		}
 		return fmt.Errorf("answered %s; check client_id, the secret and scopes", status)
 	}
@@ -109,34 +109,34 @@ func harmless(err error) error {
 	return err
 }
 
-// unswitched makes an error of a 101: its body is the connection, which no timeout of a client bounds.
-type unswitched struct{ http.RoundTripper }
+// rejectSwitch turns a 101 response into an error: its body is the connection, which http.Client.Timeout does not limit.
+type rejectSwitch struct{ http.RoundTripper }
 
-func (t unswitched) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t rejectSwitch) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.RoundTripper.RoundTrip(req)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
 		_ = resp.Body.Close()
-		return nil, errors.New("answered 101 Switching Protocols; nobody asked for that")
+		return nil, errors.New("answered 101 Switching Protocols, which was not requested")
 	}
 	return resp, err
 }
 
-// proven adds a proof to requests for tokens, and repeats one once when the server asks for a nonce.
-type proven struct {
+// withProof adds a proof to token requests and repeats a request once if the server requires a nonce.
+type withProof struct {
 	base   http.RoundTripper
 	prover *prover
 }
 
-func (t *proven) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *withProof) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.prover.do(t.base, req, "", wantsNonceInBody)
 }
 
-// wantsNonceInBody reads the error of RFC 6749 section 5.2, and leaves the body as it was.
+// wantsNonceInBody reads the error code of RFC 6749 section 5.2 and restores the body.
 func wantsNonceInBody(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusBadRequest && resp.StatusCode != http.StatusUnauthorized {
 		return false
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
 	_ = resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
 	var answer struct {

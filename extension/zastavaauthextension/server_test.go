@@ -28,8 +28,8 @@ const (
 	clientSecret = "s3cret+/ %"
 )
 
-// verifier checks proofs as RFC 9449 section 4.3 says, with golang-jwt and keys put together by hand: none of what made
-// them takes part.
+// verifier checks proofs by RFC 9449 section 4.3 with golang-jwt and its own key decoding. It shares no code with the code that
+// creates them.
 type verifier struct {
 	mu    sync.Mutex
 	nonce string // required unless empty
@@ -43,7 +43,7 @@ func b64(s string) []byte {
 	return raw
 }
 
-// keyOf makes the key in a proof's header, and its RFC 7638 thumbprint.
+// keyOf returns the key in a proof's header and its RFC 7638 thumbprint.
 func keyOf(header map[string]any) (crypto.PublicKey, string, error) {
 	jwk, ok := header["jwk"].(map[string]any)
 	if !ok || jwk["d"] != nil {
@@ -70,7 +70,7 @@ func keyOf(header map[string]any) (crypto.PublicKey, string, error) {
 	return key, base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
-// verify gives the thumbprint of the proof's key.
+// verify checks a proof and returns the thumbprint of its key.
 func (v *verifier) verify(proofs []string, method, target, token string) (jkt string, err error) {
 	if len(proofs) != 1 {
 		return "", errors.New("not one proof")
@@ -119,13 +119,13 @@ func (v *verifier) verify(proofs []string, method, target, token string) (jkt st
 	return jkt, nil
 }
 
-func (v *verifier) demand(nonce string) {
+func (v *verifier) require(nonce string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.nonce = nonce
 }
 
-func (v *verifier) demanded() string {
+func (v *verifier) required() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.nonce
@@ -176,7 +176,7 @@ func (w *world) token(rw http.ResponseWriter, r *http.Request) {
 		var err error
 		jkt, err = w.authProofs.verify(r.Header.Values("DPoP"), r.Method, w.auth.URL+"/token", "")
 		if errors.Is(err, errNonce) {
-			rw.Header().Set("DPoP-Nonce", w.authProofs.demanded())
+			rw.Header().Set("DPoP-Nonce", w.authProofs.required())
 			w.refuse(rw, http.StatusBadRequest, "use_dpop_nonce")
 			return
 		}
@@ -217,7 +217,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	if w.dpop {
 		got, err := w.resProof.verify(r.Header.Values("DPoP"), r.Method, w.resource.URL+r.URL.Path, token)
 		if errors.Is(err, errNonce) {
-			rw.Header().Set("DPoP-Nonce", w.resProof.demanded())
+			rw.Header().Set("DPoP-Nonce", w.resProof.required())
 			rw.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce", error_description="a nonce is needed"`)
 			w.refuse(rw, http.StatusUnauthorized, "use_dpop_nonce")
 			return

@@ -14,27 +14,27 @@ import (
 )
 
 const (
-	// afterFailure is how long a failure to get a token answers for the requests that come next: many consumers must not
-	// each ask a server that has just said no.
-	afterFailure = time.Second
-	// minAge is how old a token must be for the resource's refusal to count against it; else a resource that refuses
-	// every token would have one fetched for each request.
+	// failureTTL is how long a failure is returned to later requests without a new attempt: otherwise each of many consumers
+	// would send a request to a server that has just failed.
+	failureTTL = time.Second
+	// minAge is the age from which a token is replaced when the resource rejects it. Without it, a resource that rejects every
+	// token would cause a new token for each request.
 	minAge = 30 * time.Second
 )
 
-// source keeps one token and renews it. It has no goroutine: the request that finds a token in need of it renews it, while
-// the others go on with the old one.
+// source stores one token and renews it. It has no goroutine: the first request that finds the token due for renewal renews it, while
+// the others continue with the old one.
 type source struct {
 	fetch         func(context.Context) (*oauth2.Token, error)
 	buffer, ahead time.Duration
 	logger        *zap.Logger
-	fetching      chan struct{} // has room for who fetches
+	fetching      chan struct{} // semaphore: one request fetches at a time
 
 	mu       sync.Mutex
-	token    *oauth2.Token // nil: none
-	got      time.Time     // when token was fetched
-	renew    time.Time     // when to fetch the next; zero = never
-	failed   time.Time     // when fetching failed last; zero = it did not since the token was got
+	token    *oauth2.Token // nil if none
+	fetched  time.Time     // time of the fetch of token
+	renew    time.Time     // time of the next fetch; zero = never
+	failed   time.Time     // time of the last failed fetch; zero if none failed since the token was fetched
 	failure  error
 	reported bool // the failure was logged
 }
@@ -43,13 +43,13 @@ func newSource(fetch func(context.Context) (*oauth2.Token, error), buffer, ahead
 	return &source{fetch: fetch, buffer: buffer, ahead: ahead, logger: logger, fetching: make(chan struct{}, 1)}
 }
 
-// get gives a token that is good for a request now.
+// get returns a token that is valid for a request now.
 func (s *source) get(ctx context.Context) (*oauth2.Token, error) {
-	token, due, err := s.look()
+	token, due, err := s.current()
 	switch {
 	case err != nil || (token != nil && !due):
 		return token, err
-	case token != nil: // due, and still good: nobody waits for another's fetching
+	case token != nil: // due but still valid: do not wait for another request that fetches
 		select {
 		case s.fetching <- struct{}{}:
 		default:
@@ -63,30 +63,30 @@ func (s *source) get(ctx context.Context) (*oauth2.Token, error) {
 		}
 	}
 	defer func() { <-s.fetching }()
-	if token, due, err = s.look(); err != nil || (token != nil && !due) {
-		return token, err // someone else has just been there
+	if token, due, err = s.current(); err != nil || (token != nil && !due) {
+		return token, err // another request has just fetched
 	}
 	fresh, err := s.fetch(ctx)
 	if err != nil {
-		if ctx.Err() == nil { // else it says nothing about the server
-			s.keepFailure(err)
+		if ctx.Err() == nil { // a canceled request is not a failure of the server
+			s.storeFailure(err)
 		}
 		if token != nil {
-			return token, nil // good for a while yet
+			return token, nil // still valid
 		}
 		return nil, err
 	}
-	s.keep(fresh)
+	s.store(fresh)
 	return fresh, nil
 }
 
-// look gives the token if it is good, whether it is due for renewal, and the failure that holds instead of a token.
-func (s *source) look() (token *oauth2.Token, due bool, err error) {
+// current returns the token if it is valid, whether it is due for renewal, and the recent failure if there is no valid token.
+func (s *source) current() (token *oauth2.Token, due bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	justFailed := !s.failed.IsZero() && now.Sub(s.failed) < afterFailure
-	if s.token != nil && (s.token.Expiry.IsZero() || now.Before(s.token.Expiry.Add(-s.bufferOf()))) {
+	justFailed := !s.failed.IsZero() && now.Sub(s.failed) < failureTTL
+	if s.token != nil && (s.token.Expiry.IsZero() || now.Before(s.token.Expiry.Add(-s.expiryBuffer()))) {
 		return s.token, !s.renew.IsZero() && !now.Before(s.renew) && !justFailed, nil
 	}
 	if justFailed {
@@ -95,41 +95,41 @@ func (s *source) look() (token *oauth2.Token, due bool, err error) {
 	return nil, true, nil
 }
 
-// bufferOf is the expiry buffer, less for a token that lives no longer than it: at most half its life.
-func (s *source) bufferOf() time.Duration { return min(s.buffer, s.token.Expiry.Sub(s.got)/2) }
+// expiryBuffer returns the configured buffer, but at most half of the token's lifetime.
+func (s *source) expiryBuffer() time.Duration { return min(s.buffer, s.token.Expiry.Sub(s.fetched)/2) }
 
-func (s *source) keep(token *oauth2.Token) {
+func (s *source) store(token *oauth2.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reported {
-		s.logger.Info("Tokens can be had again")
+		s.logger.Info("Getting a token succeeded again")
 	}
-	s.token, s.got, s.renew = token, time.Now(), time.Time{}
+	s.token, s.fetched, s.renew = token, time.Now(), time.Time{}
 	s.failed, s.failure, s.reported = time.Time{}, nil, false
 	if !token.Expiry.IsZero() {
-		ahead := min(s.ahead, token.Expiry.Sub(s.got)/2-s.bufferOf()/2)
+		ahead := min(s.ahead, token.Expiry.Sub(s.fetched)/2-s.expiryBuffer()/2)
 		if ahead > 0 {
-			ahead -= rand.N(ahead/2 + 1) //nolint:gosec // spreads load, guards nothing
+			ahead -= rand.N(ahead/2 + 1) //nolint:gosec // spreads load; not a secret
 		}
-		s.renew = token.Expiry.Add(-s.bufferOf() - max(ahead, 0))
+		s.renew = token.Expiry.Add(-s.expiryBuffer() - max(ahead, 0))
 	}
 }
 
-func (s *source) keepFailure(err error) {
+func (s *source) storeFailure(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed, s.failure = time.Now(), err
 	if !s.reported {
 		s.reported = true
-		s.logger.Error("No token can be had; trying again with each request", zap.Error(err))
+		s.logger.Error("Getting a token failed; requests fail and retry it", zap.Error(err))
 	}
 }
 
-// refused tells that a resource does not take token.
-func (s *source) refused(token *oauth2.Token) {
+// reject drops a token that a resource rejected, if it is older than minAge.
+func (s *source) reject(token *oauth2.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.token == token && time.Since(s.got) >= minAge {
+	if s.token == token && time.Since(s.fetched) >= minAge {
 		s.token = nil
 	}
 }

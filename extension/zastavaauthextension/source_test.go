@@ -18,22 +18,22 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// server gives tokens under the fake clock of a synctest bubble.
+// server issues tokens under the fake clock of a synctest bubble.
 type server struct {
-	mu    sync.Mutex
-	life  time.Duration // 0 = for ever
-	takes time.Duration
-	err   error
-	asked []time.Time
+	mu       sync.Mutex
+	life     time.Duration // 0 = without expiry
+	delay    time.Duration
+	err      error
+	requests []time.Time
 }
 
 func (s *server) fetch(ctx context.Context) (*oauth2.Token, error) {
 	s.mu.Lock()
-	s.asked = append(s.asked, time.Now())
-	n, life, takes, err := len(s.asked), s.life, s.takes, s.err
+	s.requests = append(s.requests, time.Now())
+	n, life, delay, err := len(s.requests), s.life, s.delay, s.err
 	s.mu.Unlock()
 	select {
-	case <-time.After(takes):
+	case <-time.After(delay):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -47,8 +47,8 @@ func (s *server) fetch(ctx context.Context) (*oauth2.Token, error) {
 	return token, nil
 }
 
-func TestATokenIsRenewedBeforeItExpires(t *testing.T) {
-	for range 20 { // the jitter is drawn anew
+func TestTokenIsRenewedBeforeItExpires(t *testing.T) {
+	for range 20 { // each with new jitter
 		synctest.Test(t, func(t *testing.T) {
 			s := &server{life: time.Hour}
 			src := newSource(s.fetch, 10*time.Second, time.Minute, zap.NewNop())
@@ -57,9 +57,9 @@ func TestATokenIsRenewedBeforeItExpires(t *testing.T) {
 				require.NoError(t, err)
 				require.Greater(t, time.Until(token.Expiry), 10*time.Second)
 			}
-			require.Len(t, s.asked, 4)
-			for i := range s.asked[1:] {
-				age := s.asked[i+1].Sub(s.asked[i])
+			require.Len(t, s.requests, 4)
+			for i := range s.requests[1:] {
+				age := s.requests[i+1].Sub(s.requests[i])
 				assert.GreaterOrEqual(t, age, time.Hour-70*time.Second)
 				assert.LessOrEqual(t, age, time.Hour-39*time.Second)
 			}
@@ -67,7 +67,7 @@ func TestATokenIsRenewedBeforeItExpires(t *testing.T) {
 	}
 }
 
-func TestJitterSpreadsTheRenewals(t *testing.T) {
+func TestRenewalsAreSpreadByJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		moments := map[time.Time]bool{}
 		for range 50 {
@@ -80,7 +80,7 @@ func TestJitterSpreadsTheRenewals(t *testing.T) {
 	})
 }
 
-func TestShortTokensAreUsedForHalfTheirLifeAtLeast(t *testing.T) {
+func TestTokenIsUsedForHalfItsLifetimeWhenItIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{life: 4 * time.Second}
 		src := newSource(s.fetch, 10*time.Second, time.Minute, zap.NewNop())
@@ -90,11 +90,11 @@ func TestShortTokensAreUsedForHalfTheirLifeAtLeast(t *testing.T) {
 			require.Positive(t, time.Until(token.Expiry))
 			time.Sleep(100 * time.Millisecond)
 		}
-		assert.LessOrEqual(t, len(s.asked), 11)
+		assert.LessOrEqual(t, len(s.requests), 11)
 	})
 }
 
-func TestATokenWithoutEndIsKept(t *testing.T) {
+func TestTokenIsKeptWhenItHasNoExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
 		src := newSource(s.fetch, 10*time.Second, time.Minute, zap.NewNop())
@@ -103,11 +103,11 @@ func TestATokenWithoutEndIsKept(t *testing.T) {
 			require.NoError(t, err)
 			time.Sleep(24 * time.Hour)
 		}
-		assert.Len(t, s.asked, 1)
+		assert.Len(t, s.requests, 1)
 	})
 }
 
-func TestAnOutageIsBridgedWhileTheTokenIsGood(t *testing.T) {
+func TestTokenIsUsedDuringAnOutageUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{life: time.Hour}
 		src := newSource(s.fetch, 10*time.Second, time.Minute, zap.NewNop())
@@ -126,17 +126,17 @@ func TestAnOutageIsBridgedWhileTheTokenIsGood(t *testing.T) {
 		require.ErrorContains(t, err, "down")
 		s.err = nil
 		_, err = src.get(t.Context())
-		require.ErrorContains(t, err, "down", "one answer holds for a second")
-		time.Sleep(afterFailure)
+		require.ErrorContains(t, err, "down", "a failure is repeated for a second")
+		time.Sleep(failureTTL)
 		token, err := src.get(t.Context())
 		require.NoError(t, err)
 		assert.NotSame(t, first, token)
 	})
 }
 
-func TestNobodyWaitsForARenewalAndOneAsks(t *testing.T) {
+func TestRenewalIsDoneByOneRequestAndDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Hour, takes: 5 * time.Second}
+		s := &server{life: time.Hour, delay: 5 * time.Second}
 		src := newSource(s.fetch, 10*time.Second, time.Minute, zap.NewNop())
 		get := func(most time.Duration, n int) (waited int) {
 			var wg sync.WaitGroup
@@ -157,22 +157,22 @@ func TestNobodyWaitsForARenewalAndOneAsks(t *testing.T) {
 			wg.Wait()
 			return waited
 		}
-		assert.Equal(t, 10, get(5*time.Second, 10), "the first token is waited for")
-		assert.Len(t, s.asked, 1)
+		assert.Equal(t, 10, get(5*time.Second, 10), "all wait for the first token")
+		assert.Len(t, s.requests, 1)
 		time.Sleep(time.Hour - 30*time.Second)
-		assert.Equal(t, 1, get(5*time.Second, 10), "who renews waits, the others do not")
-		assert.Len(t, s.asked, 2)
+		assert.Equal(t, 1, get(5*time.Second, 10), "only the request that renews waits")
+		assert.Len(t, s.requests, 2)
 	})
 }
 
-func TestAWaiterThatGivesUpLeavesTheOthersAlone(t *testing.T) {
+func TestRequestGetsATokenWhenAnotherIsCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{life: time.Hour, takes: 5 * time.Second}
+		s := &server{life: time.Hour, delay: 5 * time.Second}
 		src := newSource(s.fetch, 10*time.Second, time.Minute, zap.NewNop())
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
-		for range 2 { // who fetches, and who waits for that
+		for range 2 { // one fetches, one waits for it
 			wg.Go(func() {
 				_, err := src.get(short)
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
@@ -187,16 +187,16 @@ func TestAWaiterThatGivesUpLeavesTheOthersAlone(t *testing.T) {
 	})
 }
 
-func TestARefusedTokenIsReplacedButNotForEachRequest(t *testing.T) {
+func TestRejectedTokenIsReplacedAtMostEveryMinAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{life: time.Hour}
 		src := newSource(s.fetch, 10*time.Second, time.Minute, zap.NewNop())
 		for range 65 {
 			token, err := src.get(t.Context())
 			require.NoError(t, err)
-			src.refused(token)
+			src.reject(token)
 			time.Sleep(time.Second)
 		}
-		assert.Len(t, s.asked, 3)
+		assert.Len(t, s.requests, 3)
 	})
 }

@@ -15,14 +15,14 @@ import (
 type authenticated struct {
 	base   http.RoundTripper
 	tokens *source
-	prover *prover // nil: bearer tokens
+	prover *prover // nil for bearer tokens
 }
 
 // RoundTrip sends req with a token. An error that begins with "authenticate" means that it was not sent.
 func (t *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, err := t.tokens.get(req.Context())
 	if err == nil && strings.ContainsFunc(token.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		err = errors.New("the token has characters that no header can carry")
+		err = errors.New("the token has characters that are not allowed in a header")
 	}
 	if err != nil {
 		if req.Body != nil {
@@ -40,12 +40,12 @@ func (t *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err = t.prover.do(t.base, r, token.AccessToken, wantsNonceInHeader)
 	}
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && !wantsNonceInHeader(resp) {
-		t.tokens.refused(token)
+		t.tokens.reject(token)
 	}
 	return resp, err
 }
 
-// wantsNonceInHeader reads the challenge of RFC 9449 section 9.
+// wantsNonceInHeader reports whether the response has the challenge of RFC 9449 section 9.
 func wantsNonceInHeader(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusUnauthorized && slices.ContainsFunc(resp.Header.Values("WWW-Authenticate"),
 		func(challenge string) bool { return strings.Contains(challenge, `error="`+useNonce+`"`) })
