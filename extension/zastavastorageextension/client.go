@@ -15,7 +15,7 @@ import (
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/journal"
 )
 
-// client is one component's journal as the collector's storage.Client.
+// client implements the collector's storage.Client on the journal of one component.
 type client struct {
 	store   *store
 	name    string
@@ -23,8 +23,8 @@ type client struct {
 	logger  *zap.Logger
 
 	mu      sync.Mutex
-	failing bool
-	lost    int64 // of the journal, as far as it was told
+	failing bool  // the disk refused the last change
+	lost    int64 // lost values of the journal that were reported
 }
 
 var _ storage.Client = (*client)(nil)
@@ -43,7 +43,7 @@ func (c *client) Delete(ctx context.Context, key string) error {
 	return c.Batch(ctx, storage.DeleteOperation(key))
 }
 
-// Batch does what ops ask for, in their order, and all changes or none.
+// Batch executes ops in order. It applies all changes or none.
 func (c *client) Batch(_ context.Context, ops ...*storage.Operation) error {
 	var changes []journal.Change
 	for i, op := range ops {
@@ -51,7 +51,7 @@ func (c *client) Batch(_ context.Context, ops ...*storage.Operation) error {
 		case storage.Set:
 			value := op.Value
 			if value == nil {
-				value = []byte{} // nil would delete
+				value = []byte{} // nil deletes
 			}
 			changes = append(changes, journal.Change{Key: op.Key, Value: value})
 		case storage.Delete:
@@ -66,15 +66,15 @@ func (c *client) Batch(_ context.Context, ops ...*storage.Operation) error {
 			}
 			op.Value = value
 		default:
-			return errors.New("a storage operation is neither get nor set nor delete")
+			return errors.New("the type of a storage operation is not get, set or delete")
 		}
 	}
 	err := c.journal.Batch(changes...)
-	c.tell(len(changes) > 0, err)
+	c.report(len(changes) > 0, err)
 	return err
 }
 
-// written is what the operations before said about a key.
+// written returns the value that earlier operations of the batch set; set is false if none changed the key.
 func written(before []*storage.Operation, key string) (value []byte, set bool) {
 	for _, op := range slices.Backward(before) {
 		if op.Key == key && op.Type != storage.Get {
@@ -87,13 +87,13 @@ func written(before []*storage.Operation, key string) (value []byte, set bool) {
 	return nil, false
 }
 
-// tell says and counts that the disk fails, and that it works again, once each.
-func (c *client) tell(wrote bool, err error) {
+// report counts faults of the disk. It logs when they begin and when they end.
+func (c *client) report(wrote bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if lost := c.journal.Lost(); lost > c.lost {
 		c.store.count(c.name, lost-c.lost, faultDamaged)
-		c.logger.Error("What is on disk was damaged while it was in use; items are lost", zap.Int64("items", lost-c.lost))
+		c.logger.Error("The files were damaged while in use; items are lost", zap.Int64("items", lost-c.lost))
 		c.lost = lost
 	}
 	pending := c.journal.Pending()
@@ -104,12 +104,12 @@ func (c *client) tell(wrote bool, err error) {
 			c.store.count(c.name, 1, faultUnwritten)
 		}
 		if !c.failing {
-			c.logger.Error("The disk takes no changes; new items are refused, those that are there go on", zap.Error(err))
+			c.logger.Error("The disk refuses changes; new items are refused, and stored items are still delivered", zap.Error(err))
 		}
 		c.failing = true
 	case c.failing:
 		c.failing = false
-		c.logger.Info("The disk takes changes again")
+		c.logger.Info("The disk accepts changes again")
 	}
 }
 

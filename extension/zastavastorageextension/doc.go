@@ -3,12 +3,11 @@
 
 //go:generate mdatagen metadata.yaml
 
-// Package zastavastorageextension stores queues and state of components in journals on disk (package journal).
+// Package zastavastorageextension stores the queues and the state of components in journals on disk (package journal).
 //
-// What it promises: what is in its files never prevents a start. Damage costs the transactions that were hit, is said and
-// counted; a directory that another process has is left to it, another is taken, and what is in that one is taken over when
-// both are free. A disk that is full or read-only loses nothing that was accepted: new items are refused, and those in the
-// queue go on being delivered.
+// It promises: no content of its files prevents a start. Damage loses only the damaged transactions, and is logged and counted. If
+// another process uses a directory, a second one is created, and its items are moved to the first one when both are free. A full
+// or read-only disk loses nothing that was accepted: new items are refused, and the items of the queue are still delivered.
 //
-// What it refuses: to drop what was accepted in order to make room. How much a queue may hold is the queue's own option.
+// It refuses to drop accepted items in order to free space. The size of a queue is an option of the queue.
 package zastavastorageextension

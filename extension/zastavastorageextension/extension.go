@@ -24,8 +24,8 @@ import (
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadata"
 )
 
-// maxBeside is the most directories that one component may have, because other processes have those before.
-const maxBeside = 9
+// maxDirectories is the maximum number of directories of one component if other processes use the first ones.
+const maxDirectories = 9
 
 // The values of the fault attribute.
 const (
@@ -47,7 +47,7 @@ type store struct {
 
 var _ storage.Extension = (*store)(nil)
 
-// Start registers the metrics. Directories are made when a component asks for its own.
+// Start registers the metrics. Directories are created when components ask for their storage.
 func (s *store) Start(context.Context, component.Host) error {
 	ints := func(of func(*client) int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
@@ -71,7 +71,7 @@ func (s *store) Start(context.Context, component.Host) error {
 		}),
 	)
 	if err != nil {
-		return fmt.Errorf("register the extension's own metrics: %w", err)
+		return fmt.Errorf("register the extension's metrics: %w", err)
 	}
 	return nil
 }
@@ -109,19 +109,19 @@ func (s *store) count(client string, n int64, fault string) {
 	}
 }
 
-// open gives the component's journal, or one beside it while another process has that. What an earlier process left beside
-// it, for that reason, is taken over.
+// open opens the component's journal, or a second one if another process uses the first. It also moves items from the second
+// directories of earlier processes.
 func (s *store) open(ctx context.Context, kind component.Kind, name string) (*journal.Journal, error) {
 	opened, at, err := s.firstFree(ctx, kind, name)
 	if err != nil {
 		return nil, err
 	}
-	for n := at + 1; n <= maxBeside && kind == component.KindExporter; n++ {
+	for n := at + 1; n <= maxDirectories && kind == component.KindExporter; n++ {
 		if _, err := os.Stat(s.directory(name, n)); err != nil {
 			continue
 		}
-		if err := s.takeOver(opened, name, n); err != nil {
-			s.logger.Error("Items of an earlier process stay where they are until the next start",
+		if err := s.moveFrom(opened, name, n); err != nil {
+			s.logger.Error("Moving the items of a second directory failed; they stay there until the next start",
 				zap.String("directory", s.directory(name, n)), zap.Error(err))
 		}
 	}
@@ -147,9 +147,9 @@ func (s *store) firstFree(ctx context.Context, kind component.Kind, name string)
 			continue
 		}
 		s.count(name, 1, faultLocked)
-		s.logger.Error("Another process has the storage; beginning another beside it. Give each collector a directory of its own",
+		s.logger.Error("Another process uses the storage; a second directory is used. Configure a separate directory for each collector",
 			zap.String("directory", s.directory(name, n)))
-		if n++; n > maxBeside {
+		if n++; n > maxDirectories {
 			return nil, 0, err
 		}
 	}
@@ -158,7 +158,7 @@ func (s *store) firstFree(ctx context.Context, kind component.Kind, name string)
 func (s *store) openAt(kind component.Kind, name string, n int) (*journal.Journal, error) {
 	options := journal.Options{Directory: s.directory(name, n), Sync: s.config.FSync}
 	if kind == component.KindExporter {
-		options.Lazy = queueState
+		options.Lazy = isQueueState
 	}
 	opened, err := journal.Open(options)
 	if err != nil {
@@ -167,20 +167,20 @@ func (s *store) openAt(kind component.Kind, name string, n int) (*journal.Journa
 	if d := opened.Damage(); d.Bytes > 0 || d.Transactions > 0 || d.Aside > 0 {
 		s.count(name, d.Transactions, faultDamaged)
 		s.count(name, int64(d.Aside), faultAside)
-		s.logger.Error("What is on disk is damaged; going on without what cannot be read",
+		s.logger.Error("The files are damaged; unreadable transactions are skipped",
 			zap.String("directory", options.Directory), zap.Int64("transactions", d.Transactions), zap.Int64("bytes", d.Bytes),
 			zap.Int("files_set_aside", d.Aside))
 	}
 	if opened.Damage().Torn {
 		s.count(name, 1, faultTorn)
-		s.logger.Warn("The last transaction is incomplete, as a crash leaves it; it was never acknowledged, unless someone cut the file",
+		s.logger.Warn("The last transaction is incomplete, as after a crash; it was never acknowledged, unless someone truncated the file",
 			zap.String("directory", options.Directory))
 	}
 	return opened, nil
 }
 
-// takeOver moves the items of a queue into another and removes the directory.
-func (s *store) takeOver(into *journal.Journal, name string, n int) error {
+// moveFrom moves the items of the nth directory to a journal and removes the directory.
+func (s *store) moveFrom(into *journal.Journal, name string, n int) error {
 	from, err := s.openAt(component.KindExporter, name, n)
 	if err != nil {
 		return err
@@ -189,19 +189,19 @@ func (s *store) takeOver(into *journal.Journal, name string, n int) error {
 	if err := errors.Join(err, from.Close()); err != nil {
 		return err
 	}
-	s.logger.Info("Took over the items that an earlier process left beside the queue",
+	s.logger.Info("Moved the items of a second directory to the queue",
 		zap.String("directory", s.directory(name, n)), zap.Int("items", moved))
 	return os.RemoveAll(s.directory(name, n))
 }
 
 func (s *store) directory(name string, n int) string {
 	if n > 1 {
-		name += "." + strconv.Itoa(n) // no client's own name has a dot
+		name += "." + strconv.Itoa(n) // names of clients contain no dot
 	}
 	return filepath.Join(s.config.Directory, name)
 }
 
-// clientName is a component's storage as a file name: its kind, id and the name it gave the storage.
+// clientName returns the directory name of a component's storage: its kind, its id and the name of the storage.
 func clientName(kind component.Kind, id component.ID, name string) string {
 	parts := []string{strings.ToLower(kind.String()), id.Type().String()}
 	for _, p := range []string{id.Name(), name} {
@@ -210,7 +210,7 @@ func clientName(kind component.Kind, id component.ID, name string) string {
 	return strings.TrimRight(strings.Join(parts, "_"), "_")
 }
 
-// safe writes what is no letter, digit or hyphen as ~ and its number, so that different names stay different.
+// safe replaces everything but letters, digits and hyphens by ~ and the code point, so that different names stay different.
 func safe(name string) string {
 	var out strings.Builder
 	for _, r := range name {

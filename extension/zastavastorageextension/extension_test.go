@@ -69,7 +69,7 @@ func (r *rig) faults(t *testing.T) map[string]int64 {
 	return out
 }
 
-// state is a queue's record of itself with items from..to waiting and one that is being sent.
+// state returns the state of a queue with waiting items [from, to) and one item that is being sent.
 func state(t *testing.T, from, to uint64) []byte {
 	t.Helper()
 	sent := protowire.AppendBytes(protowire.AppendTag(nil, queuestate.FieldDispatched, protowire.BytesType), make([]byte, 8))
@@ -86,7 +86,7 @@ func fill(t *testing.T, c storage.Client, from, to uint64, what string) {
 	}
 }
 
-func TestOperationsOfABatchSeeThoseBefore(t *testing.T) {
+func TestBatchReadsTheChangesOfEarlierOperations(t *testing.T) {
 	c := newRig(t, t.TempDir()).client(t)
 	first, second, third, empty := storage.GetOperation("k"), storage.GetOperation("k"), storage.GetOperation("k"), storage.GetOperation("e")
 	require.NoError(t, c.Batch(t.Context(), first, storage.SetOperation("k", []byte("v")), second, storage.DeleteOperation("k"), third,
@@ -96,12 +96,12 @@ func TestOperationsOfABatchSeeThoseBefore(t *testing.T) {
 	assert.Nil(t, third.Value)
 	value, err := c.Get(t.Context(), "e")
 	require.NoError(t, err)
-	assert.Equal(t, []byte{}, value, "an empty value is a value")
+	assert.Equal(t, []byte{}, value, "an empty value exists")
 	require.Error(t, c.Batch(t.Context(), &storage.Operation{Key: "k", Type: 7}))
 	require.NoError(t, c.Close(t.Context()))
 }
 
-func TestGarbageNeverPreventsAStart(t *testing.T) {
+func TestStartSucceedsWhenTheFileIsGarbage(t *testing.T) {
 	dir := t.TempDir()
 	r := newRig(t, dir)
 	c := r.client(t)
@@ -121,7 +121,7 @@ func TestGarbageNeverPreventsAStart(t *testing.T) {
 	assert.Equal(t, map[string]int64{faultDamaged: 1, faultAside: 1}, r.faults(t))
 }
 
-func TestAQueueThatAnotherProcessHasIsLeftToItAndTakenOverLater(t *testing.T) {
+func TestSecondDirectoryIsUsedAndMovedBackWhenTheFirstIsLocked(t *testing.T) {
 	dir := t.TempDir()
 	first, second := newRig(t, dir), newRig(t, dir)
 	a := first.client(t)
@@ -131,7 +131,7 @@ func TestAQueueThatAnotherProcessHasIsLeftToItAndTakenOverLater(t *testing.T) {
 	assert.Equal(t, map[string]int64{faultLocked: 1}, second.faults(t))
 	require.NoError(t, b.Close(t.Context()))
 
-	// The one beside it is free while the first is in use: whoever comes next has it again.
+	// The second directory is free while the first one is in use, so the next client gets it again.
 	b = second.client(t)
 	value, err := b.Get(t.Context(), "1")
 	require.NoError(t, err)
@@ -154,7 +154,7 @@ func TestAQueueThatAnotherProcessHasIsLeftToItAndTakenOverLater(t *testing.T) {
 	assert.NoDirExists(t, filepath.Join(dir, "exporter_zastavabackend_a~002Fb_logs.2"))
 }
 
-func TestMetricsTellTheSizes(t *testing.T) {
+func TestMetricsReportTheSizes(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	c := r.client(t)
 	fill(t, c, 0, 3, "item ")
@@ -166,7 +166,7 @@ func TestMetricsTellTheSizes(t *testing.T) {
 	require.NoError(t, c.Close(t.Context()))
 }
 
-func TestNamesStayDifferent(t *testing.T) {
+func TestClientNamesAreUniqueAndSafe(t *testing.T) {
 	id := component.MustNewIDWithName
 	seen := map[string]bool{}
 	for _, name := range []string{
@@ -181,7 +181,7 @@ func TestNamesStayDifferent(t *testing.T) {
 	}
 }
 
-func TestFaultsOfTheConfiguration(t *testing.T) {
+func TestValidateReportsEveryFault(t *testing.T) {
 	err := (&Config{LockTimeout: -1}).Validate()
 	require.ErrorContains(t, err, "directory is empty")
 	require.ErrorContains(t, err, "lock_timeout -1ns is not between")

@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadata"
 )
 
-// NewFactory creates the factory of the extension.
+// NewFactory returns the factory of the extension.
 func NewFactory() extension.Factory {
 	return extension.NewFactory(metadata.Type, createDefaultConfig, create, metadata.ExtensionStability)
 }

@@ -7,7 +7,7 @@ package zastavastorageextension
 
 import "golang.org/x/sys/unix"
 
-// freeBytes is what a file system has left for this process.
+// freeBytes returns the free space of a file system that this process may use.
 func freeBytes(directory string) (int64, bool) {
 	var stat unix.Statfs_t
 	if unix.Statfs(directory, &stat) != nil {

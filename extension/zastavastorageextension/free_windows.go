@@ -5,7 +5,7 @@ package zastavastorageextension
 
 import "golang.org/x/sys/windows"
 
-// freeBytes is what a file system has left for this process.
+// freeBytes returns the free space of a file system that this process may use.
 func freeBytes(directory string) (int64, bool) {
 	name, err := windows.UTF16PtrFromString(directory)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/queuestate"
 )
 
-// queueState tells the one key of a queue whose last value may be lost: an older one only has items sent again, or looked for
-// that are gone.
-func queueState(key string) bool { return key == queuestate.Key }
+// isQueueState reports whether key is the queue's own state. Its last value may be lost: with an older one, items are sent again, or
+// items that no longer exist are read.
+func isQueueState(key string) bool { return key == queuestate.Key }
 
-// moveItems puts the items of one queue behind those of another that is not running. Done twice, items are there twice, which
-// their receiver has to know anyway.
+// moveItems appends the items of one queue to another one that is not running. If a crash repeats it, items are delivered twice,
+// which receivers must handle anyway.
 func moveItems(into, from *journal.Journal) (moved int, err error) {
 	var numbers []uint64
 	for _, key := range from.Keys() {
@@ -37,7 +37,7 @@ func moveItems(into, from *journal.Journal) (moved int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	// The sizes with the first item: what each adds only the queue can tell.
+	// Add the sizes once: only the queue knows the size of each item.
 	if sizes, err := queuestate.Parse(theirs); err == nil {
 		state.Items, state.Bytes = state.Items+sizes.Items, state.Bytes+sizes.Bytes
 	}
@@ -47,7 +47,7 @@ func moveItems(into, from *journal.Journal) (moved int, err error) {
 			return moved, err
 		}
 		if item == nil {
-			continue // damaged, and counted
+			continue // damaged; the journal counts it
 		}
 		key := strconv.FormatUint(state.WriteIndex, 10)
 		state.WriteIndex++

@@ -15,8 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRealDisk fills a small file system and makes it read-only.
-func TestRealDisk(t *testing.T) {
+func TestJournalKeepsAcceptedValuesWhenTheDiskIsFullOrReadOnly(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount a file system")
 	}
@@ -64,7 +63,7 @@ func TestRealDisk(t *testing.T) {
 					want[strconv.Itoa(i)] = big
 				}
 			}
-			if tt.desc == "read-only" { // nothing may be open for writing then
+			if tt.desc == "read-only" { // no file may be open for writing
 				require.NoError(t, j.Close())
 				tt.fail(t, mount)
 				j = open(t, dir, func(o *Options) { o.SegmentBytes = 20_000 })
@@ -73,18 +72,18 @@ func TestRealDisk(t *testing.T) {
 			}
 
 			failed := false
-			for i := 100; i < 110; i++ { // the first may still fit where a file has room
+			for i := 100; i < 110; i++ { // the first may still fit into the file
 				if j.Batch(set(strconv.Itoa(i), big), set("meta", "refused")) != nil {
 					failed = true
 				} else {
 					want[strconv.Itoa(i)] = big
 				}
 			}
-			assert.True(t, failed, "what is to be kept is refused")
-			require.NoError(t, j.Batch(set("meta", "late"), Change{Key: "0"}), "what is lazy goes on")
+			assert.True(t, failed, "new values are refused")
+			require.NoError(t, j.Batch(set("meta", "late"), Change{Key: "0"}), "lazy changes are accepted")
 			assert.Equal(t, want, content(t, j))
 
-			// What is taken out may be put back in, as a queue that starts does.
+			// A value that was deleted may be set again, as a starting queue does.
 			require.NoError(t, j.Batch(Change{Key: "1"}, Change{Key: "2"}))
 			require.NoError(t, j.Batch(set("meta", "moved"), set("201", big)))
 			delete(want, "1")

@@ -9,16 +9,16 @@ import (
 	"hash/crc32"
 )
 
-// A frame is one transaction on disk, little endian: magic (4 bytes), length of the payload (4), sequence number (8),
-// CRC-32C of what is between (4) and of the payload, then the payload: for each change its kind (1), the key and, where the
-// change sets a value, the value, each with its length before it as a varint.
+// A frame is one transaction on disk, in little endian: magic (4 bytes), length of the payload (4), sequence number (8), CRC-32C of
+// length, sequence number and payload (4), payload. The payload has for each change its kind (1), the key and, if the change sets a
+// value, the value; key and value each follow their length as a varint.
 const (
 	frameHead    = 20
-	maxFrameSize = 1 << 30 // of a payload; the length of a frame that is longer is not believed
+	maxFrameSize = 1 << 30 // of a payload; a larger length is damage
 )
 
 var (
-	magic      = []byte{'Z', 'J', '1', 0xf5} // 0xf5 is in no UTF-8 text
+	magic      = []byte{'Z', 'J', '1', 0xf5} // UTF-8 text never contains 0xf5
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
@@ -33,7 +33,7 @@ type Change struct {
 	Value []byte
 }
 
-// appendFrame appends a frame and tells where in it each value is.
+// appendFrame appends a frame and returns the offset of each value in it.
 func appendFrame(dst []byte, seq uint64, changes []Change) (frame []byte, values []int) {
 	from := len(dst)
 	dst = append(dst, make([]byte, frameHead)...)
@@ -64,7 +64,7 @@ func checksum(frame []byte) uint32 {
 	return crc32.Update(crc32.Checksum(frame[4:16], castagnoli), castagnoli, frame[frameHead:])
 }
 
-// decodeFrame reads the frame that raw begins with; size is 0 if there is none.
+// decodeFrame checks the frame at the start of raw. It returns size 0 if there is no valid frame.
 func decodeFrame(raw []byte) (size int, seq uint64) {
 	if len(raw) < frameHead || !bytes.Equal(raw[:4], magic) {
 		return 0, 0
@@ -80,8 +80,8 @@ func decodeFrame(raw []byte) (size int, seq uint64) {
 	return len(frame), binary.LittleEndian.Uint64(raw[8:])
 }
 
-// eachChange gives the changes of a whole frame and where in it the value of each is. false: the payload is not what
-// appendFrame writes.
+// eachChange calls each for the changes of a valid frame, with the offset of the value in the frame. It returns false if the payload
+// does not have the format of appendFrame.
 func eachChange(frame []byte, each func(c Change, value int)) bool {
 	at := frameHead
 	text := func() ([]byte, bool) {
@@ -110,7 +110,7 @@ func eachChange(frame []byte, each func(c Change, value int)) bool {
 	return true
 }
 
-// nextFrame is where the next good frame begins, len(raw) if there is none.
+// nextFrame returns the offset of the next valid frame, or len(raw) if there is none.
 func nextFrame(raw []byte) int {
 	for at := 0; ; at++ {
 		i := bytes.Index(raw[at:], magic)
@@ -124,8 +124,8 @@ func nextFrame(raw []byte) int {
 	}
 }
 
-// torn tells whether raw, which no good frame begins, is what a crash leaves at the end of a file: the beginning of a frame,
-// or the zeros of space that was never written.
+// torn reports whether raw, which does not begin with a valid frame, is what a crash leaves at the end of a file: the beginning of
+// a frame, or the zeros of allocated space that was never written.
 func torn(raw []byte) bool {
 	if len(bytes.Trim(raw, "\x00")) == 0 {
 		return true

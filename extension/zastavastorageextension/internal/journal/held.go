@@ -5,12 +5,12 @@ package journal
 
 import "crypto/sha256"
 
-// held is what was deleted by itself in a queue: hidden, and on disk until its value was set again under another key, or for
-// good when the journal is closed. So no moment is without it, be the disk full at any.
+// held is the values that a queue deleted in a transaction of their own. They are hidden, but stay on disk until the same value is set
+// under another key, or until the journal is closed. So the value is on disk at any moment, even if the disk becomes full.
 type held struct {
-	hidden   map[string][sha256.Size]byte // keys, and the sums of their values
-	waiting  map[[sha256.Size]byte][]string
-	replaced map[string]string // new key → the hidden key whose value it has; to be deleted with the next transaction
+	hidden   map[string][sha256.Size]byte   // checksums of the values by key
+	waiting  map[[sha256.Size]byte][]string // hidden keys by checksum
+	replaced map[string]string              // new key → hidden key with the same value, which the next transaction deletes
 }
 
 func (j *Journal) hold(changes []Change) {
@@ -23,7 +23,7 @@ func (j *Journal) hold(changes []Change) {
 		if value == nil {
 			continue
 		}
-		if _, ok := j.pending[c.Key]; ok { // it is in memory only
+		if _, ok := j.pending[c.Key]; ok { // in memory only
 			j.pending[c.Key] = nil
 			continue
 		}
@@ -33,13 +33,13 @@ func (j *Journal) hold(changes []Change) {
 	}
 }
 
-// replace notes which changes set what is held. It tells whether all do that set anything but lazy keys.
+// replace stores which changes set a held value again. It reports whether that is so for all changes that set a key that is not lazy.
 func (j *Journal) replace(changes []Change) (all bool) {
 	if len(j.held.hidden) == 0 {
 		return false
 	}
 	for _, c := range changes {
-		delete(j.held.hidden, c.Key) // it is somebody else's now, or deleted for good
+		delete(j.held.hidden, c.Key) // the key has a new value, or is deleted again
 	}
 	all = true
 	for _, c := range changes {
@@ -62,7 +62,7 @@ func (j *Journal) replace(changes []Change) (all bool) {
 	return all
 }
 
-// restore takes back what replace noted, because the change was refused.
+// restore reverts replace after the changes were refused.
 func (j *Journal) restore(changes []Change) {
 	for _, c := range changes {
 		if key, ok := j.held.replaced[c.Key]; ok {

@@ -1,20 +1,20 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package journal is a key-value store made for queues on disk: transactions go one after the other into files of a
-// directory, each with a checksum and a number.
+// Package journal is a key-value store for queues on disk. It appends transactions to the files of a directory, each with a
+// checksum and a sequence number.
 //
-// What it promises: Batch returns when the change is on disk (see Options). It opens whatever is in its files: what is damaged
-// is left out and counted, and costs no more than the transactions that were hit; a transaction that a crash tore was never
-// acknowledged. Files without a good transaction are set aside. No content of a file can make it panic, and none is mapped
-// into memory, so that a file that is cut while it is in use is an error and not a fault of the process.
-// While the disk takes nothing, it goes on with what a queue can do without (see Options.Lazy), and catches up later.
+// It promises: Batch returns when the change is on disk (see Options). Open succeeds for any content of the files: damaged
+// transactions are skipped and counted, and damage affects no other transaction. A transaction that a crash tore was never
+// acknowledged. Files without a valid transaction are renamed. No content causes a panic, and no file is mapped into memory, so that
+// truncating a file while it is in use causes an error and does not end the process. While the disk refuses writes, changes that
+// a queue can lose are kept in memory (see Options.Lazy) and written later.
 //
-// What it refuses: to wait. A disk that is full or read-only is an error of Batch, at once. A directory that another process
-// has is ErrLocked.
+// It refuses to wait: a full or read-only disk is an immediate error of Batch, and a directory that another process uses is
+// ErrLocked.
 //
-// Space: files whose values were all deleted go; beyond twice what is alive and four files, the oldest is written anew. Memory:
-// some 50 bytes for each key, and one transaction.
+// Space: files without current values are removed. Beyond twice the size of the current values and four files, the oldest file is
+// rewritten. Memory: some 50 bytes for each key, and one transaction.
 package journal
 
 import (
@@ -35,45 +35,45 @@ const (
 	asideSuffix = ".damaged"
 	lockName    = "lock"
 
-	maxAside    = 4       // files set aside that are kept; they hold nothing that can be read
-	maxPending  = 1 << 20 // changes kept in memory while the disk takes none
-	rewriteSize = 1 << 20 // bytes of a transaction that writes a file anew
-	overhead    = 128     // more than a value's transaction, key and lengths take, so that writing files anew comes to an end
+	maxAside    = 4       // renamed files that are kept; they contain no valid transaction
+	maxPending  = 1 << 20 // changes kept in memory while the disk refuses writes
+	rewriteSize = 1 << 20 // bytes of a transaction that rewrites a file
+	overhead    = 128     // bytes; more than the frame, key and lengths of a value, so that rewriting ends
 )
 
-// Errors that callers tell apart.
+// Errors that callers distinguish.
 var (
-	ErrLocked = errors.New("another process has it")
+	ErrLocked = errors.New("another process uses it")
 	ErrClosed = errors.New("the journal is closed")
 )
 
-// Options say where a journal is and how much it may lose.
+// Options of a journal.
 type Options struct {
-	// Directory is made with mode 0700 when it is not there.
+	// Directory is created with mode 0700 if it does not exist.
 	Directory string
-	// SegmentBytes is when the next file is begun. 0: 4 MiB.
+	// SegmentBytes is the size of a file after which the next one is created; 0 = 4 MiB.
 	SegmentBytes int64
-	// Sync has every transaction on the medium before Batch returns, but those of Lazy.
+	// Sync writes every transaction to the medium before Batch returns, except those of Lazy.
 	Sync bool
-	// Lazy names the keys whose last value may be lost: deleting any key and setting one of these need not be on the medium,
-	// and while the disk takes nothing they happen in memory; so does setting what was
-	// deleted by itself since the start: a queue takes what it was sending out and puts it back in as new items. What is on disk
-	// then still has the old items, and one transaction has both when the disk takes it. Nil: there are none, and deleting must be on disk as well.
+	// Lazy reports the keys whose last value may be lost. Transactions that only set these keys or delete any key are not synced,
+	// and while the disk refuses writes they are kept in memory. The same applies to setting a value again that was deleted in a
+	// transaction of its own: a queue that starts deletes the items that it was sending and stores them as new items. The old items
+	// stay on disk until one transaction has both changes. If nil, there are no such keys, and deletions must be on disk too.
 	Lazy func(key string) bool
 }
 
-// Damage is what was found unreadable.
+// Damage counts what Open could not read.
 type Damage struct {
-	Bytes        int64 // that belong to no good transaction
-	Transactions int64 // whose numbers are missing; at least one where the last file ends in damage
-	Aside        int   // files without a good transaction, renamed
-	Torn         bool  // the last file ended in a transaction that was never acknowledged: no damage
+	Bytes        int64 // outside of valid transactions
+	Transactions int64 // with missing sequence numbers; at least one if the last file ends in damage
+	Aside        int   // renamed files without a valid transaction
+	Torn         bool  // the last file ended in a transaction that was never acknowledged, which is not damage
 }
 
-// Size is what a journal holds.
+// Size is the size of a journal.
 type Size struct {
 	Keys  int
-	Live  int64 // bytes of the values, with what each takes besides
+	Live  int64 // bytes of the current values, including an overhead for each
 	Files int64 // bytes of the files
 }
 
@@ -82,15 +82,15 @@ type segment struct {
 	name string
 	file *os.File
 	size int64
-	live int // values in it that are current
+	live int // number of current values in it
 }
 
-// place is where a value is.
+// place is the location of a value.
 type place struct {
 	seg   *segment
-	frame uint32 // its frame begins here; frames of a file that large have a file of their own
+	frame uint32 // offset of its frame; a file never exceeds 32 bits
 	size  uint32 // of the frame
-	value uint32 // begins here in the frame
+	value uint32 // offset in the frame
 	len   uint32
 }
 
@@ -102,19 +102,19 @@ type Journal struct {
 	mu       sync.Mutex
 	lock     *os.File
 	segments []*segment // oldest first
-	active   *segment   // the last of them, or nil: the next transaction begins one
+	active   *segment   // the last of them; nil if the next transaction creates one
 	next     uint64     // number of the next file
 	seq      uint64     // of the last transaction
 	named    map[string]place
-	numbered map[uint64]place  // keys that are numbers: most of a queue's, and small this way
+	numbered map[uint64]place  // most keys of a queue are numbers, which need less memory than strings
 	live     int64             // bytes of the current values, each with overhead
-	pending  map[string][]byte // changes that are not on disk; nil: deleted
+	pending  map[string][]byte // changes that are not on disk; a nil value is a deletion
 	held     held
-	lost     int64 // values that could not be read when they were asked for
+	lost     int64 // values that Get could not read
 	closed   bool
 }
 
-// Open opens or makes a journal. What is damaged in it is no error.
+// Open opens or creates a journal. Damage is not an error; see Damage.
 func Open(options Options) (*Journal, error) {
 	if options.SegmentBytes == 0 {
 		options.SegmentBytes = 4 << 20
@@ -123,7 +123,7 @@ func Open(options Options) (*Journal, error) {
 		options: options, next: 1, named: map[string]place{}, numbered: map[uint64]place{}, pending: map[string][]byte{},
 	}
 	if err := os.MkdirAll(options.Directory, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of a journal: %w", err)
+		return nil, fmt.Errorf("create the directory of a journal: %w", err)
 	}
 	lock, err := lockFile(filepath.Join(options.Directory, lockName))
 	if err != nil {
@@ -137,10 +137,10 @@ func Open(options Options) (*Journal, error) {
 	return j, nil
 }
 
-// Damage is what Open found.
+// Damage returns the damage that Open found.
 func (j *Journal) Damage() Damage { return j.damage }
 
-// Size tells how large the journal is now.
+// Size returns the current size.
 func (j *Journal) Size() Size {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -151,21 +151,21 @@ func (j *Journal) Size() Size {
 	return s
 }
 
-// Pending is how many changes are not on disk, because it takes none.
+// Pending returns the number of changes that are not on disk because it refuses writes.
 func (j *Journal) Pending() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.pending)
 }
 
-// Lost is how many values could not be read when they were asked for, since Open.
+// Lost returns the number of values that Get could not read since Open.
 func (j *Journal) Lost() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.lost
 }
 
-// Keys gives every key, in no order.
+// Keys returns all keys, in no particular order.
 func (j *Journal) Keys() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -185,7 +185,7 @@ func (j *Journal) Keys() []string {
 	return out
 }
 
-// Get gives a value, nil if there is none. One that is damaged is counted and is none any more.
+// Get returns a value, or nil if there is none. A damaged value is counted and removed.
 func (j *Journal) Get(key string) ([]byte, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -217,7 +217,7 @@ func (j *Journal) get(key string) []byte {
 	return nil
 }
 
-// Batch makes changes, all or none.
+// Batch applies all changes or none.
 func (j *Journal) Batch(changes ...Change) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -235,7 +235,7 @@ func (j *Journal) Batch(changes ...Change) error {
 	moves := j.replace(changes)
 	err := j.write(changes, j.options.Sync && !lazy)
 	if err == nil {
-		j.tidy()
+		j.compact()
 		return nil
 	}
 	if !lazy && !moves || len(j.pending) >= maxPending {
@@ -248,7 +248,7 @@ func (j *Journal) Batch(changes ...Change) error {
 			j.forget(c.Key)
 		}
 	}
-	j.tidy() // deleting may make room
+	j.compact() // deletions may free space
 	return nil
 }
 
@@ -259,7 +259,7 @@ func (j *Journal) lazy(changes []Change) bool {
 	return !slices.ContainsFunc(changes, func(c Change) bool { return c.Value != nil && !j.options.Lazy(c.Key) })
 }
 
-// Close syncs what is not on the medium yet and lets others have the journal.
+// Close writes pending changes, syncs and unlocks the journal.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -267,7 +267,7 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	var faults []error
-	var deleted []Change // what was held and not set again
+	var deleted []Change // held values that were not set again
 	for key := range j.held.hidden {
 		deleted = append(deleted, Change{Key: key})
 	}
@@ -327,7 +327,7 @@ func (j *Journal) forget(key string) {
 	}
 }
 
-// files lists what has the suffix, in the order of the numbers.
+// files lists the files with the suffix, in the order of their numbers.
 func (j *Journal) files(suffix string) ([]string, error) {
 	entries, err := os.ReadDir(j.options.Directory)
 	if err != nil {

@@ -46,7 +46,7 @@ func journals(tb require.TestingT, dir string) []string {
 	return names
 }
 
-func TestWhatIsSetIsThereAfterOpeningAgain(t *testing.T) {
+func TestValuesAreKeptWhenTheJournalIsReopened(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	j := open(t, dir)
 	require.NoError(t, j.Batch(set("1", "one"), set("01", "not a number"), set("meta", ""), set("18446744073709551615", "largest")))
@@ -62,8 +62,8 @@ func TestWhatIsSetIsThereAfterOpeningAgain(t *testing.T) {
 	require.NoError(t, j.Close())
 }
 
-// TestBehavesAsAMap holds the journal to a map, over openings and files that are written anew.
-func TestBehavesAsAMap(t *testing.T) {
+// The journal is compared with a map, across reopening and rewriting of files.
+func TestJournalHasTheContentOfAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
 		small := func(o *Options) { o.SegmentBytes, o.Sync = int64(rapid.IntRange(1, 400).Draw(rt, "segment")), false }
@@ -89,14 +89,14 @@ func TestBehavesAsAMap(t *testing.T) {
 			require.NoError(rt, j.Batch(changes...))
 			require.Equal(rt, want, content(rt, j))
 			size := j.Size()
-			require.LessOrEqual(rt, size.Files, 2*size.Live+4*400+1000, "the files stay in proportion to what is in them")
+			require.LessOrEqual(rt, size.Files, 2*size.Live+4*400+1000, "the size of the files is limited by their content")
 			require.Len(rt, want, size.Keys)
 		}
 		require.NoError(rt, j.Close())
 	})
 }
 
-// queueOf is a journal of n transactions, each of which sets a key of its own, in small files, and closed.
+// queueOf writes n transactions, each with a key of its own, to small files and closes the journal.
 func queueOf(tb require.TestingT, dir string, n int) {
 	j := open(tb, dir, func(o *Options) { o.SegmentBytes = 500 })
 	for i := range n {
@@ -105,12 +105,12 @@ func queueOf(tb require.TestingT, dir string, n int) {
 	require.NoError(tb, j.Close())
 }
 
-func TestFilesThatAreBroken(t *testing.T) {
+func TestOpenLosesOnlyDamagedTransactions(t *testing.T) {
 	const n = 40
 	for _, tt := range []struct {
 		desc   string
 		damage func(names []string)
-		lost   func(d Damage) (from, to int) // how many values may be missing
+		lost   func(d Damage) (from, to int) // the range of missing values
 		aside  int
 	}{
 		{
@@ -135,7 +135,7 @@ func TestFilesThatAreBroken(t *testing.T) {
 			lost: func(d Damage) (int, int) { return int(d.Transactions), int(d.Transactions) },
 		},
 		{
-			desc:   "a file in the middle gone",
+			desc:   "a file in the middle removed",
 			damage: func(names []string) { _ = os.Remove(names[2]) },
 			lost:   func(d Damage) (int, int) { return int(d.Transactions), int(d.Transactions) },
 		},
@@ -193,7 +193,7 @@ func TestFilesThatAreBroken(t *testing.T) {
 			require.NoError(t, err)
 			assert.LessOrEqual(t, len(aside), maxAside)
 
-			// And it goes on.
+			// New transactions are accepted.
 			require.NoError(t, j.Batch(set("new", "value")))
 			require.NoError(t, j.Close())
 			j = open(t, dir)
@@ -216,9 +216,8 @@ func change(name string, how func([]byte) []byte) {
 	}
 }
 
-// TestACrashLosesNothingThatWasAcknowledged cuts the last file at every byte: what is there is what the whole transactions
-// before the cut say.
-func TestACrashLosesNothingThatWasAcknowledged(t *testing.T) {
+// The last file is cut at every byte. The content must be that of the complete transactions before the cut.
+func TestAcknowledgedTransactionsAreKeptWhenTheFileIsTorn(t *testing.T) {
 	from := t.TempDir()
 	j := open(t, from)
 	var ends []int64
@@ -230,17 +229,17 @@ func TestACrashLosesNothingThatWasAcknowledged(t *testing.T) {
 	raw, err := os.ReadFile(journals(t, from)[0])
 	require.NoError(t, err)
 	for cut := range int64(len(raw)) {
-		for _, tail := range [][]byte{nil, make([]byte, 100)} { // a file system may have given space that was not written
+		for _, tail := range [][]byte{nil, make([]byte, 100)} { // a file system may have allocated space that was not written
 			dir := t.TempDir()
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "0000000000000001"+suffix), append(slices.Clone(raw[:cut]), tail...), 0o600))
 			j := open(t, dir)
-			whole := 0
+			complete := 0
 			for _, end := range ends {
 				if end <= cut {
-					whole++
+					complete++
 				}
 			}
-			assert.Len(t, content(t, j), whole, "cut at %d", cut)
+			assert.Len(t, content(t, j), complete, "cut at %d", cut)
 			if tail == nil {
 				assert.Zero(t, j.Damage().Transactions, "cut at %d", cut)
 			}
@@ -249,7 +248,7 @@ func TestACrashLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 }
 
-func TestDamageWhileItIsOpenIsCounted(t *testing.T) {
+func TestDamageIsCountedWhenItHappensWhileOpen(t *testing.T) {
 	for _, tt := range []struct {
 		desc string
 		how  func(name string) error
@@ -278,7 +277,7 @@ func TestDamageWhileItIsOpenIsCounted(t *testing.T) {
 	}
 }
 
-func TestASecondProcessIsTold(t *testing.T) {
+func TestOpenFailsWhenTheJournalIsLocked(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
 	_, err := Open(Options{Directory: dir})
@@ -287,14 +286,14 @@ func TestASecondProcessIsTold(t *testing.T) {
 	require.NoError(t, open(t, dir).Close())
 }
 
-func TestADirectoryThatCannotBeMadeIsAnError(t *testing.T) {
+func TestOpenFailsWhenTheDirectoryCannotBeCreated(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err := Open(Options{Directory: filepath.Join(file, "queue")})
-	require.ErrorContains(t, err, "make the directory of a journal")
+	require.ErrorContains(t, err, "create the directory of a journal")
 }
 
-// FuzzOpen opens whatever a file may hold.
+// FuzzOpen opens files with arbitrary content.
 func FuzzOpen(f *testing.F) {
 	frame, _ := appendFrame(nil, 1, []Change{set("1", "one"), {Key: "2"}})
 	frame, _ = appendFrame(frame, 2, []Change{set("meta", "x")})

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// load reads every file, oldest first.
+// load reads all files, oldest first.
 func (j *Journal) load() error {
 	names, err := j.files(suffix)
 	if err != nil {
@@ -20,7 +20,7 @@ func (j *Journal) load() error {
 	for i, name := range names {
 		n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), suffix), 10, 64)
 		if err != nil {
-			continue // not ours
+			continue // not a file of the journal
 		}
 		j.next = max(j.next, n+1)
 		if err := j.loadFile(name, i == len(names)-1); err != nil {
@@ -28,83 +28,88 @@ func (j *Journal) load() error {
 		}
 	}
 	j.dropAside()
-	j.tidy()
+	j.compact()
 	return nil
 }
 
-// loadFile applies the good transactions of a file. Nothing is appended to it: what is at its end may be torn.
+// loadFile applies the valid transactions of a file. Nothing is appended to the file later, because its end may be torn.
 func (j *Journal) loadFile(name string, last bool) error {
 	file, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		file, err = os.Open(name) // on a disk that is read-only
+		file, err = os.Open(name) // on a read-only disk
 	}
 	if err != nil {
 		return fmt.Errorf("open a file of the journal: %w", err)
 	}
 	raw, err := os.ReadFile(name)
-	if err != nil && len(raw) == 0 { // a medium that fails in the middle gives what is before
+	if err != nil && len(raw) == 0 { // a read error in the middle returns the bytes before it
 		_ = file.Close()
 		return j.setAside(name)
 	}
 	seg := &segment{name: name, file: file, size: int64(len(raw))}
-	good, at := 0, 0
-	for at < len(raw) {
-		size, seq := decodeFrame(raw[at:])
-		if size == 0 {
-			rest := raw[at:]
-			skip := nextFrame(rest)
-			switch {
-			case skip < len(rest) || !last: // how many there were, the next number tells
-				j.damage.Bytes += int64(skip)
-			case torn(rest):
-				j.damage.Torn = true
-			default:
-				j.damage.Bytes += int64(skip)
-				j.damage.Transactions++
-			}
-			at += skip
-			continue
-		}
-		j.applyFrame(seg, raw[at:at+size], seq, at)
-		good++
-		at += size
+	if j.applyFrames(seg, raw, last) > 0 {
+		j.segments = append(j.segments, seg)
+		return nil
 	}
-	if good == 0 {
-		_ = file.Close()
-		if len(raw) == 0 || (last && torn(raw)) {
-			// An empty file is begun and not written yet, which only the last can be.
-			if j.damage.Torn = j.damage.Torn || last; !last {
-				j.damage.Transactions++
-			}
-			return os.Remove(name)
-		}
+	_ = file.Close()
+	if len(raw) > 0 && !(last && torn(raw)) {
 		return j.setAside(name)
 	}
-	j.segments = append(j.segments, seg)
-	return nil
+	if last {
+		j.damage.Torn = true
+	} else {
+		j.damage.Transactions++ // only the last file can be empty because it was created and not written yet
+	}
+	return os.Remove(name)
+}
+
+// applyFrames applies the valid frames of a file, counts the damage between them and returns the number of valid frames.
+func (j *Journal) applyFrames(seg *segment, raw []byte, last bool) (valid int) {
+	for at := 0; at < len(raw); {
+		size, seq := decodeFrame(raw[at:])
+		if size > 0 {
+			j.applyFrame(seg, raw[at:at+size], seq, at)
+			valid++
+			at += size
+			continue
+		}
+		rest := raw[at:]
+		skip := nextFrame(rest)
+		switch {
+		case skip < len(rest) || !last: // the sequence number of the next frame shows how many transactions are missing
+			j.damage.Bytes += int64(skip)
+		case torn(rest):
+			j.damage.Torn = true
+		default:
+			j.damage.Bytes += int64(skip)
+			j.damage.Transactions++
+		}
+		at += skip
+	}
+	return valid
 }
 
 func (j *Journal) applyFrame(seg *segment, frame []byte, seq uint64, at int) {
 	if seq <= j.seq {
-		return // a copy of what was before
+		return // a copy of an earlier frame
 	}
 	if j.seq > 0 {
 		j.damage.Transactions += int64(seq - j.seq - 1)
 	}
 	j.seq = seq
-	whole := eachChange(frame, func(c Change, value int) {
+	valid := eachChange(frame, func(c Change, value int) {
 		if c.Value == nil {
 			j.forget(c.Key)
 			return
 		}
 		j.put(c.Key, place{seg: seg, frame: uint32(at), size: uint32(len(frame)), value: uint32(value), len: uint32(len(c.Value))})
 	})
-	if !whole {
+	if !valid {
 		j.damage.Transactions++
 	}
 }
 
-// setAside renames a file in which nothing can be read.
+// setAside renames a file without a valid frame.
 func (j *Journal) setAside(name string) error {
 	if err := os.Rename(name, name+asideSuffix); err != nil {
 		return fmt.Errorf("set a damaged file of the journal aside: %w", err)
@@ -113,7 +118,7 @@ func (j *Journal) setAside(name string) error {
 	return nil
 }
 
-// dropAside removes the oldest of the files that were set aside: they have no use but for a look at what happened.
+// dropAside removes the oldest renamed files. They are only kept to find out what happened.
 func (j *Journal) dropAside() {
 	names, err := j.files(asideSuffix)
 	if err != nil {

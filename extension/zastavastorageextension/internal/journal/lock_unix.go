@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile opens and locks a file; closing it unlocks it, and so does the end of the process.
+// lockFile opens and locks a file. Closing it, or the end of the process, unlocks it.
 func lockFile(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		var readErr error
-		if file, readErr = os.Open(name); readErr != nil { // a disk that is read-only has the file already
+		if file, readErr = os.Open(name); readErr != nil { // on a read-only disk the file exists already
 			return nil, err
 		}
 	}

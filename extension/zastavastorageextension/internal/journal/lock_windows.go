@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockFile opens and locks a file; closing it unlocks it, and so does the end of the process.
+// lockFile opens and locks a file. Closing it, or the end of the process, unlocks it.
 func lockFile(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 	"strconv"
 )
 
-// write puts changes, and those that are pending, into one transaction on disk.
+// write writes changes and the pending ones as one transaction.
 func (j *Journal) write(changes []Change, sync bool) error {
 	if len(j.pending)+len(j.held.replaced) > 0 {
 		all := make([]Change, 0, len(j.held.replaced)+len(j.pending)+len(changes))
-		for _, key := range j.held.replaced { // first: a key may have been set again since
+		for _, key := range j.held.replaced { // first, because a key may have been set again since
 			all = append(all, Change{Key: key})
 		}
 		for key, value := range j.pending {
@@ -38,10 +38,10 @@ func (j *Journal) write(changes []Change, sync bool) error {
 func (j *Journal) writeFrame(changes []Change, sync bool) error {
 	frame, values := appendFrame(nil, j.seq+1, changes)
 	if len(frame) > maxFrameSize {
-		return fmt.Errorf("a transaction of %d bytes is too large for the journal: %d at most", len(frame), maxFrameSize)
+		return fmt.Errorf("a transaction of %d bytes exceeds the maximum of %d bytes", len(frame), maxFrameSize)
 	}
 	if j.active == nil || j.active.size >= j.options.SegmentBytes || j.active.size+int64(len(frame)) > math.MaxUint32 {
-		if err := j.begin(); err != nil {
+		if err := j.beginFile(); err != nil {
 			return err
 		}
 	}
@@ -49,7 +49,7 @@ func (j *Journal) writeFrame(changes []Change, sync bool) error {
 	_, err := seg.file.WriteAt(frame, seg.size)
 	if err == nil && sync {
 		if err = seg.file.Sync(); err != nil {
-			j.active = nil // what a failed sync leaves on the medium is not known: nothing may come after it
+			j.active = nil // after a failed sync the content of the file is unknown, so nothing is appended to it
 		}
 	}
 	if err != nil {
@@ -71,14 +71,14 @@ func (j *Journal) writeFrame(changes []Change, sync bool) error {
 	return nil
 }
 
-// begin makes the next file.
-func (j *Journal) begin() error {
+// beginFile creates the next file.
+func (j *Journal) beginFile() error {
 	name := filepath.Join(j.options.Directory, fmt.Sprintf("%016d%s", j.next, suffix))
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return fmt.Errorf("begin a file of the journal: %w", err)
+		return fmt.Errorf("create a file of the journal: %w", err)
 	}
-	if j.active != nil && j.options.Sync { // what was lazy in it comes before what is not in the next
+	if j.active != nil && j.options.Sync { // its unsynced changes must be on the medium before those of the next file
 		_ = j.active.file.Sync()
 	}
 	j.next++
@@ -88,9 +88,9 @@ func (j *Journal) begin() error {
 	return nil
 }
 
-// tidy removes the oldest files that hold nothing current. Only the oldest: a later file may say that what is in an earlier one
-// was deleted. It writes the oldest anew when the files are too large for what is in them.
-func (j *Journal) tidy() {
+// compact removes the oldest files without current values. It removes the oldest only, because a later file may contain the deletion
+// of a value in an earlier one. It rewrites the oldest file if the files are too large for their current values.
+func (j *Journal) compact() {
 	for range len(j.segments) + 1 {
 		for len(j.segments) > 0 && j.segments[0].live == 0 && j.segments[0] != j.active {
 			seg := j.segments[0]
@@ -108,7 +108,7 @@ func (j *Journal) tidy() {
 	}
 }
 
-// rewrite writes what is current in seg anew, after which nothing in it is.
+// rewrite copies the current values of seg to the active file, after which seg has none.
 func (j *Journal) rewrite(seg *segment) error {
 	raw, err := io.ReadAll(io.NewSectionReader(seg.file, 0, seg.size))
 	if err != nil {
@@ -116,14 +116,6 @@ func (j *Journal) rewrite(seg *segment) error {
 	}
 	var changes []Change
 	size := 0
-	flush := func() error {
-		if len(changes) == 0 {
-			return nil
-		}
-		err := j.writeFrame(changes, j.options.Sync)
-		changes, size = nil, 0
-		return err
-	}
 	for at := 0; at < len(raw); {
 		n, _ := decodeFrame(raw[at:])
 		if n == 0 {
@@ -131,21 +123,23 @@ func (j *Journal) rewrite(seg *segment) error {
 			continue
 		}
 		eachChange(raw[at:at+n], func(c Change, value int) {
-			p, ok := j.find(c.Key)
-			if c.Value != nil && ok && p.seg == seg && p.frame == uint32(at) && p.value == uint32(value) {
+			if c.Value != nil && j.isCurrent(c.Key, seg, at, value) {
 				changes = append(changes, c)
 				size += len(c.Value)
 			}
 		})
 		at += n
-		if size >= rewriteSize || at >= len(raw) {
-			if err := flush(); err != nil {
+		if size >= rewriteSize {
+			if err := j.writeFrame(changes, j.options.Sync); err != nil {
 				return err
 			}
+			changes, size = nil, 0
 		}
 	}
-	if err := flush(); err != nil {
-		return err
+	if len(changes) > 0 {
+		if err := j.writeFrame(changes, j.options.Sync); err != nil {
+			return err
+		}
 	}
 	if seg.live > 0 { // damaged since it was loaded
 		for _, key := range j.keysIn(seg) {
@@ -154,6 +148,12 @@ func (j *Journal) rewrite(seg *segment) error {
 		}
 	}
 	return nil
+}
+
+// isCurrent reports whether the value of key is at this offset of seg.
+func (j *Journal) isCurrent(key string, seg *segment, frame, value int) bool {
+	p, ok := j.find(key)
+	return ok && p.seg == seg && p.frame == uint32(frame) && p.value == uint32(value)
 }
 
 func (j *Journal) keysIn(seg *segment) []string {
@@ -171,7 +171,7 @@ func (j *Journal) keysIn(seg *segment) []string {
 	return out
 }
 
-// syncDirectory makes a new file's name durable, where the system can do that.
+// syncDirectory makes the name of a new file durable, if the system supports that.
 func syncDirectory(name string) {
 	if f, err := os.Open(name); err == nil {
 		_ = f.Sync()
