@@ -19,35 +19,36 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// tokenFileInterval is the least time between two looks at the token file; a changed file counts after it at the latest.
+// tokenFileInterval is the least time between two checks of the token file; a change is noticed after it at the latest.
 const tokenFileInterval = time.Second
 
-// authenticator knows the good tokens. It looks at their file with the requests, so that tokens are changed without a
-// restart; a file that became unusable changes nothing.
+// authenticator holds the valid tokens. It checks their file when requests arrive, so that tokens can be changed without a
+// restart. A file that became unusable changes nothing.
 type authenticator struct {
-	file  string
-	log   *slog.Logger
-	good  atomic.Pointer[[]grant]
-	now   func() time.Time
-	check sync.Mutex // held by who looks at the file; nobody waits for it
-	next  time.Time  // of a look
-	seen  os.FileInfo
+	file   string
+	log    *slog.Logger
+	grants atomic.Pointer[[]grant]
+	now    func() time.Time
+
+	checking  sync.Mutex // held during a check of the file; other requests do not wait for it
+	nextCheck time.Time
+	checked   os.FileInfo // of the file at the last check; nil if it was missing
 }
 
-// grant is a good token's digest: comparing digests takes the same time for every guess.
+// grant is a valid token. It holds a digest, because comparing digests takes the same time for every guess.
 type grant struct {
 	digest  [sha256.Size]byte
-	tenants []string // none = all
+	tenants []string // empty for all tenants
 }
 
-// newAuthenticator reads the file of tokens; no file lets everyone in.
+// newAuthenticator reads the file of tokens; without a file every request is let through.
 func newAuthenticator(file string, now func() time.Time, log *slog.Logger) (*authenticator, error) {
 	a := &authenticator{file: file, log: log, now: now}
 	if file == "" {
 		return a, nil
 	}
-	a.next = now().Add(tokenFileInterval)
-	a.seen, _ = os.Stat(file) // before it is read: a change in between is seen by the next look
+	a.nextCheck = now().Add(tokenFileInterval)
+	a.checked, _ = os.Stat(file) // before it is read: the next check notices a change in between
 	return a, a.read()
 }
 
@@ -60,67 +61,67 @@ func (a *authenticator) read() error {
 	for i, t := range tokens {
 		grants[i] = grant{sha256.Sum256([]byte(t.Value)), t.Tenants}
 	}
-	a.good.Store(&grants)
+	a.grants.Store(&grants)
 	return nil
 }
 
-// look reads the file again when it is another one than at the last look.
-func (a *authenticator) look() {
-	if !a.check.TryLock() {
+// reload reads the file again if it changed since the last check.
+func (a *authenticator) reload() {
+	if !a.checking.TryLock() {
 		return
 	}
-	defer a.check.Unlock()
+	defer a.checking.Unlock()
 	now := a.now()
-	if now.Before(a.next) {
+	if now.Before(a.nextCheck) {
 		return
 	}
-	a.next = now.Add(tokenFileInterval)
+	a.nextCheck = now.Add(tokenFileInterval)
 	is, _ := os.Stat(a.file)
-	if is == nil && a.seen == nil {
+	if is == nil && a.checked == nil {
 		return // still missing
 	}
-	if is != nil && a.seen != nil && os.SameFile(is, a.seen) && is.ModTime().Equal(a.seen.ModTime()) && is.Size() == a.seen.Size() {
+	if is != nil && a.checked != nil && os.SameFile(is, a.checked) && is.ModTime().Equal(a.checked.ModTime()) && is.Size() == a.checked.Size() {
 		return
 	}
-	a.seen = is
+	a.checked = is
 	if err := a.read(); err != nil {
-		a.log.Error("The token file changed and cannot be used; the tokens of before stay good", "error", err)
+		a.log.Error("The token file changed and cannot be used; the previous tokens stay valid", "error", err)
 		return
 	}
-	a.log.Info("The token file changed; its tokens count now", "tokens", len(*a.good.Load()))
+	a.log.Info("The token file changed; its tokens are used from now on", "tokens", len(*a.grants.Load()))
 }
 
-// tells says whose data a route tells.
-type tells uint8
+// scope is whose data a route shows.
+type scope uint8
 
 const (
-	ofOneTenant  tells = iota // the header's
-	ofAllTenants              // together, which is not for bound tokens
-	ofNoTenant                // it is the same for all
+	oneTenant  scope = iota // the tenant of the header
+	allTenants              // together; refused for tokens that are bound to tenants
+	noTenant                // the same for all
 )
 
-// require lets requests with a good token through, and all where there are no tokens. A token that is bound to tenants
-// opens nothing else: where a query names no tenant, the token's own is meant.
-func (a *authenticator) require(next http.Handler, what tells) http.Handler {
+// require lets requests with a valid token through, and all requests if there are no tokens. A token that is bound to tenants
+// gives access to nothing else: a query that names no tenant is about the token's own.
+func (a *authenticator) require(next http.Handler, shows scope) http.Handler {
 	if a.file == "" {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.look()
+		a.reload()
 		token, ok := tokenOf(r)
-		tenants, good := a.tenantsOf(token)
-		if !ok || !good {
+		tenants, valid := a.tenantsOf(token)
+		if !ok || !valid {
 			w.Header().Add("WWW-Authenticate", `Bearer realm="zastava"`)
 			if r.Method == http.MethodGet {
 				w.Header().Add("WWW-Authenticate", `Basic realm="zastava: any name, token as password", charset="UTF-8"`)
 			}
 			problem.New(http.StatusUnauthorized, "unauthorized", "A token is required",
-				"send Authorization: Bearer with a token of the backend's --token-file").With("Authorization", "no good token").Write(w)
+				"send Authorization: Bearer with a token of the backend's --token-file").With("Authorization", "no valid token").Write(w)
 			return
 		}
-		if len(tenants) > 0 && what != ofNoTenant {
+		if len(tenants) > 0 && shows != noTenant {
 			var p *problem.Details
-			if r, p = confine(r, tenants, what); p != nil {
+			if r, p = restrict(r, tenants, shows); p != nil {
 				p.Write(w)
 				return
 			}
@@ -129,13 +130,13 @@ func (a *authenticator) require(next http.Handler, what tells) http.Handler {
 	})
 }
 
-// confine gives the request as it is for a token of some tenants, or why it is not for such a token.
-func confine(r *http.Request, tenants []string, what tells) (*http.Request, *problem.Details) {
+// restrict returns the request as a token of some tenants may make it, or why such a token may not make it.
+func restrict(r *http.Request, tenants []string, shows scope) (*http.Request, *problem.Details) {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch asked := r.Header.Get(backendapi.HeaderTenant); {
-	case what == ofAllTenants:
+	case shows == allTenants:
 		return nil, problem.New(http.StatusForbidden, "wrong-tenant", "Not for this token",
-			"this tells of all tenants, and the token is bound to some; use one that is not bound")
+			"this shows all tenants, and the token is bound to some; use one that is not bound")
 	case asked == "" && read && len(tenants) > 1:
 		return nil, badRequest().With(backendapi.HeaderTenant, "is required: the token is bound to several tenants")
 	case asked == "" && read:
@@ -145,11 +146,11 @@ func confine(r *http.Request, tenants []string, what tells) (*http.Request, *pro
 		return nil, problem.New(http.StatusForbidden, "wrong-tenant", "Not this token's tenant",
 			"the token is bound to other tenants").With(backendapi.HeaderTenant, "is not a tenant of the token")
 	}
-	return r, nil // what is missing in a POST, its handler says
+	return r, nil // the handler of a POST refuses one without a tenant
 }
 
-// tokenOf takes the bearer token, or on GET the password of basic authentication: browsers ask people for that, and it
-// must not let a foreign page post with what the browser remembers.
+// tokenOf returns the bearer token, or on GET the password of basic authentication, for which browsers ask people. It is not
+// valid on POST: a foreign page must not post with what the browser remembers.
 func tokenOf(r *http.Request) (string, bool) {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if ok && strings.EqualFold(scheme, "bearer") {
@@ -162,13 +163,13 @@ func tokenOf(r *http.Request) (string, bool) {
 	return "", false
 }
 
-// tenantsOf looks the token up; every token is compared with.
-func (a *authenticator) tenantsOf(token string) (tenants []string, good bool) {
+// tenantsOf returns the tenants of a token. It compares with every token, so that its time does not depend on the match.
+func (a *authenticator) tenantsOf(token string) (tenants []string, valid bool) {
 	digest := sha256.Sum256([]byte(token))
-	for _, g := range *a.good.Load() {
+	for _, g := range *a.grants.Load() {
 		if subtle.ConstantTimeCompare(digest[:], g.digest[:]) == 1 {
-			tenants, good = g.tenants, true
+			tenants, valid = g.tenants, true
 		}
 	}
-	return tenants, good
+	return tenants, valid
 }

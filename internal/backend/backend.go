@@ -1,9 +1,9 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backend is the embedded reference backend: it takes runtime events as docs/api/openapi.yaml says, keeps them, and
-// shows what runs where. It answers 202 only for what is on disk, says which field of a refused request is at fault, and
-// lets no client make it hold more than a stated bound. It is one process with one database file; it does not scale out.
+// Package backend is the embedded reference backend: it accepts runtime events as docs/api/openapi.yaml defines them, stores
+// them, and shows what runs where. It answers 202 only for what is on disk, names the faulty fields of a refused request, and
+// bounds what a client can make it hold. It is one process with one database file; it does not scale out.
 package backend
 
 import (
@@ -24,29 +24,32 @@ import (
 )
 
 const (
-	// maxIngesting bounds the batches that are read and checked at the same time; each may take its limit in bytes some
-	// five times over (packed, unpacked, as a tree, as events, as stored).
+	// maxIngesting bounds the batches that are read and checked at the same time; each may need some five times its limit in
+	// bytes (compressed, uncompressed, as a tree, as events, as stored).
 	maxIngesting = 8
+	// maxFacts bounds the requests with facts that are read at the same time. They have a few slots of their own, so that facts
+	// never keep events out.
+	maxFacts = 2
 	// maxStreams bounds the clients that follow events at the same time.
 	maxStreams = 64
-	// queryTimeout bounds a query; a filter that matches little may have to look at every event.
+	// queryTimeout bounds a query; a filter that matches few events may have to read all of them.
 	queryTimeout = 15 * time.Second
 	// ingestTimeout bounds the reading of a batch's body from the network.
 	ingestTimeout = 30 * time.Second
-	// pruneInterval is the time between two looks for events older than the retention.
+	// pruneInterval is the time between two removals of events older than the retention.
 	pruneInterval = 10 * time.Minute
 )
 
 // Options of a backend. The zero value of each field but DB means its default.
 type Options struct {
 	DB             string           // path of the database file
-	TokenFile      string           // of bearer tokens, see ParseTokens; read again when it changes; "" = no authentication
+	TokenFile      string           // path of the bearer tokens, see ParseTokens; read again when it changes; "" = no authentication
 	Retention      time.Duration    // events received longer ago are removed; 0 = never
-	Rate           float64          // events a second and tenant; 0 = any
+	Rate           float64          // events a second and tenant; 0 = no limit
 	MaxBatchEvents int              // 0 = backendapi.MaxEventsPerBatch
 	MaxBatchBytes  int64            // of uncompressed JSON; 0 = backendapi.MaxBatchBytes
-	LocalHostOnly  bool             // refuse Host headers other than addresses and localhost: see checkHost
-	Heartbeat      time.Duration    // of streams; 0 = 15 s
+	LocalHostOnly  bool             // refuse Host headers other than addresses and localhost: see isLocalHost
+	Heartbeat      time.Duration    // between two heartbeats of a stream; 0 = 15 s
 	WriteTimeout   time.Duration    // within which a stream's client must read; 0 = 10 s
 	Now            func() time.Time // nil = time.Now
 	Logger         *slog.Logger     // nil = slog.Default
@@ -64,16 +67,32 @@ type Backend struct {
 	metrics *metrics
 	handler http.Handler
 
-	ingesting chan struct{} // holds a token per batch in work
-	factsIn   chan struct{} // holds a token per request with facts in work
-	streams   chan struct{} // holds a token per stream
-	failing   atomic.Bool   // the last batch could not be stored
+	slots   slots
+	failing atomic.Bool // the last batch could not be stored
 
 	stop    chan struct{} // closed by StopStreams
 	stopped sync.Once
 	cancel  context.CancelFunc
 	pruning sync.WaitGroup
 }
+
+// slots bound the requests that are handled at the same time.
+type slots struct{ batches, facts, streams slot }
+
+// slot holds an element for each request that is being handled.
+type slot chan struct{}
+
+// take takes a place, unless all are taken. The caller releases it.
+func (s slot) take() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s slot) release() { <-s }
 
 // New opens the database and starts the removal of old events.
 func New(ctx context.Context, opts Options) (*Backend, error) {
@@ -102,12 +121,10 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	}
 	b := &Backend{
 		opts: opts, log: opts.Logger, store: s, reader: reader, facts: wire.NewFactsReader(backendapi.MaxFactsBytes), page: page.New(s, opts.Now, opts.Logger),
-		limits:    newLimits(opts.Rate, opts.MaxBatchEvents),
-		metrics:   newMetrics(),
-		ingesting: make(chan struct{}, maxIngesting),
-		factsIn:   make(chan struct{}, maxFacts),
-		streams:   make(chan struct{}, maxStreams),
-		stop:      make(chan struct{}),
+		limits:  newLimits(opts.Rate, opts.MaxBatchEvents),
+		metrics: newMetrics(),
+		slots:   slots{batches: make(slot, maxIngesting), facts: make(slot, maxFacts), streams: make(slot, maxStreams)},
+		stop:    make(chan struct{}),
 	}
 	b.handler = b.routes(auth)
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -117,13 +134,13 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	return b, nil
 }
 
-// Handler serves everything. It may be wrapped, but not mounted under another path.
+// Handler returns the handler of the API and the page. It may be wrapped, but not mounted under another path.
 func (b *Backend) Handler() http.Handler { return b.handler }
 
-// StopStreams ends the streams, which would otherwise keep a graceful shutdown waiting; clients resume elsewhere or later.
+// StopStreams ends the streams, for which a graceful shutdown would wait otherwise. Clients resume later.
 func (b *Backend) StopStreams() { b.stopped.Do(func() { close(b.stop) }) }
 
-// Close stops what runs in the background and closes the database. Requests must be over.
+// Close stops the removal of old events and closes the database. The caller ends all requests before.
 func (b *Backend) Close() error {
 	b.StopStreams()
 	b.cancel()
@@ -138,7 +155,7 @@ func (b *Backend) pruneRegularly(ctx context.Context) {
 		n, err := b.store.Prune(ctx, b.opts.Now().Add(-b.opts.Retention))
 		b.metrics.pruned.Add(float64(n))
 		if err != nil && ctx.Err() == nil {
-			b.log.Warn("Old events could not be removed; trying again later", "error", err, "in", pruneInterval)
+			b.log.Warn("Old events could not be removed; the next attempt follows", "error", err, "in", pruneInterval)
 		}
 		select {
 		case <-ctx.Done():

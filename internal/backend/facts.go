@@ -17,10 +17,6 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// maxFacts bounds the requests with facts that are read at the same time. They have places of their own, few of them, so
-// that facts never keep events out.
-const maxFacts = 2
-
 // FactPage is the answer to GET backendapi.FactsPath.
 type FactPage struct {
 	Facts      []store.StoredFact `json:"facts"`
@@ -49,7 +45,7 @@ func (b *Backend) postFactsNDJSON(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	b.takeFacts(w, r, func() (*backendapi.Facts, *problem.Details) {
+	b.acceptFacts(w, r, func() (*backendapi.Facts, *problem.Details) {
 		var fault *problem.Details
 		in.Events, fault = b.facts.NDJSON(w, r)
 		return &in, fault
@@ -57,10 +53,10 @@ func (b *Backend) postFactsNDJSON(w http.ResponseWriter, r *http.Request) {
 }
 
 func (b *Backend) postFacts(w http.ResponseWriter, r *http.Request) {
-	b.takeFacts(w, r, func() (*backendapi.Facts, *problem.Details) { return b.facts.JSON(w, r) })
+	b.acceptFacts(w, r, func() (*backendapi.Facts, *problem.Details) { return b.facts.JSON(w, r) })
 }
 
-// checkSubject refuses what upstream refuses, in its words.
+// checkSubject refuses what the upstream platform refuses, with its messages.
 func checkSubject(in *backendapi.Facts) *problem.Details {
 	refuse := func(detail, field string) *problem.Details {
 		return problem.New(http.StatusBadRequest, "invalid-facts", "The facts are not valid", "%s", detail).With(field, detail)
@@ -79,8 +75,8 @@ func checkSubject(in *backendapi.Facts) *problem.Details {
 	return nil
 }
 
-// takeFacts reads the facts of a request and stores them.
-func (b *Backend) takeFacts(w http.ResponseWriter, r *http.Request, read func() (*backendapi.Facts, *problem.Details)) {
+// acceptFacts reads the facts of a request and stores them.
+func (b *Backend) acceptFacts(w http.ResponseWriter, r *http.Request, read func() (*backendapi.Facts, *problem.Details)) {
 	tenant, p := tenantOf(r, true)
 	if p != nil {
 		p.Write(w)
@@ -91,15 +87,13 @@ func (b *Backend) takeFacts(w http.ResponseWriter, r *http.Request, read func() 
 		badRequest().With(backendapi.HeaderIdempotencyKey, "must have at most 512 characters").Write(w)
 		return
 	}
-	select {
-	case b.factsIn <- struct{}{}:
-		defer func() { <-b.factsIn }()
-	default:
+	if !b.slots.facts.take() {
 		problem.New(http.StatusServiceUnavailable, "busy", "Too many requests with facts at once",
-			"at most %d are taken at a time", maxFacts).RetryAfter(retryBusy).Write(w)
+			"at most %d are accepted at a time", maxFacts).RetryAfter(retryBusy).Write(w)
 		return
 	}
-	// As for events: a client that sends its body by drops must not hold a place for ever.
+	defer b.slots.facts.release()
+	// As for events: a client that sends its body slowly must not hold a slot without limit.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ingestTimeout))
 	in, p := read()
 	if p == nil {
@@ -114,15 +108,15 @@ func (b *Backend) takeFacts(w http.ResponseWriter, r *http.Request, read func() 
 	switch {
 	case errors.Is(err, store.ErrBatchReused):
 		problem.New(http.StatusUnprocessableEntity, "batch-reused", "The idempotency key was used before",
-			"a request with this key told other facts").With(backendapi.HeaderIdempotencyKey, "was used for other facts").Write(w)
+			"a request with this key held other facts").With(backendapi.HeaderIdempotencyKey, "was used for other facts").Write(w)
 		return
 	case err != nil:
 		b.metrics.facts.WithLabelValues("failed").Add(float64(len(in.Events)))
 		if r.Context().Err() == nil && !b.failing.Swap(true) {
-			b.log.Error("Facts cannot be stored; their senders are told to try again", "error", err)
+			b.log.Error("Facts cannot be stored; clients are asked to retry", "error", err)
 		}
 		problem.New(http.StatusServiceUnavailable, "not-ready", "Facts cannot be stored now", "the backend's log says why").
-			RetryAfter(retryFail).Write(w)
+			RetryAfter(retryStore).Write(w)
 		return
 	}
 	outcome := "accepted"
@@ -132,7 +126,7 @@ func (b *Backend) takeFacts(w http.ResponseWriter, r *http.Request, read func() 
 	b.metrics.facts.WithLabelValues(outcome).Add(float64(len(in.Events)))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
-	_ = json.NewEncoder(w).Encode(backendapi.FactsResponse{Accepted: len(in.Events), SubjectKey: request.SubjectKey}) //nolint:errchkjson // it is stored; a client that is gone sends it again
+	_ = json.NewEncoder(w).Encode(backendapi.FactsResponse{Accepted: len(in.Events), SubjectKey: request.SubjectKey}) //nolint:errchkjson // the facts are stored; a client that is gone sends them again
 }
 
 func (b *Backend) getFacts(w http.ResponseWriter, r *http.Request) {

@@ -16,13 +16,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
+// The values of Retry-After.
 const (
-	retryBusy = time.Second     // what a client is told when too many batches are in work
-	retryFail = 5 * time.Second // and when the database failed
+	retryBusy  = time.Second     // all slots are taken
+	retryStore = 5 * time.Second // the database cannot be written
 )
-
-// retryStore is what a client is told to wait when the database cannot be written.
-const retryStore = retryFail
 
 func (b *Backend) postEvents(w http.ResponseWriter, r *http.Request) {
 	tenant, p := tenantOf(r, true)
@@ -30,15 +28,13 @@ func (b *Backend) postEvents(w http.ResponseWriter, r *http.Request) {
 		p.Write(w)
 		return
 	}
-	select {
-	case b.ingesting <- struct{}{}:
-		defer func() { <-b.ingesting }()
-	default:
+	if !b.slots.batches.take() {
 		problem.New(http.StatusServiceUnavailable, "busy", "Too many batches at once",
-			"at most %d are taken at a time", maxIngesting).RetryAfter(retryBusy).Write(w)
+			"at most %d are accepted at a time", maxIngesting).RetryAfter(retryBusy).Write(w)
 		return
 	}
-	// A client that sends its body by drops must not hold a place for ever. Answers of a test recorder know no deadline.
+	defer b.slots.batches.release()
+	// A client that sends its body slowly must not hold a slot without limit. The recorder of tests has no deadlines.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ingestTimeout))
 	batch, p := b.reader.Read(w, r, tenant)
 	if p != nil {
@@ -51,17 +47,17 @@ func (b *Backend) postEvents(w http.ResponseWriter, r *http.Request) {
 			"its id and the idempotency key differ").With(backendapi.HeaderIdempotencyKey, "must equal batchId").Write(w)
 		return
 	}
-	if wait, ok := b.limits.take(tenant, len(batch.Records), b.opts.Now()); !ok {
+	if wait, ok := b.limits.allow(tenant, len(batch.Records), b.opts.Now()); !ok {
 		b.metrics.events.WithLabelValues("limited").Add(float64(len(batch.Records)))
 		problem.New(http.StatusTooManyRequests, "too-many", "The tenant sends too much",
-			"at most %g events a second are taken", b.opts.Rate).RetryAfter(wait).Write(w)
+			"at most %g events a second are accepted", b.opts.Rate).RetryAfter(wait).Write(w)
 		return
 	}
 	b.storeBatch(w, r, tenant, batch)
 }
 
 func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant string, batch *wire.Batch) {
-	begun := time.Now()
+	start := time.Now()
 	result, repeated, err := b.store.Ingest(r.Context(), tenant, batch.ID, batch.Records)
 	switch {
 	case err == nil:
@@ -77,17 +73,17 @@ func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant stri
 	default:
 		b.metrics.events.WithLabelValues("failed").Add(float64(len(batch.Records)))
 		if r.Context().Err() == nil && !b.failing.Swap(true) {
-			b.log.Error("Batches cannot be stored; their senders are told to try again", "error", err)
+			b.log.Error("Batches cannot be stored; clients are asked to retry", "error", err)
 		}
 		problem.New(http.StatusServiceUnavailable, "not-ready", "Events cannot be stored now", "the backend's log says why").
 			RetryAfter(retryStore).Write(w)
 		return
 	}
-	b.metrics.storing.Observe(time.Since(begun).Seconds())
+	b.metrics.storing.Observe(time.Since(start).Seconds())
 	if b.failing.Swap(false) {
 		b.log.Info("Batches can be stored again")
 	}
-	if repeated { // the answer of then, which was counted then
+	if repeated { // the first answer, which was counted then
 		b.metrics.events.WithLabelValues("duplicate").Add(float64(len(batch.Records)))
 	} else {
 		b.metrics.events.WithLabelValues("accepted").Add(float64(result.Accepted))
@@ -99,7 +95,7 @@ func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant stri
 	_ = json.NewEncoder(w).Encode(result) //nolint:errchkjson // the batch is stored; a client that is gone sends it again
 }
 
-// tenantOf reads the tenant header; empty where there is none and none is needed.
+// tenantOf returns the value of the tenant header; empty if it is absent and not required.
 func tenantOf(r *http.Request, required bool) (string, *problem.Details) {
 	tenant := r.Header.Get(backendapi.HeaderTenant)
 	if tenant == "" && !required {

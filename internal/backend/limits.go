@@ -10,10 +10,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxTenants bounds the tenants whose rates are kept apart at the same time.
+// maxTenants bounds the tenants whose rates are limited separately at the same time.
 const maxTenants = 10_000
 
-// limits holds a token bucket per tenant. A bucket takes at least one full batch, or such a batch could never pass.
+// limits holds a token bucket per tenant. A bucket holds at least one full batch; a smaller one would never let it pass.
 type limits struct {
 	rate  rate.Limit
 	burst int
@@ -29,8 +29,9 @@ func newLimits(perSecond float64, batch int) *limits {
 	return &limits{rate: rate.Limit(perSecond), burst: max(int(perSecond), batch), buckets: map[string]*rate.Limiter{}}
 }
 
-// take takes n events of a tenant at a moment, or tells how long to wait before trying again. Nil limits let all through.
-func (l *limits) take(tenant string, n int, now time.Time) (wait time.Duration, ok bool) {
+// allow reports whether n events of a tenant may be stored now, and otherwise how long the client should wait. Nil limits allow
+// everything.
+func (l *limits) allow(tenant string, n int, now time.Time) (wait time.Duration, ok bool) {
 	if l == nil {
 		return 0, true
 	}
@@ -39,7 +40,7 @@ func (l *limits) take(tenant string, n int, now time.Time) (wait time.Duration, 
 	bucket := l.buckets[tenant]
 	if bucket == nil {
 		if len(l.buckets) >= maxTenants {
-			l.forgetIdle(now)
+			l.dropIdle(now)
 		}
 		if len(l.buckets) >= maxTenants {
 			return time.Minute, false
@@ -55,8 +56,8 @@ func (l *limits) take(tenant string, n int, now time.Time) (wait time.Duration, 
 	return 0, true
 }
 
-// forgetIdle drops the full buckets; a new one would be full too.
-func (l *limits) forgetIdle(now time.Time) {
+// dropIdle drops the full buckets; a new one would be full too.
+func (l *limits) dropIdle(now time.Time) {
 	for tenant, bucket := range l.buckets {
 		if bucket.TokensAt(now) >= float64(l.burst) {
 			delete(l.buckets, tenant)

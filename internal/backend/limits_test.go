@@ -15,14 +15,14 @@ import (
 // Who asks too early, and often, does not wait the longer for it.
 func TestRefusedBatchesCostNothing(t *testing.T) {
 	l, now := newLimits(1, 2), time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
-	_, ok := l.take("acme", 2, now)
+	_, ok := l.allow("acme", 2, now)
 	require.True(t, ok)
 	for range 10 {
-		wait, ok := l.take("acme", 1, now)
+		wait, ok := l.allow("acme", 1, now)
 		require.False(t, ok)
 		assert.Equal(t, time.Second, wait)
 	}
-	_, ok = l.take("acme", 1, now.Add(time.Second))
+	_, ok = l.allow("acme", 1, now.Add(time.Second))
 	assert.True(t, ok)
 }
 
@@ -30,13 +30,13 @@ func TestRefusedBatchesCostNothing(t *testing.T) {
 func TestTenantsThatAreIdleAreForgotten(t *testing.T) {
 	l, now := newLimits(1, 2), time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for i := range maxTenants {
-		_, ok := l.take(strconv.Itoa(i), 2, now)
+		_, ok := l.allow(strconv.Itoa(i), 2, now)
 		require.True(t, ok)
 	}
-	wait, ok := l.take("acme", 1, now)
+	wait, ok := l.allow("acme", 1, now)
 	assert.False(t, ok)
 	assert.Positive(t, wait)
-	_, ok = l.take("acme", 1, now.Add(time.Minute))
+	_, ok = l.allow("acme", 1, now.Add(time.Minute))
 	assert.True(t, ok)
 	assert.Len(t, l.buckets, 1)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics are the backend's own. Labels are of fixed sets: nothing that a client sends becomes a label.
+// metrics are the backend's own. Labels have fixed sets of values: nothing that a client sends becomes a label.
 type metrics struct {
 	handler  http.Handler
 	requests *prometheus.CounterVec

@@ -22,8 +22,8 @@ const (
 	maxText      = 512 // characters of a text filter
 )
 
-// params reads a query string strictly: a misspelled filter would otherwise quietly select everything. The first fault of
-// each parameter is kept; all are told at once.
+// params reads a query string strictly: a misspelled filter would otherwise select everything without a warning. It collects
+// the faults, which one answer reports.
 type params struct {
 	values url.Values
 	known  []string
@@ -53,11 +53,11 @@ func (p *params) bad(name, format string, args ...any) {
 	p.fault.With(name, fmt.Sprintf(format, args...))
 }
 
-// problem tells what was wrong, unknown parameters included. To be asked after all known ones were read.
+// problem returns the faults, unknown parameters included; nil if there are none. Call it after all known parameters were read.
 func (p *params) problem() *problem.Details {
 	for name := range p.values {
 		if !slices.Contains(p.known, name) {
-			p.bad(shortened(name), "is not a parameter of this operation; it takes %s", strings.Join(p.known, ", "))
+			p.bad(shortened(name), "is not a parameter of this operation; it has %s", strings.Join(p.known, ", "))
 		}
 	}
 	return p.fault

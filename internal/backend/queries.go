@@ -57,7 +57,7 @@ func (b *Backend) getEvents(w http.ResponseWriter, r *http.Request) {
 		b.queryFailed(w, r, err)
 		return
 	}
-	// Written from the stored bytes: an event is shown as it was sent.
+	// From the stored bytes: an event is returned as it was sent.
 	out := []byte(`{"events":[`)
 	for i := range events {
 		if i > 0 {
@@ -153,7 +153,7 @@ func (b *Backend) queryFailed(w http.ResponseWriter, r *http.Request, err error)
 		problem.New(http.StatusNotFound, "no-container", "The container is not known", "%v", err).Write(w)
 	case errors.Is(err, store.ErrAmbiguous):
 		problem.New(http.StatusConflict, "ambiguous-id", "The id is not unique",
-			"%v; give <engine>://<id>, and the tenant header", err).Write(w)
+			"%v; use <engine>://<id>, and the tenant header", err).Write(w)
 	case r.Context().Err() != nil: // the client is gone
 	case errors.Is(err, context.DeadlineExceeded):
 		problem.New(http.StatusServiceUnavailable, "busy", "The query took too long",

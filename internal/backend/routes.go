@@ -18,7 +18,7 @@ import (
 type route struct {
 	pattern string // of http.ServeMux
 	open    bool   // served without a token
-	tells   tells
+	shows   scope
 	handle  http.HandlerFunc
 }
 
@@ -35,8 +35,8 @@ func (b *Backend) table() []route {
 		{pattern: "GET /api/v1/images", handle: b.getImages},
 		{pattern: "GET /healthz", open: true, handle: b.getHealth},
 		{pattern: "GET /readyz", open: true, handle: b.getReadiness},
-		{pattern: "GET /metrics", tells: ofAllTenants, handle: b.metrics.handler.ServeHTTP},
-		{pattern: "GET /openapi.yaml", tells: ofNoTenant, handle: getDocument},
+		{pattern: "GET /metrics", shows: allTenants, handle: b.metrics.handler.ServeHTTP},
+		{pattern: "GET /openapi.yaml", shows: noTenant, handle: getDocument},
 		{pattern: "GET /{$}", handle: b.page.Overview},
 		{pattern: "GET /containers/{id...}", handle: b.page.Container},
 		{pattern: "GET /images/{digest}", handle: b.page.Image},
@@ -49,7 +49,7 @@ func (b *Backend) routes(auth *authenticator) http.Handler {
 	for _, r := range b.table() {
 		var h http.Handler = r.handle
 		if !r.open {
-			h = auth.require(h, r.tells)
+			h = auth.require(h, r.shows)
 		}
 		mux.Handle(r.pattern, h)
 	}
@@ -60,7 +60,7 @@ func (b *Backend) routes(auth *authenticator) http.Handler {
 		defer func() { b.metrics.done(counted, r) }()
 		if b.opts.LocalHostOnly && !isLocalHost(r.Host) {
 			problem.New(http.StatusMisdirectedRequest, "wrong-host", "This name is not served here",
-				"without a token the backend is for this machine only; open it as localhost or by address").Write(counted)
+				"without a token the backend serves this machine only; open it as localhost or by address").Write(counted)
 			return
 		}
 		h, pattern := mux.Handler(r)
@@ -78,7 +78,7 @@ func refuse(w http.ResponseWriter, r *http.Request, plain http.Handler) {
 	plain.ServeHTTP(answer, r)
 	if allow := answer.header.Get("Allow"); answer.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", allow)
-		problem.New(http.StatusMethodNotAllowed, "wrong-method", "Method not allowed", "%s takes %s", r.URL.Path, allow).Write(w)
+		problem.New(http.StatusMethodNotAllowed, "wrong-method", "Method not allowed", "%s allows %s", r.URL.Path, allow).Write(w)
 		return
 	}
 	problem.New(http.StatusNotFound, "wrong-path", "There is nothing here", "%s is not a path of this API; see /openapi.yaml", r.URL.Path).Write(w)
@@ -93,8 +93,8 @@ func (s *statusOnly) Header() http.Header         { return s.header }
 func (s *statusOnly) WriteHeader(status int)      { s.status = status }
 func (s *statusOnly) Write(p []byte) (int, error) { return len(p), nil }
 
-// isLocalHost guards a backend without a token against DNS rebinding: a page of a foreign name that resolves to this
-// machine would be of the same origin as the backend. Addresses and localhost cannot be rebound.
+// isLocalHost reports whether a Host header is an address or localhost, which DNS rebinding cannot use. A page of a foreign name
+// that resolves to this machine would have the same origin as a backend without a token.
 func isLocalHost(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {

@@ -19,8 +19,8 @@ import (
 // streamStep bounds the events that a stream holds in memory at a time.
 const streamStep = 200
 
-// streamEvents follows the events as a resumable read of the store: there is no queue per client that could overflow, and
-// a client that does not read holds up nobody. What it costs is one query per client and commit.
+// streamEvents follows the events by resumable reads of the store: there is no queue per client that could overflow, and a
+// client that does not read delays no other. It costs one query per client and commit.
 func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 	p, tenant, fault := newParams(r)
 	if fault != nil {
@@ -34,15 +34,13 @@ func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	select {
-	case b.streams <- struct{}{}:
-		defer func() { <-b.streams }()
-	default:
+	if !b.slots.streams.take() {
 		b.metrics.dropped.Inc()
 		problem.New(http.StatusServiceUnavailable, "busy", "Too many streams", "at most %d are served at a time", maxStreams).
 			RetryAfter(retryBusy).Write(w)
 		return
 	}
+	defer b.slots.streams.release()
 	last, pruned, err := b.store.Bounds(r.Context())
 	if err != nil {
 		b.queryFailed(w, r, err)
@@ -63,11 +61,11 @@ func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 			at = max(pruned, min(at, last))
 		}
 	}
-	about := (*factFollower)(nil)
+	var follower *factFollower
 	if facts {
-		about = &factFollower{store: b.store, tenant: tenant, at: b.store.FactsStored()}
+		follower = &factFollower{store: b.store, tenant: tenant, at: b.store.FactsStored()}
 	}
-	if err := b.follow(r, out, at, filter, about); err != nil {
+	if err := b.follow(r, out, at, filter, follower); err != nil {
 		b.metrics.dropped.Inc()
 		b.log.Info("A stream was ended; its client can resume", "error", err)
 	}
@@ -95,9 +93,9 @@ func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.Ev
 			_, _ = out.Write(append(message, '\n', '\n'))
 		}
 		at = next
-		facts.tell(out)
+		facts.report(out)
 		if err := out.flush(); err != nil {
-			// A failed write ends the request's context too, so that tells nothing here.
+			// A failed write ends the request's context too, so the context does not show which came first.
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return err
 			}
@@ -123,15 +121,15 @@ func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.Ev
 	}
 }
 
-// factFollower tells a stream about whom facts were stored. They have no place among the events, so that its messages have no
-// id: who comes back looks anew. Nil: nobody asked.
+// factFollower reports to a stream which subjects facts were stored for. Facts have no place in the order of events, so its
+// messages have no id: a client that resumes asks for the facts again. A nil follower reports nothing.
 type factFollower struct {
 	store  *store.Store
 	tenant string
 	at     int64
 }
 
-func (f *factFollower) tell(out *stream) {
+func (f *factFollower) report(out *stream) {
 	if f == nil {
 		return
 	}
@@ -144,13 +142,13 @@ func (f *factFollower) tell(out *stream) {
 		data, err := json.Marshal(struct {
 			SubjectKey string `json:"subjectKey"`
 		}{s})
-		if err == nil { // a text always can
+		if err == nil { // a string always encodes
 			fmt.Fprintf(out, "event: facts\ndata: %s\n\n", data)
 		}
 	}
 }
 
-// stream writes under a deadline and remembers its first error.
+// stream writes with a deadline and keeps its first error.
 type stream struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
@@ -174,7 +172,7 @@ func (s *stream) flush() error {
 	return s.err
 }
 
-// lastEventID reads where to resume: the header that browsers send when they come back, else the parameter. nil = now.
+// lastEventID returns where to resume: the header that browsers send when they reconnect, else the parameter; nil means now.
 func (p *params) lastEventID(r *http.Request) *int64 {
 	name, v := "lastEventId", p.text("lastEventId")
 	if h := r.Header.Get("Last-Event-ID"); h != "" {

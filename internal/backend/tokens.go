@@ -24,12 +24,12 @@ const (
 // Token is a bearer token.
 type Token struct {
 	Value   string
-	Tenants []string // whose data it opens; none = everyone's
+	Tenants []string // whose data it gives access to; empty for all
 }
 
-// ParseTokens reads a token file: a token a line, and after it, parted by white space, the tenants that it is bound to. A
-// token without tenants is bound to none. A line that begins with # is a comment. There is at least one token, and none
-// twice. Errors name the line and never quote it.
+// ParseTokens parses a token file: each line has a token and, separated by white space, the tenants that it is bound to. A token
+// without tenants gives access to all. A line that begins with # is a comment. A file without a token, and a token that occurs
+// twice, are errors. Errors name the line and never quote it.
 func ParseTokens(raw []byte) ([]Token, error) {
 	var tokens []Token
 	lineOf := map[string]int{}
@@ -49,7 +49,7 @@ func ParseTokens(raw []byte) ([]Token, error) {
 		}
 		for i, tenant := range t.Tenants {
 			if !backendapi.ValidTenant(tenant) {
-				return nil, fmt.Errorf("line %d: its tenant %d is none: a tenant has at most %d characters of printable ASCII", n, i+1, backendapi.MaxTenant)
+				return nil, fmt.Errorf("line %d: its tenant %d is not valid: a tenant has at most %d characters of printable ASCII", n, i+1, backendapi.MaxTenant)
 			}
 		}
 		lineOf[t.Value] = n
@@ -63,7 +63,7 @@ func ParseTokens(raw []byte) ([]Token, error) {
 	return tokens, nil
 }
 
-// ReadTokens reads a token file as ParseTokens does.
+// ReadTokens reads a token file and parses it as ParseTokens does.
 func ReadTokens(name string) ([]Token, error) {
 	file, err := os.Open(name)
 	if err != nil {

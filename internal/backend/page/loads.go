@@ -18,11 +18,11 @@ import (
 // load is a fact in words.
 type load struct {
 	store.StoredFact
-	What   string // path in the container, or Go module
+	What   string // path in the container, or Go module and version
 	Kind   string
 	SHA256 string
 	Size   string // in bytes
-	Reason string // why the file's hash is not known
+	Reason string // why the file's hash is unknown
 }
 
 // imageView is the page of an image.
@@ -48,7 +48,7 @@ func (p *Page) image(ctx context.Context, r *http.Request, digest string) (*imag
 		return nil, err
 	}
 	subject := backendapi.Subject{ImageDigest: digest}
-	v.showsFacts(subject.Key())
+	v.followFacts(subject.Key())
 	facts, next, err := p.store.Facts(ctx, store.FactQuery{Tenant: tenantOf(r), Subject: subject.Key(), Limit: store.MaxLoads})
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func loadsOf(facts []store.StoredFact) []load {
 	return out
 }
 
-// kindOrder puts what was started first and the many modules of a Go binary last.
+// kindOrder puts executables first and the many modules of a Go binary last.
 func kindOrder(kind string) int {
 	switch kind {
 	case "executable":

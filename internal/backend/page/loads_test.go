@@ -48,10 +48,12 @@ func TestThePagesTellWhatIsReallyLoaded(t *testing.T) {
 	hostile.Metadata[backendapi.FactSHA256], hostile.Metadata[backendapi.FactReason] = "", "too_large"
 	s.putFacts(library, program, hostile, module)
 
-	for _, path := range []string{"/containers/containerd:%2F%2F" + l.ID, "/images/sha256:abab"} {
+	for path, title := range map[string]string{
+		"/containers/containerd:%2F%2F" + l.ID: "Loaded code", "/images/sha256:abab": "Code loaded by its containers",
+	} {
 		code, _, body := s.get(path)
 		require.Equal(t, 200, code, "%s", body)
-		assert.Contains(t, body, "really load")
+		assert.Contains(t, body, title)
 		at := func(text string) int {
 			i := strings.Index(body, text)
 			require.Positive(t, i, "%s is not on %s", text, path)
@@ -62,7 +64,7 @@ func TestThePagesTellWhatIsReallyLoaded(t *testing.T) {
 		at("pkg:deb/debian/libssl3@3.0.15")
 		at("sha256:abababababab…")
 		at("/tmp/&lt;script&gt;x")
-		at("hash not known: too large")
+		at("hash unknown: too large")
 		at("3×")
 	}
 	_, _, body := s.get("/containers/containerd:%2F%2F" + l.ID)

@@ -1,10 +1,9 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package page shows people what the store knows: containers now, what happened, and the timeline of each container. It is
-// plain HTML from the server; a small script of our own keeps it current by asking for the same page again when the event
-// stream says that something happened, so there is one place that knows how a thing looks. It loads nothing from elsewhere,
-// and everything that came from outside is escaped.
+// Package page shows the content of the store to people: the containers, their events, and the timeline of each container. The
+// server renders plain HTML. A small script of ours keeps the page current: it requests the same page again when the event stream
+// reports a change, so that only the server renders. The page loads nothing from other hosts, and all content is escaped.
 package page
 
 import (
@@ -48,7 +47,7 @@ type Page struct {
 	templates *template.Template
 }
 
-// New makes the page of a store. now is the clock that "the last hour" is counted back from.
+// New returns the page of a store. The last hour, which the page shows, ends at now.
 func New(s *store.Store, now func() time.Time, log *slog.Logger) *Page {
 	return &Page{
 		store: s, now: now, log: log,
@@ -84,9 +83,9 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, name string, statu
 	}
 	if err != nil {
 		if r.Context().Err() == nil {
-			p.log.Error("A page could not be made", "path", r.URL.Path, "error", err)
+			p.log.Error("A page could not be rendered", "path", r.URL.Path, "error", err)
 		}
-		http.Error(w, "The page could not be made; the backend's log says why.", http.StatusInternalServerError)
+		http.Error(w, "The page could not be rendered; the backend's log says why.", http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
@@ -108,16 +107,15 @@ func (p *Page) Asset(w http.ResponseWriter, r *http.Request) {
 	digest := sha256.Sum256(content)
 	h := w.Header()
 	h.Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-	h.Set("Cache-Control", "no-cache") // asked for again each time, answered with 304 while it is the same
+	h.Set("Cache-Control", "no-cache") // requested again each time, and answered with 304 if it did not change
 	h.Set("ETag", `"`+hex.EncodeToString(digest[:8])+`"`)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
-// cleaned matches <engine>:/<id>, which is what is left of an unescaped <engine>://<id> after the server and browsers have
-// cleaned the path.
+// cleaned matches <engine>:/<id>, to which the server and browsers reduce an unescaped <engine>://<id> in a path.
 var cleaned = regexp.MustCompile(`^([a-z][a-z0-9+.-]*):/([^/].*)$`)
 
-// ContainerID reads the container id from the path of a request: escaped, bare, or not escaped though it should have been.
+// ContainerID returns the container id in the path of a request: escaped, bare, or with its slashes unescaped.
 func ContainerID(r *http.Request) string {
 	return cleaned.ReplaceAllString(r.PathValue("id"), "$1://$2")
 }

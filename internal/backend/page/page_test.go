@@ -128,7 +128,7 @@ func TestTheOverviewSumsUpAndOrders(t *testing.T) {
 	_, _, body := s.get("/")
 	flat := strings.Join(strings.Fields(body), " ")
 	for _, want := range []string{
-		"<b>2</b><span>running<small> of 5 containers</small>", "<b>2</b><span>stopped badly", "<b>1</b><span>crash-looping",
+		"<b>2</b><span>running<small> of 5 containers</small>", "<b>2</b><span>failed", "<b>1</b><span>crash-looping",
 		"<b>1</b><span>OOM kills", "crash-looping", "OOM-killed, exit 137", "exit 3", "completed",
 		"stopped: exit 3, ran 1 m",
 	} {

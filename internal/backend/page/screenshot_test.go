@@ -48,7 +48,7 @@ func TestScreenshotIsTaken(t *testing.T) {
 	prefer(t, b, "light")
 	stopClock(t, b)
 	b.Do(chromedp.EmulateViewport(screenshotWidth, screenshotHeight), chromedp.Navigate(s.url+"/"))
-	b.Until(`document.querySelector("#live").dataset.state === "live" && document.fonts.status === "loaded" && ` + looks + ` > 0`)
+	b.Until(`document.querySelector("#live").dataset.state === "live" && document.fonts.status === "loaded" && ` + refreshes + ` > 0`)
 	b.Until(`document.querySelector("time").textContent.startsWith("18:")`)
 	raw, err := chromedp.Run(b.Context(), chromedp.CaptureScreenshot())
 	require.NoError(t, err)

@@ -10,18 +10,18 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend/store"
 )
 
-// timeline is runs as bars over a stretch of time. Places are percents of the width, written for SVG attributes.
+// timeline shows runs as bars over a period. Positions are percentages of the width, formatted for SVG attributes.
 type timeline struct {
 	From, To time.Time
 	Bars     []bar
 	Ticks    []tick
-	Words    string // the same for those who do not see it
+	Words    string // the same as text, for screen readers
 }
 
 type bar struct {
 	X, W    string
 	Tone    string
-	Icon    string // at the end; empty while it runs
+	Icon    string // at the end of the bar; empty while it runs
 	EndX    string
 	Title   string
 	Running bool
@@ -33,16 +33,16 @@ type tick struct {
 }
 
 const (
-	leastSpan = time.Minute // shorter lives are drawn within this much time
-	leastBar  = 0.6         // percent; a run of no length must be seen too
+	leastSpan = time.Minute // the shortest period of a timeline
+	leastBar  = 0.6         // percent; a run of no duration must be visible too
 )
 
-// drawLine draws runs, latest first, from a moment (zero: from the first run on, with some air) to now.
+// drawLine draws runs, which are ordered latest first, from a moment to now. A zero moment means a little before the first run.
 func drawLine(runs []store.Run, from, now time.Time, ticks bool) timeline {
 	if from.IsZero() {
 		from = now
 		for i := range runs {
-			if at := beganOr(&runs[i], from); at.Before(from) {
+			if at := beginOr(&runs[i], from); at.Before(from) {
 				from = at
 			}
 		}
@@ -56,14 +56,14 @@ func drawLine(runs []store.Run, from, now time.Time, ticks bool) timeline {
 		return min(max(100*float64(m.Sub(from))/float64(now.Sub(from)), 0), 100)
 	}
 	failed := 0
-	for i := len(runs) - 1; i >= 0; i-- { // later ones are drawn over earlier ones
+	for i := len(runs) - 1; i >= 0; i-- { // later runs are drawn over earlier ones
 		r := &runs[i]
 		o := outcomeOf(r.Ended, &r.End)
 		end := now
 		if r.Ended && r.FinishedAt != nil {
 			end = *r.FinishedAt
 		}
-		begin := at(beganOr(r, end))
+		begin := at(beginOr(r, end))
 		width := max(at(end)-begin, leastBar)
 		begin = min(begin, 100-width)
 		b := bar{
@@ -91,7 +91,7 @@ func drawLine(runs []store.Run, from, now time.Time, ticks bool) timeline {
 	return t
 }
 
-func beganOr(r *store.Run, other time.Time) time.Time {
+func beginOr(r *store.Run, other time.Time) time.Time {
 	switch {
 	case r.StartedAt != nil:
 		return *r.StartedAt

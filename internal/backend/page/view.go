@@ -23,15 +23,15 @@ const (
 	maxFeed   = 60  // events beside it
 	maxEvents = 200 // events of one container
 	maxQuery  = 256 // bytes of the filter
-	// lookBack is what the small timelines and the count of OOM kills span.
-	lookBack = time.Hour
+	// shownTime is the time before now that the small timelines and the count of OOM kills cover.
+	shownTime = time.Hour
 )
 
-// frame is what every page has.
+// frame is the part that all pages have.
 type frame struct {
 	Title  string
-	Stream string // the event stream to follow, from just after what the page shows
-	Facts  string // the subject whose facts the page shows, anySubject for any; empty: it shows none
+	Stream string // URL of the event stream, from just after the events that the page shows
+	Facts  string // the subject whose facts the page shows, anySubject for any; empty if it shows none
 	Now    time.Time
 }
 
@@ -61,8 +61,8 @@ type containerView struct {
 	Exit   *outcome
 	Line   timeline
 	Table  []runRow
-	Files  []load // what it loads, from facts
-	Image  string // path of its image's page; empty where the digest is not known
+	Files  []load // the code that it loads, from facts
+	Image  string // path of its image's page; empty if the digest is unknown
 	Feed   []feedItem
 }
 
@@ -70,7 +70,7 @@ type runRow struct {
 	store.Run
 	Outcome  outcome
 	Duration string
-	Other    bool   // of another attempt than the one shown
+	Other    bool   // belongs to another attempt than the one shown
 	Path     string // of its page
 }
 
@@ -87,11 +87,11 @@ func (p *Page) frame(ctx context.Context, title string) (frame, error) {
 	return frame{Title: title, Stream: fmt.Sprintf("%s/stream?lastEventId=%d", backendapi.EventsPath, last), Now: p.now().UTC()}, nil
 }
 
-// anySubject stands for the subject of a page whose facts may be about any.
+// anySubject is the subject of a page whose facts may be about any subject.
 const anySubject = "*"
 
-// showsFacts has the page follow the facts of a subject as well.
-func (f *frame) showsFacts(subject string) {
+// followFacts makes the page follow the facts of a subject as well.
+func (f *frame) followFacts(subject string) {
 	f.Facts = subject
 	f.Stream += "&facts=true"
 }
@@ -109,12 +109,12 @@ func (p *Page) overview(ctx context.Context, r *http.Request) (*overviewView, er
 	if v.frame, err = p.frame(ctx, "Containers"); err != nil {
 		return nil, err
 	}
-	since := v.Now.Add(-lookBack)
+	since := v.Now.Add(-shownTime)
 	if v.Summary, err = p.store.Summary(ctx, tenant, since); err != nil {
 		return nil, err
 	}
 	found, next, err := p.store.Containers(ctx, store.ContainerQuery{
-		Tenant: tenant, Text: v.Query, Current: v.Show != "all", Trouble: v.Show == "problems", Limit: maxRows,
+		Tenant: tenant, Text: v.Query, Current: v.Show != "all", Problems: v.Show == "problems", Limit: maxRows,
 	})
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (p *Page) container(ctx context.Context, r *http.Request, id string) (*cont
 		return nil, err
 	}
 	v := &containerView{Detail: *d, Status: statusOf(&d.Container), Exit: lastExit(&d.Container)}
-	// Attempts have other ids, so the stream of all containers tells of them; this one's alone would not.
+	// Other attempts have other container ids, so the page follows the stream of all containers.
 	if v.frame, err = p.frame(ctx, nameOf(&d.Container)); err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (p *Page) container(ctx context.Context, r *http.Request, id string) (*cont
 		})
 	}
 	v.Files = loadsOf(d.Loads)
-	v.showsFacts(anySubject) // where the digest is not known, they are about a name and version that only their sender knows
+	v.followFacts(anySubject) // without a digest, the subject is a name and version that only the sender of the facts knows
 	if d.ImageDigest != "" {
 		v.Image = url.PathEscape(d.ImageDigest)
 		v.Facts = (&backendapi.Subject{ImageDigest: d.ImageDigest}).Key()
@@ -176,7 +176,7 @@ func (p *Page) feed(ctx context.Context, ask store.EventQuery) ([]feedItem, erro
 	for i := range events {
 		var e backendapi.Event
 		if err := json.Unmarshal(events[i].Body, &e); err != nil {
-			return nil, fmt.Errorf("read a stored event: %w", err)
+			return nil, fmt.Errorf("decode a stored event: %w", err)
 		}
 		out = append(out, itemOf(&e))
 	}

@@ -11,13 +11,12 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/backend/store"
-	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
 // status is a state in words, with an icon of templates/icons.html: color is never the only sign.
 type status struct {
 	Word, Icon, Tone string
-	weight           int // trouble first
+	weight           int // orders the list, problems first
 }
 
 func statusOf(c *store.Container) status {
@@ -79,7 +78,7 @@ func code(c *uint32) string {
 	return fmt.Sprintf("exit %d", *c)
 }
 
-// plainReason leaves out reasons that only repeat the exit code.
+// plainReason returns the reason, or nothing if it only repeats the exit code.
 func plainReason(reason string) string {
 	if reason == "Error" || reason == "Completed" {
 		return ""
@@ -99,99 +98,9 @@ func joined(parts ...string) string {
 
 func nameOf(c *store.Container) string { return cmp.Or(c.Name, shortID(c.ContainerID)) }
 
-// feedItem is an event in words.
-type feedItem struct {
-	Key               string // id and revision
-	Icon, Tone        string
-	Name, What, Place string
-	Container         string // its id, empty for a gap
-	When              time.Time
-	About             string // not empty where the time is not exact or something was missed: says so
-}
-
-func itemOf(e *backendapi.Event) feedItem {
-	it := feedItem{Key: fmt.Sprintf("%s-%d", e.EventID, e.Revision), When: e.When.UTC(), Place: e.Node}
-	if w := e.Workload; w != nil {
-		it.Container, it.Name = w.ContainerID, cmp.Or(w.Container, shortID(w.ContainerID))
-		it.Place = cmp.Or(joinedBy("/", w.Namespace, w.Pod), e.Node)
-	}
-	var run store.End
-	if r := e.Run; r != nil {
-		run = store.End{ExitCode: r.ExitCode, Signal: r.Signal, Reason: r.Reason, OOMKilled: r.OOMKilled}
-	}
-	switch e.Kind {
-	case backendapi.KindCreate:
-		it.What, it.Icon, it.Tone = "created", "ring", "dim"
-	case backendapi.KindStart:
-		it.What, it.Icon, it.Tone = "started", "dot", "ok"
-	case backendapi.KindRestart:
-		it.What, it.Icon, it.Tone = "restarted", "dot", "ok"
-		if e.Run != nil && e.Run.RestartCount != nil {
-			it.What = fmt.Sprintf("restarted (%d)", *e.Run.RestartCount)
-		}
-	case backendapi.KindStop:
-		o := outcomeOf(true, &run)
-		it.What, it.Icon, it.Tone = "stopped: "+o.Word, o.Icon, o.Tone
-		if e.Run != nil && e.Run.StartedAt != nil {
-			it.What += ", ran " + span(e.When.Sub(*e.Run.StartedAt))
-		}
-	case backendapi.KindPause:
-		it.What, it.Icon, it.Tone = "paused", "pause", "warn"
-	case backendapi.KindUnpause:
-		it.What, it.Icon, it.Tone = "resumed", "dot", "ok"
-	case backendapi.KindRemove:
-		it.What, it.Icon, it.Tone = "removed", "minus", "dim"
-	case backendapi.KindOOM:
-		it.What, it.Icon, it.Tone = "lost a process to the OOM killer", "oom", "oom"
-	case backendapi.KindHealth:
-		it.What, it.Icon, it.Tone = "changed health", "unknown", "warn"
-		for _, ev := range e.Evidence {
-			it.What = "health: " + ev.Value
-		}
-	case backendapi.KindCrashLoop:
-		it.What, it.Icon, it.Tone = "keeps failing", "loop", "bad"
-		if l := e.CrashLoop; l != nil {
-			it.What = fmt.Sprintf("keeps failing: %d times in %s", l.Count, span(time.Duration(l.WindowSeconds*float64(time.Second))))
-		}
-	case backendapi.KindCrashLoopEnd:
-		it.What, it.Icon, it.Tone = "recovered from its crash loop", "check", "ok"
-	case backendapi.KindObserverGap:
-		it.Name, it.What, it.Icon, it.Tone = "observer", "could not see for a while", "unknown", "warn"
-		if g := e.Gap; g != nil {
-			it.What = fmt.Sprintf("could not see %s for %s: %s", cmp.Or(g.Runtime, e.Runtime.Engine), span(g.To.Sub(g.From)), strings.ReplaceAll(g.Cause, "_", " "))
-		}
-	default:
-		it.What, it.Icon, it.Tone = strings.ToLower(string(e.Kind)), "unknown", "dim"
-	}
-	it.About = about(&e.Observation)
-	return it
-}
-
-func about(o *backendapi.Observation) string {
-	var parts []string
-	if o.Precision == "window" {
-		text := "the exact time is not known"
-		if o.WindowStart != nil {
-			text = "happened at some time since " + o.WindowStart.UTC().Format(utcFormat)
-		}
-		parts = append(parts, text)
-	}
-	switch {
-	case o.MissedUnknown:
-		parts = append(parts, "runs before it may have been missed")
-	case o.MissedRuns != nil && *o.MissedRuns > 0:
-		parts = append(parts, fmt.Sprintf("%d runs before it were missed", *o.MissedRuns))
-	}
-	return strings.Join(parts, "; ")
-}
-
-func joinedBy(sep string, parts ...string) string {
-	return strings.ReplaceAll(joined(parts...), ", ", sep)
-}
-
 const utcFormat = "2006-01-02 15:04:05.000 UTC"
 
-// span writes a duration for people: the two largest units.
+// span formats a duration in its two largest units.
 func span(d time.Duration) string {
 	d = max(d, 0)
 	switch {
@@ -226,7 +135,7 @@ func durationOf(r *store.Run, now time.Time) string {
 	return span(r.FinishedAt.Sub(*r.StartedAt))
 }
 
-// shortID shortens the way runtimes do.
+// shortID returns the first 12 characters of the bare id, as runtimes print it.
 func shortID(id string) string {
 	_, bare, _ := strings.Cut(id, "://")
 	return first(cmp.Or(bare, id), 12)
@@ -239,7 +148,7 @@ func first(s string, n int) string {
 	return s
 }
 
-// shortImage leaves the registry out and shortens digests; the full reference is in a tooltip.
+// shortImage returns the reference without its registry and with a short digest; the full one is in a tooltip.
 func shortImage(ref string) string {
 	if name, digest, ok := strings.Cut(ref, "@"); ok {
 		_, hex, _ := strings.Cut(digest, ":")

@@ -1,10 +1,9 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package projection derives what a container and its runs are now from the events that tell about them. Its functions
-// are pure functions of a set of events: the order in which events arrived, and how often, play no part. Where two events
-// disagree, the run that started later, the moment it happened, the place of its kind in a life and the event id decide,
-// in this order.
+// Package projection derives the state of a container and its runs from their events. Its functions are pure functions of a set
+// of events: the order in which events arrived, and how often, does not matter. If two events disagree, these decide, in this
+// order: the run that started later, the moment of the event, the place of its kind in a life, the event id.
 //
 // It expects one revision of each event, the latest; choosing it is the store's task.
 package projection
@@ -36,21 +35,27 @@ type Run struct {
 
 // Container is the state of one container.
 type Container struct {
-	Engine, Node                   string
-	Identity                       string // what restarts: pod uid and container name, or the container id
-	Name, Namespace, Pod, PodUID   string
-	ImageRef, ImageDigest, ImageID string
-	State                          string
-	Run                            Run       // the latest one
-	Position                       time.Time // orders the attempts of one identity: the start of the latest run, or the first thing known
-	LastEventAt                    time.Time
-	Labels                         map[string]string
-	Process                        *backendapi.Process
-	LoadedLibs                     []backendapi.LoadedLib
+	Engine, Node string
+	Identity     string // what a restart keeps: pod uid and container name, or the container id
+	Place
+	Image
+	State       string
+	Run         Run       // the latest one
+	Position    time.Time // orders the attempts of one identity: the start of the latest run, or the first event
+	LastEventAt time.Time
+	Labels      map[string]string
+	Process     *backendapi.Process
+	LoadedLibs  []backendapi.LoadedLib
 }
 
-// RunKey tells which run an event belongs to: the start of the run in nanoseconds since 1970, or 0 for what belongs to
-// the container's life as a whole (creation, removal) and for what does not tell its run.
+// Place is where a container belongs.
+type Place struct{ Name, Namespace, Pod, PodUID string }
+
+// Image is the image that a container was made from.
+type Image struct{ ImageRef, ImageDigest, ImageID string }
+
+// RunKey returns the run that an event belongs to: the start of the run in nanoseconds since 1970, or 0 for an event of the
+// container's life as a whole (creation, removal) and for one that does not name its run.
 func RunKey(e *backendapi.Event) int64 {
 	if e.Kind == backendapi.KindCreate || e.Kind == backendapi.KindRemove || e.Run == nil || e.Run.StartedAt == nil {
 		return 0
@@ -58,8 +63,8 @@ func RunKey(e *backendapi.Event) int64 {
 	return e.Run.StartedAt.UnixNano()
 }
 
-// Folds tells whether events of a kind make, hold or end a container or a run. Of the others only the latest need be
-// given to FoldRun and Fold, and only where a run has no event that folds.
+// Folds reports whether events of a kind begin, pause or end a container or a run. Of the others FoldRun and Fold need only the
+// latest, and only if a run has no event that folds.
 func Folds(kind backendapi.Kind) bool {
 	switch kind {
 	case backendapi.KindCreate, backendapi.KindStart, backendapi.KindRestart, backendapi.KindPause, backendapi.KindUnpause,
@@ -70,7 +75,7 @@ func Folds(kind backendapi.Kind) bool {
 	}
 }
 
-// Identity names what restarts: the pod's container over all its attempts, or the container itself.
+// Identity returns what a restart keeps: pod uid and container name, or the container id. Empty for a gap.
 func Identity(w *backendapi.Workload) string {
 	if w == nil {
 		return ""
@@ -81,7 +86,7 @@ func Identity(w *backendapi.Workload) string {
 	return w.ContainerID
 }
 
-// rank is the place of a kind in a life; it orders events of one moment.
+// rank returns the place of a kind in a life, which orders events of one moment.
 func rank(k backendapi.Kind) int {
 	return slices.Index([]backendapi.Kind{
 		backendapi.KindCreate, backendapi.KindStart, backendapi.KindRestart, backendapi.KindHealth, backendapi.KindOOM,
@@ -98,7 +103,7 @@ func order(a, b *backendapi.Event) int {
 	)
 }
 
-// FoldRun derives a run from the events of one run key. ok is false when they do not tell of a run at all.
+// FoldRun derives a run from the events of one run key. ok is false when none of them is about a run.
 func FoldRun(events []*backendapi.Event) (run Run, ok bool) {
 	for _, e := range sorted(events) {
 		switch e.Kind {
@@ -108,7 +113,7 @@ func FoldRun(events []*backendapi.Event) (run Run, ok bool) {
 			ok = true
 		default:
 			if RunKey(e) == 0 {
-				continue // tells of no run that could be named
+				continue // names no run
 			}
 			ok = true
 		}
@@ -143,10 +148,10 @@ func Fold(life, latest []*backendapi.Event) Container {
 	var c Container
 	all := sorted(slices.Concat(life, latest))
 	for _, e := range all {
-		learn(&c, e)
+		merge(&c, e)
 	}
 	run, hasRun := FoldRun(latest)
-	outside, hasOutside := FoldRun(life) // an end that does not tell its run: a failed start, or an unknown start
+	outside, hasOutside := FoldRun(life) // a stop that does not name its run: the start failed or is unknown
 	switch {
 	case hasRun && hasOutside && !run.Ended && !outside.FinishedAt.Before(run.StartedAt):
 		outside.StartedAt = run.StartedAt
@@ -181,7 +186,7 @@ func state(all []*backendapi.Event, run Run, hasRun bool) string {
 			paused = true
 		case backendapi.KindUnpause, backendapi.KindStart, backendapi.KindRestart:
 			paused = false
-		default: // ends are the run's; the others say nothing of the state
+		default: // a stop ends the run, not the container; the others do not change the state
 		}
 	}
 	switch {
@@ -197,8 +202,8 @@ func state(all []*backendapi.Event, run Run, hasRun bool) string {
 	return container.StateUnknown.String()
 }
 
-// learn takes what an event knows of the container. Events come oldest first; what a later one does not know stays.
-func learn(c *Container, e *backendapi.Event) {
+// merge sets the fields that the event knows. Events come oldest first; a later event that does not know a field keeps it.
+func merge(c *Container, e *backendapi.Event) {
 	set(&c.Engine, e.Runtime.Engine)
 	set(&c.Node, e.Node)
 	if w := e.Workload; w != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend/projection"
 )
 
-// Container is the state of a container as queries show it.
+// Container is the state of a container as queries return it. It has more fields than other types, because the API shows a
+// container as one flat object.
 type Container struct {
 	ContainerID  string     `json:"containerId"`
 	Tenant       string     `json:"tenant"`
@@ -28,7 +29,7 @@ type Container struct {
 	ImageDigest  string     `json:"imageDigest,omitempty"`
 	ImageID      string     `json:"imageId,omitempty"`
 	State        string     `json:"state"`
-	Current      bool       `json:"current"` // not removed, and no later attempt took its place
+	Current      bool       `json:"current"` // not removed, and not replaced by a later attempt
 	StartedAt    *time.Time `json:"startedAt,omitempty"`
 	End                     // of its latest run
 	RestartCount *uint32    `json:"restartCount,omitempty"`
@@ -48,10 +49,10 @@ type End struct {
 	OOMKilled  bool       `json:"oomKilled,omitempty"`
 }
 
-// Failed tells whether the run ended without success, as far as anyone knows.
+// Failed reports whether the run is known to have ended without success.
 func (e *End) Failed() bool { return e.OOMKilled || (e.ExitCode != nil && *e.ExitCode != 0) }
 
-// Loop is a crash loop that goes on.
+// Loop is a crash loop that has not ended.
 type Loop struct {
 	Since    time.Time `json:"since"`
 	Count    uint32    `json:"count,omitempty"`
@@ -59,12 +60,12 @@ type Loop struct {
 	Reason   string    `json:"reason,omitempty"`
 }
 
-// ContainerQuery asks for a page of containers, the newest to the backend first; zero fields select all.
+// ContainerQuery is a query for a page of containers, the last reported first; zero fields select all.
 type ContainerQuery struct {
 	Tenant, Namespace, State string
-	Text                     string // occurs in a name, the image, the node or the id; ASCII case does not matter
+	Text                     string // part of a name, the image, the node or the id; the case of ASCII letters does not matter
 	Current                  bool   // neither removed nor replaced
-	Trouble                  bool   // failed at its last end, or crash-looping
+	Problems                 bool   // the last run failed, or it is crash-looping
 	Limit                    int
 	Cursor                   string
 }
@@ -91,7 +92,7 @@ func (ask *ContainerQuery) where(q *query) {
 	q.andIf(ask.Namespace != "", "c.namespace = ?", ask.Namespace)
 	q.andIf(ask.State != "", "c.state = ?", ask.State)
 	q.andIf(ask.Current, currentContainer)
-	q.andIf(ask.Trouble, "("+failedEnd+" OR l.since_ns IS NOT NULL)")
+	q.andIf(ask.Problems, "("+failedEnd+" OR l.since_ns IS NOT NULL)")
 	if ask.Text != "" {
 		q.and(`(c.name || char(10) || c.pod || char(10) || c.namespace || char(10) || c.image_ref || char(10) || c.node ||
 			char(10) || c.container_id) LIKE ? ESCAPE '\'`, "%"+escapeLike.Replace(ask.Text)+"%")
@@ -100,7 +101,8 @@ func (ask *ContainerQuery) where(q *query) {
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// Containers gives a page of containers and the cursor of the next page, if any. ErrCursor: the cursor is not ours.
+// Containers returns a page of containers and the cursor of the next page, empty for the last one. A cursor from elsewhere is
+// ErrCursor.
 func (s *Store) Containers(ctx context.Context, ask ContainerQuery) ([]Container, string, error) {
 	var at struct {
 		FirstSeq int64  `json:"s"`

@@ -9,16 +9,16 @@ import (
 	"errors"
 )
 
-// ErrCursor says that a cursor did not come from this store.
-var ErrCursor = errors.New("the cursor is not one that this API gave out; begin again without it")
+// ErrCursor means that a cursor did not come from this store.
+var ErrCursor = errors.New("the cursor is not one that this API returned; start again without it")
 
 const maxCursor = 2048
 
-// encodeCursor makes an opaque, URL-safe cursor of a place in a list.
+// encodeCursor returns an opaque, URL-safe cursor for a place in a list.
 func encodeCursor(place any) string {
 	raw, err := json.Marshal(place)
 	if err != nil {
-		return "" // cannot be: places are plain structs
+		return "" // not reached: places are plain structs
 	}
 	return base64.RawURLEncoding.EncodeToString(raw)
 }

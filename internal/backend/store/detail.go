@@ -15,19 +15,19 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// MaxRuns bounds the runs that Container and Runs give for one container, and MaxLoads the facts.
+// MaxRuns bounds the runs that Container and Runs return for one container, MaxLoads the facts.
 const (
 	MaxRuns  = 200
 	MaxLoads = 1000
 )
 
-// Detail is a container with its runs and what it loads.
+// Detail is a container with its runs and the files it loads.
 type Detail struct {
 	Container
 	Labels     map[string]string      `json:"labels,omitempty"`
 	Process    *backendapi.Process    `json:"process,omitempty"`
 	LoadedLibs []backendapi.LoadedLib `json:"loadedLibs,omitempty"`
-	Loads      []StoredFact           `json:"loads,omitempty"` // what was seen to run in it, at most MaxLoads
+	Loads      []StoredFact           `json:"loads,omitempty"` // the code that was seen to run in it, at most MaxLoads
 	Runs       []Run                  `json:"runs"`            // of all its attempts, latest first, at most MaxRuns
 }
 
@@ -41,13 +41,14 @@ type Run struct {
 }
 
 var (
-	// ErrNotFound says that no such container is known.
+	// ErrNotFound means that no such container is known.
 	ErrNotFound = errors.New("no such container is known")
-	// ErrAmbiguous says that several containers have the id.
+	// ErrAmbiguous means that several containers have the id.
 	ErrAmbiguous = errors.New("several containers have this id")
 )
 
-// Container gives one container by <engine>://<id> or its bare id. Tenant may be empty: any. ErrNotFound, ErrAmbiguous.
+// Container returns one container by <engine>://<id> or its bare id; an empty tenant selects all. Errors: ErrNotFound,
+// ErrAmbiguous, or a failure of the database.
 func (s *Store) Container(ctx context.Context, tenant, id string) (*Detail, error) {
 	q := query{text: selectContainer}
 	if strings.Contains(id, "://") {
@@ -70,7 +71,7 @@ func (s *Store) Container(ctx context.Context, tenant, id string) (*Detail, erro
 	}
 	d := &Detail{Container: found[0]}
 	if err := s.loadKnown(ctx, d); err != nil {
-		return nil, fmt.Errorf("query what container %s is: %w", id, err)
+		return nil, fmt.Errorf("query labels and process of container %s: %w", id, err)
 	}
 	if d.Loads, _, err = s.Facts(ctx, FactQuery{Tenant: d.Tenant, Container: d.ContainerID, Limit: MaxLoads}); err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func (s *Store) scanContainers(ctx context.Context, q query) ([]Container, error
 	return out, rows.Err()
 }
 
-// loadKnown finds the latest labels, process and libraries that any event told of.
+// loadKnown finds the latest labels, process and libraries that an event reported.
 func (s *Store) loadKnown(ctx context.Context, d *Detail) error {
 	for member, to := range map[string]any{
 		"$.workload.labels": &d.Labels, "$.process": &d.Process, "$.loadedLibs": &d.LoadedLibs,
@@ -125,8 +126,8 @@ func (s *Store) loadKnown(ctx context.Context, d *Detail) error {
 	return nil
 }
 
-// Runs gives, by container id, the runs of each of the containers and its other attempts that had not ended before since,
-// latest first, at most MaxRuns of each.
+// Runs returns by container id the runs of each container and of its other attempts, without those that ended before since.
+// They are ordered latest first, at most MaxRuns for each container.
 func (s *Store) Runs(ctx context.Context, of []Container, since time.Time) (map[string][]Run, error) {
 	out := make(map[string][]Run, len(of))
 	stmt, err := s.read.PrepareContext(ctx, `SELECT container_id, run_ns, ended, finished_ns, exit_code, signal, reason, oom, restart_count

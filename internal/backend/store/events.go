@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// StoredEvent is an event as queries show it.
+// StoredEvent is an event as queries return it.
 type StoredEvent struct {
 	backendapi.Event
 	ReceivedAt time.Time `json:"receivedAt"`
@@ -30,7 +30,7 @@ type Arrived struct {
 
 // AppendJSON appends the JSON of a StoredEvent.
 func (a *Arrived) AppendJSON(to []byte) []byte {
-	to = append(to, a.Body[:len(a.Body)-1]...) // an event has members, so a comma is due
+	to = append(to, a.Body[:len(a.Body)-1]...) // an event has members, so a comma follows
 	to = append(to, `,"receivedAt":"`...)
 	to = a.ReceivedAt.AppendFormat(to, time.RFC3339Nano)
 	to = append(to, `","batchId":"`...)
@@ -69,7 +69,7 @@ func (f *EventFilter) where(q *query) {
 	q.andIf(!f.Until.IsZero(), "when_ns < ?", f.Until.UnixNano())
 }
 
-// EventQuery asks for a page of events, newest first.
+// EventQuery is a query for a page of events, newest first.
 type EventQuery struct {
 	EventFilter
 	AllRevisions bool
@@ -77,16 +77,16 @@ type EventQuery struct {
 	Cursor       string // of the page before
 }
 
-// eventPlace is where a page of events ended: before the event that happened at When and arrived as Seq, as things were
-// when AsOf was the last to have arrived.
+// eventPlace is where a page of events ended: before the event that happened at When and arrived as Seq, in the state of the
+// moment when AsOf was the last to have arrived.
 type eventPlace struct {
 	AsOf int64 `json:"a"`
 	When int64 `json:"w"`
 	Seq  int64 `json:"s"`
 }
 
-// Events gives a page of events, newest first, and the cursor of the next page, if any. All pages of one sequence are cut
-// from the moment of the first one. ErrCursor: the cursor is not ours.
+// Events returns a page of events, newest first, and the cursor of the next page, empty for the last one. All pages of a
+// sequence show the moment of the first one. A cursor from elsewhere is ErrCursor.
 func (s *Store) Events(ctx context.Context, ask EventQuery) ([]Arrived, string, error) {
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -133,8 +133,8 @@ func (s *Store) Events(ctx context.Context, ask EventQuery) ([]Arrived, string, 
 	return out, "", nil
 }
 
-// After gives up to limit events that arrived after seq, in the order of arrival and in every revision, and how far it
-// looked: the place to go on from, whether or not the filter let anything through. Since and Until of the filter count too.
+// After returns up to limit events that arrived after seq, in the order of arrival and in every revision, and the seq to
+// continue from, which advances even if no event matches the filter. Since and Until of the filter apply too.
 func (s *Store) After(ctx context.Context, seq int64, filter EventFilter, limit int) (_ []Arrived, next int64, _ error) {
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *Store) After(ctx context.Context, seq int64, filter EventFilter, limit 
 	return out, max(last, seq), nil
 }
 
-// Bounds gives the place of the last event that arrived and of the last one that retention removed; 0 = none.
+// Bounds returns the seq of the last event that arrived and of the last one that retention removed; 0 if there is none.
 func (s *Store) Bounds(ctx context.Context) (last, pruned int64, err error) {
 	if err = s.read.QueryRowContext(ctx, "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), seq FROM pruned").
 		Scan(&last, &pruned); err != nil {

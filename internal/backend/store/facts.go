@@ -17,8 +17,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// migrationFacts makes the tables of runtime facts. A row of facts is what one container was seen to run; its hits are the
-// sum over all that was told of it, its body the latest fact.
+// migrationFacts makes the tables of runtime facts. A row of facts is one piece of code that a container was seen to run; its
+// hits are the sum of all reports, its body is the latest one.
 const migrationFacts = `
 CREATE TABLE fact_requests (
 	tenant      TEXT NOT NULL,
@@ -47,15 +47,15 @@ CREATE INDEX facts_container ON facts (container_id, tenant);
 CREATE INDEX facts_received ON facts (received_ns);
 `
 
-// FactsRequest is what one request tells of one subject.
+// FactsRequest is the facts of one request about one subject.
 type FactsRequest struct {
-	ID          string // idempotency key; "" = a repeat cannot be told and counts again
+	ID          string // idempotency key; without one a repeated request counts again
 	CallgraphID string
 	SubjectKey  string
 	Facts       []backendapi.Fact
 }
 
-// content is what makes a request the same as another of its id.
+// content returns a digest that is equal for repeats of a request.
 func (r *FactsRequest) content(bodies [][]byte) []byte {
 	h := sha256.New()
 	for _, part := range append([][]byte{[]byte(r.CallgraphID), []byte(r.SubjectKey)}, bodies...) {
@@ -65,8 +65,8 @@ func (r *FactsRequest) content(bodies [][]byte) []byte {
 	return h.Sum(nil)
 }
 
-// addFact sums up: a symbol of a code in a container is one row, however often it is told. Sums end at 2^53 - 1, beyond
-// which JSON numbers are not exact.
+// addFact adds hits to one row for each symbol of a code in a container. Sums end at 2^53 - 1, the highest integer that is exact
+// in JSON.
 const addFact = `INSERT INTO facts (tenant, subject, callgraph_id, symbol_id, code_id, container_id, hits, first_ns, last_ns, received_ns, body)
 	VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10)
 	ON CONFLICT (subject, tenant, callgraph_id, symbol_id, code_id, container_id) DO UPDATE SET
@@ -74,8 +74,8 @@ const addFact = `INSERT INTO facts (tenant, subject, callgraph_id, symbol_id, co
 	last_ns = max(last_ns, excluded.last_ns), received_ns = excluded.received_ns,
 	body = CASE WHEN excluded.last_ns >= last_ns THEN excluded.body ELSE body END`
 
-// AddFacts stores the facts of a request of tenant in one transaction, which is on disk when it returns. A request that was
-// stored before changes nothing (repeated). Errors: ErrBatchReused, or that the database failed.
+// AddFacts stores the facts of a request in one transaction, which is on disk when it returns. A request that was stored before
+// changes nothing (repeated). Errors: ErrBatchReused, or a failure of the database.
 func (s *Store) AddFacts(ctx context.Context, tenant string, r *FactsRequest) (repeated bool, err error) {
 	bodies := make([][]byte, len(r.Facts))
 	for i := range r.Facts {
@@ -83,7 +83,7 @@ func (s *Store) AddFacts(ctx context.Context, tenant string, r *FactsRequest) (r
 	}
 	err = s.inTransaction(ctx, func(ctx context.Context, _ *statements) error {
 		now := s.now().UnixNano()
-		if repeated, err = s.claimFacts(ctx, tenant, r, r.content(bodies), now); repeated || err != nil {
+		if repeated, err = s.addFactsRequest(ctx, tenant, r, r.content(bodies), now); repeated || err != nil {
 			return err
 		}
 		add, err := s.conn.PrepareContext(ctx, addFact)
@@ -93,12 +93,12 @@ func (s *Store) AddFacts(ctx context.Context, tenant string, r *FactsRequest) (r
 		defer add.Close()
 		for i := range r.Facts {
 			f := &r.Facts[i]
-			seen := now
+			observed := now
 			if f.ObservedAt != nil {
-				seen = f.ObservedAt.UnixNano()
+				observed = f.ObservedAt.UnixNano()
 			}
 			if _, err := add.ExecContext(ctx, tenant, r.SubjectKey, r.CallgraphID, f.SymbolID, f.CodeID, f.ContainerID,
-				f.HitCount, seen, now, bodies[i]); err != nil {
+				f.HitCount, observed, now, bodies[i]); err != nil {
 				return err
 			}
 		}
@@ -113,7 +113,8 @@ func (s *Store) AddFacts(ctx context.Context, tenant string, r *FactsRequest) (r
 	return repeated, nil
 }
 
-func (s *Store) claimFacts(ctx context.Context, tenant string, r *FactsRequest, content []byte, now int64) (repeated bool, err error) {
+// addFactsRequest stores the id of a request, unless it was stored before (repeated).
+func (s *Store) addFactsRequest(ctx context.Context, tenant string, r *FactsRequest, content []byte, now int64) (repeated bool, err error) {
 	if r.ID == "" {
 		return false, nil
 	}
@@ -131,18 +132,18 @@ func (s *Store) claimFacts(ctx context.Context, tenant string, r *FactsRequest, 
 	return true, nil
 }
 
-// StoredFact is a fact as queries show it: the latest account of it, with the sum of its hits.
+// StoredFact is a fact as queries return it: the latest report, with the sum of all hits.
 type StoredFact struct {
 	backendapi.Fact
 	Tenant          string    `json:"tenant"`
 	SubjectKey      string    `json:"subjectKey"`
 	CallgraphID     string    `json:"callgraphId"`
-	Containers      int       `json:"containers"` // in which it was seen
+	Containers      int       `json:"containers"` // number of containers that it was seen in
 	FirstObservedAt time.Time `json:"firstObservedAt"`
 	LastObservedAt  time.Time `json:"lastObservedAt"`
 }
 
-// FactQuery asks for a page of facts; zero fields select all.
+// FactQuery is a query for a page of facts; zero fields select all.
 type FactQuery struct {
 	Tenant, Subject, CallgraphID string
 	Container                    string // <engine>://<id>
@@ -150,10 +151,10 @@ type FactQuery struct {
 	Cursor                       string
 }
 
-// Facts gives a page of facts, ordered by subject, tenant, call graph and ids, each once however many containers it was seen
-// in, and the cursor of the next page, if any. ErrCursor: the cursor is not ours.
+// Facts returns a page of facts, ordered by subject, tenant, call graph and ids, and the cursor of the next page, empty for the
+// last one. A fact of several containers is returned once. A cursor from elsewhere is ErrCursor.
 func (s *Store) Facts(ctx context.Context, ask FactQuery) ([]StoredFact, string, error) {
-	// Beside a max, SQLite gives the other columns of the row that has it.
+	// With a max, SQLite returns the other columns of the row that has it.
 	q := query{text: `SELECT subject, tenant, callgraph_id, symbol_id, code_id, sum(hits), count(DISTINCT container_id), min(first_ns), max(last_ns), body
 		FROM facts WHERE TRUE`}
 	q.andIf(ask.Tenant != "", "tenant = ?", ask.Tenant)
@@ -180,14 +181,14 @@ func (s *Store) Facts(ctx context.Context, ask FactQuery) ([]StoredFact, string,
 		}
 		var f StoredFact
 		var symbol, code string
-		var hits float64 // a sum over containers may leave the integers
+		var hits float64 // a sum over containers may exceed the integers
 		var first, last int64
 		var body []byte
 		if err := rows.Scan(&f.SubjectKey, &f.Tenant, &f.CallgraphID, &symbol, &code, &hits, &f.Containers, &first, &last, &body); err != nil {
 			return nil, "", fmt.Errorf("query facts: %w", err)
 		}
 		if err := json.Unmarshal(body, &f.Fact); err != nil {
-			return nil, "", fmt.Errorf("read a stored fact: %w", err)
+			return nil, "", fmt.Errorf("decode a stored fact: %w", err)
 		}
 		at = [5]string{f.SubjectKey, f.Tenant, f.CallgraphID, symbol, code}
 		f.HitCount = uint64(min(hits, 1<<53-1))
@@ -200,8 +201,8 @@ func (s *Store) Facts(ctx context.Context, ask FactQuery) ([]StoredFact, string,
 	return out, "", nil
 }
 
-// factRetention removes what was last told before a moment, but for containers that still are there: what does not change is
-// told rarely.
+// factRetention removes the facts that were last reported before a moment, except those of containers that still exist: facts
+// that do not change are reported rarely.
 var factRetention = []string{
 	"DELETE FROM fact_requests WHERE received_ns < ?",
 	`DELETE FROM facts WHERE received_ns < ? AND NOT EXISTS (SELECT 1 FROM containers c WHERE c.tenant = facts.tenant

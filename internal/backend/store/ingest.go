@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/zastava-otel/zastava/internal/backend/projection"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
@@ -24,35 +23,35 @@ type Record struct {
 }
 
 var (
-	// ErrBatchDone says that a batch of this id and content was stored before, by a release that kept no answers.
+	// ErrBatchDone means that a batch with this id and content was stored before, by a release that kept no answers.
 	ErrBatchDone = errors.New("this batch was stored before")
-	// ErrBatchReused says that the batch id was used before for other events.
+	// ErrBatchReused means that the batch id was used before for other events.
 	ErrBatchReused = errors.New("this batch id was used before for other events")
 )
 
 // CodeIDConflict is the code of a rejected event whose id is known for another kind or container.
 const CodeIDConflict = "id_conflict"
 
-// submission is a batch that wants to be stored, and what became of it.
+// submission is a batch that waits to be stored, and its outcome.
 type submission struct {
 	tenant, batchID string
 	records         []Record
 
-	done     bool // guarded by Store.writing, as what follows
+	done     bool // Store.writing guards this field and those below
 	out      backendapi.IngestResponse
 	repeated bool
 	err      error
 }
 
-// Ingest stores a batch of tenant's events and what follows from them in one transaction, which is on disk when it
-// returns. A batch that was stored before changes nothing and gets the answer of then: a client that lost it learns all
-// the same which events were rejected. Errors: ErrBatchDone, ErrBatchReused, or that the database failed.
+// Ingest stores a batch of a tenant's events and the state derived from them in one transaction, which is on disk when it
+// returns. A batch that was stored before changes nothing and returns the first answer (repeated): a client that lost it still
+// learns which events were rejected. Errors: ErrBatchDone, ErrBatchReused, or a failure of the database.
 //
-// The content of a batch is its event ids and revisions, in order. What else two sights of one event differ in (who saw
-// it, when) is not another content: an observer that starts anew may well see the same things and batch them alike.
+// The content of a batch is its event ids and revisions, in order. Other differences between two reports of an event (who
+// observed it, when) do not count: an observer that restarts may report the same events in the same batches.
 //
-// Batches that wait while another is being written go together into the next transaction: most of what a small one costs
-// is waiting for the disk. They are as many as callers.
+// Batches that wait while another one is written share the next transaction: most of the cost of a small one is waiting for the
+// disk. There are at most as many as callers.
 func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Record) (out backendapi.IngestResponse, repeated bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return out, false, err
@@ -64,7 +63,7 @@ func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Re
 
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if !own.done { // else who held the lock before took it along
+	if !own.done { // otherwise the previous holder of the lock stored it too
 		s.queueing.Lock()
 		all := s.waiting
 		s.waiting = nil
@@ -77,13 +76,13 @@ func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Re
 	return own.out, own.repeated, nil
 }
 
-// ingestAll stores batches in one transaction; should it fail, each in its own, so that none suffers for another.
+// ingestAll stores batches in one transaction; if it fails, each in its own, so that one cannot make another fail.
 func (s *Store) ingestAll(ctx context.Context, all []*submission) {
 	err := s.ingestTogether(ctx, all)
 	added := false
 	for _, sub := range all {
 		if err != nil && len(all) > 1 {
-			_ = s.ingestTogether(ctx, []*submission{sub}) // its error is in sub
+			_ = s.ingestTogether(ctx, []*submission{sub}) // sub holds its error
 		}
 		sub.done = true
 		added = added || (sub.err == nil && sub.out.Accepted > 0 && !sub.repeated)
@@ -93,8 +92,8 @@ func (s *Store) ingestAll(ctx context.Context, all []*submission) {
 	}
 }
 
-// ingestTogether stores batches in one transaction, and notes the error where that fails. A refused batch has written
-// nothing when it is refused, so it does not keep the others from being stored.
+// ingestTogether stores batches in one transaction and sets the error of each if that fails. A batch is refused before it has
+// written anything, so the others are stored.
 func (s *Store) ingestTogether(ctx context.Context, all []*submission) error {
 	err := s.transact(context.WithoutCancel(ctx), func(ctx context.Context, st *statements) error {
 		for _, sub := range all {
@@ -122,7 +121,7 @@ func (sub *submission) store(ctx context.Context, st *statements, now int64) err
 		touched: newTouched(), arrived: map[int64]*backendapi.Event{},
 	}
 	sum := content(sub.records)
-	answered, err := in.lookUp(ctx, sum, &sub.out)
+	answered, err := in.findBatch(ctx, sum, &sub.out)
 	if err != nil || answered {
 		sub.repeated = answered
 		return err
@@ -135,7 +134,7 @@ func (sub *submission) store(ctx context.Context, st *statements, now int64) err
 	if err := in.project(ctx); err != nil {
 		return err
 	}
-	return in.note(ctx, sum, &sub.out)
+	return in.addAnswer(ctx, sum, &sub.out)
 }
 
 func content(records []Record) []byte {
@@ -147,131 +146,42 @@ func content(records []Record) []byte {
 	return h.Sum(nil)
 }
 
-// ingestion is one batch on its way into the database.
+// ingestion is one batch that is being stored.
 type ingestion struct {
 	*statements
 	tenant, batchID string
 	now             int64
 	touched         *touched
-	arrived         map[int64]*backendapi.Event // the events of this batch by seq: they need not be read back
+	arrived         map[int64]*backendapi.Event // the events of this batch by seq, so that they are not read back
 }
 
-// lookUp finds the batch among those stored before. True: it was, and out is what was answered.
-func (in *ingestion) lookUp(ctx context.Context, content []byte, out *backendapi.IngestResponse) (bool, error) {
+// findBatch reports whether the batch was stored before, and sets out to its answer.
+func (in *ingestion) findBatch(ctx context.Context, content []byte, out *backendapi.IngestResponse) (bool, error) {
 	var known, answer []byte
-	switch err := in.batch.QueryRowContext(ctx, in.tenant, in.batchID).Scan(&known, &answer); {
+	switch err := in.batches.find.QueryRowContext(ctx, in.tenant, in.batchID).Scan(&known, &answer); {
 	case errors.Is(err, sql.ErrNoRows):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("look the batch up: %w", err)
+		return false, fmt.Errorf("find the batch: %w", err)
 	case !bytes.Equal(known, content):
 		return false, ErrBatchReused
 	case answer == nil:
 		return false, ErrBatchDone
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return false, fmt.Errorf("read what the batch was answered with: %w", err)
+		return false, fmt.Errorf("decode the answer of the batch: %w", err)
 	}
 	return true, nil
 }
 
-// note keeps the batch's id with what it is about to be answered with.
-func (in *ingestion) note(ctx context.Context, content []byte, out *backendapi.IngestResponse) error {
+// addAnswer stores the batch's id with its answer.
+func (in *ingestion) addAnswer(ctx context.Context, content []byte, out *backendapi.IngestResponse) error {
 	answer, err := json.Marshal(out)
 	if err != nil {
-		return fmt.Errorf("note the answer: %w", err)
+		return fmt.Errorf("encode the answer: %w", err)
 	}
-	if _, err := in.addBatch.ExecContext(ctx, in.tenant, in.batchID, content, in.now, answer); err != nil {
-		return fmt.Errorf("note the batch: %w", err)
-	}
-	return nil
-}
-
-// stored is a revision of an event that the database has.
-type stored struct {
-	seq      int64
-	revision uint32
-	latest   bool
-	kind     string
-	id       string // the container's
-	run      int64
-}
-
-func (in *ingestion) add(ctx context.Context, rec *Record, out *backendapi.IngestResponse) error {
-	e := &rec.Event
-	var containerID, namespace string
-	if e.Workload != nil {
-		containerID, namespace = e.Workload.ContainerID, e.Workload.Namespace
-	}
-	known, err := in.known(ctx, e.EventID)
-	if err != nil {
-		return err
-	}
-	var latest *stored
-	for i := range known {
-		k := &known[i]
-		if k.kind != string(e.Kind) || k.id != containerID {
-			out.Rejected = append(out.Rejected, backendapi.Rejected{
-				EventID: e.EventID, Code: CodeIDConflict,
-				Detail: fmt.Sprintf("this id is known as %s of container %q", k.kind, k.id),
-			})
-			return nil
-		}
-		if k.revision == e.Revision {
-			out.Duplicates++
-			return nil
-		}
-		if k.latest {
-			latest = k
-		}
-	}
-	var supersededBy any
-	if latest != nil && latest.revision > e.Revision {
-		supersededBy = latest.seq
-	}
-	run := projection.RunKey(e)
-	oom := e.Kind == backendapi.KindOOM || (e.Run != nil && e.Run.OOMKilled)
-	res, err := in.addEvent.ExecContext(ctx, in.tenant, e.EventID, e.Revision, supersededBy, e.When.UnixNano(), string(e.Kind),
-		namespace, containerID, projection.Identity(e.Workload), run, projection.Folds(e.Kind), oom, in.now, in.batchID, rec.Body)
-	if err != nil {
-		return err
-	}
-	seq, err := res.LastInsertId()
-	if err != nil {
-		return err
-	}
-	if latest != nil && supersededBy == nil {
-		if _, err := in.supersede.ExecContext(ctx, seq, latest.seq); err != nil {
-			return err
-		}
-		in.touched.note(containerID, latest.run, seq).superseded = true
-	}
-	in.arrived[seq] = e
-	out.Accepted++
-	if containerID == "" || supersededBy != nil {
-		return nil
-	}
-	c := in.touched.note(containerID, run, seq)
-	c.events = append(c.events, e)
-	if e.Kind == backendapi.KindCrashLoop || e.Kind == backendapi.KindCrashLoopEnd {
-		in.touched.loops[projection.Identity(e.Workload)] = struct{}{}
+	if _, err := in.batches.add.ExecContext(ctx, in.tenant, in.batchID, content, in.now, answer); err != nil {
+		return fmt.Errorf("store the batch's answer: %w", err)
 	}
 	return nil
-}
-
-func (in *ingestion) known(ctx context.Context, eventID string) ([]stored, error) {
-	rows, err := in.revisions.QueryContext(ctx, in.tenant, eventID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []stored
-	for rows.Next() {
-		var k stored
-		if err := rows.Scan(&k.seq, &k.revision, &k.latest, &k.kind, &k.id, &k.run); err != nil {
-			return nil, err
-		}
-		out = append(out, k)
-	}
-	return out, rows.Err()
 }

@@ -3,24 +3,24 @@
 
 package store
 
-// maxNews bounds what is remembered of stored facts for those who follow them. Who is further behind is told that he is.
+// maxNews bounds the subjects that are remembered for followers of facts. FactsSince reports when a follower is further behind.
 const maxNews = 256
 
-// factNews remembers about whom facts were stored last, in memory: it tells pages what to look at again, no more.
+// factNews remembers in memory which subjects facts were stored for last, so that pages that show them are refreshed.
 type factNews struct {
 	stored int64 // requests with facts since the store was opened
 	last   [maxNews]struct{ tenant, subject string }
 }
 
-// FactsStored is the number of requests with facts that were stored since the store was opened: where to begin with FactsSince.
+// FactsStored returns the number of requests with facts that were stored since the store was opened: a start for FactsSince.
 func (s *Store) FactsStored() int64 {
 	s.change.Lock()
 	defer s.change.Unlock()
 	return s.news.stored
 }
 
-// FactsSince gives the subjects, each once, about which facts of a tenant (empty: of any) were stored after the first at
-// requests, and how many requests there are now. all: there were too many to be remembered; any subject may be among them.
+// FactsSince returns the subjects, each once, for which a tenant's facts were stored after the first at requests, and the number
+// of requests now. An empty tenant selects all. all reports that there were too many to remember: any subject may have new facts.
 func (s *Store) FactsSince(at int64, tenant string) (subjects []string, all bool, now int64) {
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -31,7 +31,7 @@ func (s *Store) FactsSince(at int64, tenant string) (subjects []string, all bool
 	seen := map[string]struct{}{}
 	for ; at < now; at++ {
 		one := s.news.last[at%maxNews]
-		if _, told := seen[one.subject]; told || (tenant != "" && tenant != one.tenant) {
+		if _, ok := seen[one.subject]; ok || (tenant != "" && tenant != one.tenant) {
 			continue
 		}
 		seen[one.subject] = struct{}{}
@@ -40,7 +40,7 @@ func (s *Store) FactsSince(at int64, tenant string) (subjects []string, all bool
 	return subjects, false, now
 }
 
-// announceFacts tells those who wait for a change, after facts were stored.
+// announceFacts wakes those who wait for a change, after facts were stored.
 func (s *Store) announceFacts(tenant, subject string) {
 	s.change.Lock()
 	s.news.last[s.news.stored%maxNews] = struct{ tenant, subject string }{tenant, subject}

@@ -19,8 +19,8 @@ type Image struct {
 	LastEventAt time.Time `json:"lastEventAt"`
 }
 
-// Images gives a page of images, ordered by reference, digest and id, and the cursor of the next page, if any. ErrCursor:
-// the cursor is not ours. Tenant may be empty: any.
+// Images returns a page of images, ordered by reference, digest and id, and the cursor of the next page, empty for the last one.
+// An empty tenant selects all. A cursor from elsewhere is ErrCursor.
 func (s *Store) Images(ctx context.Context, tenant string, limit int, cursor string) ([]Image, string, error) {
 	q := query{text: `SELECT image_ref, image_digest, image_id, count(*), sum(state IN ('running', 'paused')), max(last_event_ns)
 		FROM containers WHERE image_ref || image_digest || image_id <> ''`}
@@ -58,16 +58,16 @@ func (s *Store) Images(ctx context.Context, tenant string, limit int, cursor str
 	return out, "", nil
 }
 
-// Summary counts the current containers, and what went wrong.
+// Summary counts the current containers and their problems.
 type Summary struct {
 	Containers   int // neither removed nor replaced
-	Running      int // of them, paused ones included
-	StoppedBadly int // of them: their latest run ended without success
-	CrashLooping int // of them
-	OOMKills     int // runs in which the kernel killed for memory since the moment asked for
+	Running      int // of Containers, paused ones included
+	Failed       int // of Containers: the latest run ended without success
+	CrashLooping int // of Containers
+	OOMKills     int // runs with an OOM kill since the moment asked for
 }
 
-// Summary counts. Tenant may be empty: any.
+// Summary counts the containers of a tenant; an empty tenant selects all.
 func (s *Store) Summary(ctx context.Context, tenant string, oomSince time.Time) (Summary, error) {
 	var out Summary
 	err := s.read.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(c.state IN ('running', 'paused')), 0),
@@ -76,7 +76,7 @@ func (s *Store) Summary(ctx context.Context, tenant string, oomSince time.Time) 
 			WHERE oom = 1 AND superseded_by IS NULL AND when_ns >= ?2 AND (?1 = '' OR tenant = ?1))
 		FROM containers c LEFT JOIN loops l ON l.tenant = c.tenant AND l.identity = c.identity
 		WHERE `+currentContainer+` AND (?1 = '' OR c.tenant = ?1)`, tenant, oomSince.UnixNano()).
-		Scan(&out.Containers, &out.Running, &out.StoppedBadly, &out.CrashLooping, &out.OOMKills)
+		Scan(&out.Containers, &out.Running, &out.Failed, &out.CrashLooping, &out.OOMKills)
 	if err != nil {
 		return Summary{}, fmt.Errorf("count containers: %w", err)
 	}

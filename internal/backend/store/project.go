@@ -20,7 +20,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// touched is what a batch may have changed: by container its run keys, and the identities whose crash loops it told of.
+// touched is what a batch may have changed: the runs of each container, and the identities whose crash loops it reports.
 type touched struct {
 	containers map[string]*touchedContainer
 	loops      map[string]struct{}
@@ -29,15 +29,29 @@ type touched struct {
 type touchedContainer struct {
 	runs       map[int64]struct{}
 	firstSeq   int64
-	events     []*backendapi.Event // those of the batch, without what a later revision was known of
-	superseded bool                // some event was replaced by one of the batch
+	events     []*backendapi.Event // of the batch, without those that have a later revision
+	superseded bool                // the batch has a later revision of a stored event
 }
 
 func newTouched() *touched {
 	return &touched{containers: map[string]*touchedContainer{}, loops: map[string]struct{}{}}
 }
 
-// note notes a run of a container. An event without a container touches nothing; its note is forgotten.
+// add notes that the event, which is stored as seq, changes its container.
+func (t *touched) add(e *backendapi.Event, seq int64) {
+	id := containerIDOf(e)
+	if id == "" {
+		return
+	}
+	c := t.note(id, projection.RunKey(e), seq)
+	c.events = append(c.events, e)
+	if e.Kind == backendapi.KindCrashLoop || e.Kind == backendapi.KindCrashLoopEnd {
+		t.loops[projection.Identity(e.Workload)] = struct{}{}
+	}
+}
+
+// note notes a run of a container. For an empty id it returns an entry that is not kept: an event without a container changes
+// nothing that is derived.
 func (t *touched) note(containerID string, run, seq int64) *touchedContainer {
 	if containerID == "" {
 		return &touchedContainer{}
@@ -51,7 +65,8 @@ func (t *touched) note(containerID string, run, seq int64) *touchedContainer {
 	return c
 }
 
-// project derives anew whatever the batch touched, from the events themselves: so their order of arrival cannot matter.
+// project derives the state of everything that the batch touched again from the events themselves, so that their order of
+// arrival does not matter.
 func (in *ingestion) project(ctx context.Context) error {
 	for _, id := range slices.Sorted(maps.Keys(in.touched.containers)) {
 		if err := in.projectContainer(ctx, id, in.touched.containers[id]); err != nil {
@@ -88,7 +103,7 @@ func (in *ingestion) projectContainer(ctx context.Context, id string, t *touched
 		}
 	}
 	_, bare, _ := strings.Cut(id, "://")
-	_, err = in.putContainer.ExecContext(ctx, in.tenant, id, bare, t.firstSeq, in.now, c.Engine, c.Node, c.Identity, c.Name,
+	_, err = in.containers.put.ExecContext(ctx, in.tenant, id, bare, t.firstSeq, in.now, c.Engine, c.Node, c.Identity, c.Name,
 		c.Namespace, c.Pod, c.PodUID, c.ImageRef, c.ImageDigest, c.ImageID, c.State, nanos(c.Run.StartedAt),
 		optionalNanos(c.Run.FinishedAt), optional(c.Run.ExitCode), c.Run.Signal, c.Run.Reason, c.Run.OOMKilled,
 		optional(c.Run.RestartCount), nanos(c.Position), max(nanos(c.LastEventAt), lastEvent))
@@ -99,32 +114,32 @@ func (in *ingestion) storeRun(ctx context.Context, id, identity string, key int6
 	run, ok := projection.FoldRun(events)
 	if !ok {
 		if isNew {
-			return nil // there is none to drop
+			return nil // no row to delete
 		}
-		_, err := in.dropRun.ExecContext(ctx, in.tenant, id, key)
+		_, err := in.runs.drop.ExecContext(ctx, in.tenant, id, key)
 		return err
 	}
-	_, err := in.putRun.ExecContext(ctx, in.tenant, id, key, identity, run.Ended, nanos(run.FinishedAt), optional(run.ExitCode),
+	_, err := in.runs.put.ExecContext(ctx, in.tenant, id, key, identity, run.Ended, nanos(run.FinishedAt), optional(run.ExitCode),
 		run.Signal, run.Reason, run.OOMKilled, optional(run.RestartCount))
 	return err
 }
 
-// isNew tells whether the events of this batch are all there is of a container. It has a row from its first event on, and
-// retention removes the row last.
+// isNew reports whether the store has no other events of a container than those of this batch. A container has a row from its
+// first event on, and retention removes the row last.
 func (in *ingestion) isNew(ctx context.Context, id string, t *touchedContainer) (bool, error) {
 	if t.superseded {
 		return false, nil
 	}
 	var one int
-	err := in.container.QueryRowContext(ctx, in.tenant, id).Scan(&one)
+	err := in.containers.find.QueryRowContext(ctx, in.tenant, id).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return true, nil
 	}
 	return false, err
 }
 
-// runsOf sorts the events of a container by run and leaves what a run is folded from, as loadRuns does: the events that
-// fold, or the latest of the others. Beside it the latest run, and when the latest event of it happened.
+// runsOf groups the events of a container by run, and keeps those that a run is derived from, as loadRuns does: the events that
+// fold, or the latest of the others. It also returns the latest run, and when its latest event happened.
 func runsOf(events []*backendapi.Event) (byRun map[int64][]*backendapi.Event, latest, lastEvent int64) {
 	byRun, others := map[int64][]*backendapi.Event{}, map[int64]*backendapi.Event{}
 	latest, lastEvent = math.MinInt64, math.MinInt64
@@ -147,20 +162,20 @@ func runsOf(events []*backendapi.Event) (byRun map[int64][]*backendapi.Event, la
 	return byRun, latest, lastEvent
 }
 
-// loadRuns loads what the given runs are folded from, and the latest run and what belongs to none, with which they decide
-// the container's state.
+// loadRuns loads the events that the given runs are derived from, those of the latest run, and those that belong to no run,
+// which decide the container's state too.
 func (in *ingestion) loadRuns(ctx context.Context, id string, runs map[int64]struct{}) (
 	byRun map[int64][]*backendapi.Event, latest, lastEvent int64, err error,
 ) {
-	if err := in.latest.QueryRowContext(ctx, in.tenant, id).Scan(&latest, &lastEvent); err != nil {
+	if err := in.runs.latest.QueryRowContext(ctx, in.tenant, id).Scan(&latest, &lastEvent); err != nil {
 		return nil, 0, 0, err
 	}
 	runs[latest], runs[0] = struct{}{}, struct{}{}
 	byRun = make(map[int64][]*backendapi.Event, len(runs))
 	for run := range runs {
-		events, err := in.loadEvents(in.ofRun.QueryContext(ctx, in.tenant, id, run))
+		events, err := in.loadEvents(in.runs.events.QueryContext(ctx, in.tenant, id, run))
 		if err == nil && len(events) == 0 {
-			events, err = in.loadEvents(in.other.QueryContext(ctx, in.tenant, id, run))
+			events, err = in.loadEvents(in.runs.lastEvent.QueryContext(ctx, in.tenant, id, run))
 		}
 		if err != nil {
 			return nil, 0, 0, err
@@ -188,9 +203,9 @@ func (in *ingestion) loadEvents(rows *sql.Rows, err error) ([]*backendapi.Event,
 		}
 		e := new(backendapi.Event)
 		if err := json.Unmarshal(body, e); err != nil {
-			return nil, fmt.Errorf("read a stored event: %w", err)
+			return nil, fmt.Errorf("decode a stored event: %w", err)
 		}
-		e.EventID = strings.ToLower(e.EventID) // bodies are stored as they were sent; ids count without regard to case
+		e.EventID = strings.ToLower(e.EventID) // bodies are stored as they were sent; the case of an id does not matter
 		out = append(out, e)
 	}
 	return out, rows.Err()
@@ -198,22 +213,22 @@ func (in *ingestion) loadEvents(rows *sql.Rows, err error) ([]*backendapi.Event,
 
 func (in *ingestion) projectLoop(ctx context.Context, identity string) error {
 	var body []byte
-	if err := in.loop.QueryRowContext(ctx, in.tenant, identity).Scan(&body); err != nil {
+	if err := in.loops.find.QueryRowContext(ctx, in.tenant, identity).Scan(&body); err != nil {
 		return err
 	}
 	var e backendapi.Event
 	if err := json.Unmarshal(body, &e); err != nil {
-		return fmt.Errorf("read a stored event: %w", err)
+		return fmt.Errorf("decode a stored event: %w", err)
 	}
 	if e.Kind != backendapi.KindCrashLoop {
-		_, err := in.dropLoop.ExecContext(ctx, in.tenant, identity)
+		_, err := in.loops.drop.ExecContext(ctx, in.tenant, identity)
 		return err
 	}
 	var loop backendapi.CrashLoop
 	if e.CrashLoop != nil {
 		loop = *e.CrashLoop
 	}
-	_, err := in.putLoop.ExecContext(ctx, in.tenant, identity, e.When.UnixNano(), loop.Count, optional(loop.ExitCode), loop.Reason)
+	_, err := in.loops.put.ExecContext(ctx, in.tenant, identity, e.When.UnixNano(), loop.Count, optional(loop.ExitCode), loop.Reason)
 	return err
 }
 

@@ -3,7 +3,7 @@
 
 package store
 
-// query is SQL text with its arguments. Text never comes from outside; what does is an argument.
+// query is SQL text with its arguments. Values from outside are always arguments, never part of the text.
 type query struct {
 	text string
 	args []any

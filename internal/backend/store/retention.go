@@ -13,9 +13,9 @@ import (
 // pruneStep bounds how many events one transaction removes, so that no batch waits long for it.
 const pruneStep = 500
 
-// Prune removes what was received before a moment: events, batch ids, ended runs, and containers that are no longer there.
-// What is known of a container that still is there stays, with the events that its state rests on. It gives the number of
-// events removed, also with an error.
+// Prune removes what was received before a moment: events, batch ids, ended runs, and containers that no longer exist. It keeps
+// the containers that still exist, with the events that their state is derived from. It returns the number of events removed,
+// also with an error.
 func (s *Store) Prune(ctx context.Context, before time.Time) (removed int64, err error) {
 	cutoff := before.UnixNano()
 	for at := int64(0); ; {
@@ -51,13 +51,13 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (removed int64, err
 		return nil
 	})
 	if err != nil {
-		return removed, fmt.Errorf("remove what was last heard of before %s: %w", before.UTC().Format(time.RFC3339), err)
+		return removed, fmt.Errorf("remove containers, runs and facts that were last reported before %s: %w", before.UTC().Format(time.RFC3339), err)
 	}
 	return removed, nil
 }
 
-// pruneEvents looks at the next events after at, in the order of arrival, and removes those that may go. next is where to
-// go on, 0 when the rest is younger.
+// pruneEvents checks the next events after at, in the order of arrival, and removes those that are not needed. next is where to
+// continue; 0 when the rest is younger.
 func pruneEvents(ctx context.Context, conn *sql.Conn, at, cutoff int64) (next, removed int64, err error) {
 	var last, old sql.NullInt64
 	err = conn.QueryRowContext(ctx, `SELECT max(seq), max(CASE WHEN received_ns < ?2 THEN seq END)

@@ -11,9 +11,10 @@ import (
 
 // migrations bring a database from user_version i to i+1. A published one is never changed; a new one is appended.
 //
-// Times are nanoseconds since 1970. events.seq is the order of arrival and never reused. A row of events is the latest
-// revision at the moment at which seq was the highest when superseded_by is null or higher than that seq: so a page
-// sequence can be cut from one moment. events.folds marks what a state is derived from. containers, runs and loops are projections of events and hold nothing else.
+// Times are nanoseconds since 1970. events.seq is the order of arrival and never reused. A revision was the latest one at the
+// moment when seq was the highest if its superseded_by is null or higher than that seq: so all pages of a query show the same
+// moment. events.folds marks the events that a state is derived from. containers, runs and loops are derived from events and hold
+// nothing else.
 var migrations = []string{
 	`
 CREATE TABLE batches (
@@ -109,7 +110,7 @@ CREATE TABLE loops (
 CREATE TABLE pruned (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
 INSERT INTO pruned VALUES (1, 0);
 `,
-	// The answer to a batch, for its repeats; null for those stored before there was this column.
+	// The answer to a batch, for its repeats; null for batches stored before this column existed.
 	`ALTER TABLE batches ADD COLUMN answer BLOB`,
 	migrationFacts,
 }
@@ -120,14 +121,14 @@ func migrate(ctx context.Context, conn *sql.Conn, path string) error {
 		return fmt.Errorf("read the schema version of %s: %w", path, err)
 	}
 	if have > len(migrations) {
-		return fmt.Errorf("%s was written by a newer release (schema %d, this one knows up to %d): use that release, or another --db",
+		return fmt.Errorf("%s was written by a newer release (schema %d, this one supports up to %d): use that release, or another --db",
 			path, have, len(migrations))
 	}
 	for v := have; v < len(migrations); v++ {
 		step := fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA user_version = %d; COMMIT", migrations[v], v+1)
 		if _, err := conn.ExecContext(ctx, step); err != nil {
-			_, _ = conn.ExecContext(ctx, "ROLLBACK") // fails where the step could not even begin
-			return fmt.Errorf("bring %s to schema %d: %w", path, v+1, err)
+			_, _ = conn.ExecContext(ctx, "ROLLBACK") // fails if the step could not begin
+			return fmt.Errorf("migrate %s to schema %d: %w", path, v+1, err)
 		}
 	}
 	return nil

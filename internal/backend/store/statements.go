@@ -12,26 +12,24 @@ import (
 
 // statements are the writer's, prepared once: preparing costs more than running most of them.
 type statements struct {
-	begin, commit, rollback        *sql.Stmt
-	batch, addBatch                *sql.Stmt
-	revisions, addEvent, supersede *sql.Stmt
-	ofRun, other, latest           *sql.Stmt
-	container                      *sql.Stmt
-	putRun, dropRun                *sql.Stmt
-	putContainer, dropContainer    *sql.Stmt
-	loop, putLoop, dropLoop        *sql.Stmt
-	all                            []*sql.Stmt
+	transaction struct{ begin, commit, rollback *sql.Stmt }
+	batches     struct{ find, add *sql.Stmt }
+	events      struct{ revisions, add, supersede *sql.Stmt }
+	containers  struct{ find, put *sql.Stmt }
+	runs        struct{ latest, events, lastEvent, put, drop *sql.Stmt }
+	loops       struct{ find, put, drop *sql.Stmt }
+	all         []*sql.Stmt
 }
 
-// A run is folded from the events that make, hold or end it (folds); only where none of them is known, from the latest of
-// the others. Those can be many (health flaps, OOM kills inside) and add nothing to the state. The statements are kept free
-// of IN lists and sorting: SQLite builds a table in memory for each of them on each run, which costs more than the rest.
+// A run is derived from the events that begin, pause or end it (folds = 1); if none of them is known, from the latest of the
+// others. Those can be many (health flaps, OOM kills inside) and add nothing to the state. The statements have no IN lists and
+// need no sorting: SQLite builds a table in memory for each of them on each run, which costs more than the rest.
 const (
-	selectOfRun = `SELECT seq, body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
+	selectRunEvents = `SELECT seq, body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
 		AND superseded_by IS NULL AND folds = 1`
-	selectOther = `SELECT seq, body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
+	selectLastEvent = `SELECT seq, body FROM events WHERE tenant = ? AND container_id = ? AND run_ns = ?
 		AND superseded_by IS NULL ORDER BY when_ns DESC, event_id DESC LIMIT 1`
-	selectLatest = `SELECT run_ns, when_ns FROM events WHERE tenant = ? AND container_id = ?
+	selectLatestRun = `SELECT run_ns, when_ns FROM events WHERE tenant = ? AND container_id = ?
 		AND superseded_by IS NULL ORDER BY run_ns DESC, when_ns DESC LIMIT 1`
 )
 
@@ -41,33 +39,32 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		to  **sql.Stmt
 		sql string
 	}{
-		{&s.begin, "BEGIN IMMEDIATE"},
-		{&s.commit, "COMMIT"},
-		{&s.rollback, "ROLLBACK"},
-		{&s.batch, "SELECT content, answer FROM batches WHERE tenant = ? AND batch_id = ?"},
-		{&s.addBatch, "INSERT INTO batches VALUES (?, ?, ?, ?, ?)"},
-		{&s.revisions, `SELECT seq, revision, superseded_by IS NULL, kind, container_id, run_ns FROM events
+		{&s.transaction.begin, "BEGIN IMMEDIATE"},
+		{&s.transaction.commit, "COMMIT"},
+		{&s.transaction.rollback, "ROLLBACK"},
+		{&s.batches.find, "SELECT content, answer FROM batches WHERE tenant = ? AND batch_id = ?"},
+		{&s.batches.add, "INSERT INTO batches VALUES (?, ?, ?, ?, ?)"},
+		{&s.events.revisions, `SELECT seq, revision, superseded_by IS NULL, kind, container_id, run_ns FROM events
 			WHERE tenant = ? AND event_id = ?`},
-		{&s.addEvent, `INSERT INTO events (tenant, event_id, revision, superseded_by, when_ns, kind, namespace, container_id,
+		{&s.events.add, `INSERT INTO events (tenant, event_id, revision, superseded_by, when_ns, kind, namespace, container_id,
 			identity, run_ns, folds, oom, received_ns, batch_id, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.supersede, "UPDATE events SET superseded_by = ? WHERE seq = ?"},
-		{&s.ofRun, selectOfRun},
-		{&s.other, selectOther},
-		{&s.latest, selectLatest},
-		{&s.container, "SELECT 1 FROM containers WHERE tenant = ? AND container_id = ?"},
-		{&s.putRun, "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
-		{&s.dropRun, "DELETE FROM runs WHERE tenant = ? AND container_id = ? AND run_ns = ?"},
-		{&s.putContainer, `INSERT INTO containers VALUES
+		{&s.events.supersede, "UPDATE events SET superseded_by = ? WHERE seq = ?"},
+		{&s.runs.events, selectRunEvents},
+		{&s.runs.lastEvent, selectLastEvent},
+		{&s.runs.latest, selectLatestRun},
+		{&s.containers.find, "SELECT 1 FROM containers WHERE tenant = ? AND container_id = ?"},
+		{&s.runs.put, "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+		{&s.runs.drop, "DELETE FROM runs WHERE tenant = ? AND container_id = ? AND run_ns = ?"},
+		{&s.containers.put, `INSERT INTO containers VALUES
 			(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)
 			ON CONFLICT (tenant, container_id) DO UPDATE SET last_received_ns = ?5, engine = ?6, node = ?7, identity = ?8,
 			name = ?9, namespace = ?10, pod = ?11, pod_uid = ?12, image_ref = ?13, image_digest = ?14, image_id = ?15,
 			state = ?16, run_ns = ?17, finished_ns = ?18, exit_code = ?19, signal = ?20, reason = ?21, oom = ?22,
 			restart_count = ?23, position_ns = ?24, last_event_ns = ?25`},
-		{&s.dropContainer, "DELETE FROM containers WHERE tenant = ? AND container_id = ?"},
-		{&s.loop, `SELECT body FROM events WHERE tenant = ? AND identity = ? AND superseded_by IS NULL
+		{&s.loops.find, `SELECT body FROM events WHERE tenant = ? AND identity = ? AND superseded_by IS NULL
 			AND kind IN ('CRASH_LOOP', 'CRASH_LOOP_END') ORDER BY when_ns DESC, kind DESC, event_id DESC LIMIT 1`},
-		{&s.putLoop, "INSERT OR REPLACE INTO loops VALUES (?, ?, ?, ?, ?, ?)"},
-		{&s.dropLoop, "DELETE FROM loops WHERE tenant = ? AND identity = ?"},
+		{&s.loops.put, "INSERT OR REPLACE INTO loops VALUES (?, ?, ?, ?, ?, ?)"},
+		{&s.loops.drop, "DELETE FROM loops WHERE tenant = ? AND identity = ?"},
 	} {
 		stmt, err := conn.PrepareContext(ctx, p.sql) //nolint:sqlclosecheck // close does
 		if err != nil {

@@ -1,11 +1,11 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package store keeps runtime events and what follows from them in one SQLite file. It promises that a batch is on disk,
+// Package store keeps runtime events and the state derived from them in one SQLite file. It promises that a batch is on disk,
 // with everything derived from it, when Ingest returns; that an event id counts once per revision; and that the derived
 // state depends on the set of events alone, not on their order. It refuses to open a file that a newer release wrote.
 //
-// There is one writer at a time; readers never wait for it (write-ahead log). Nothing is cached: the file is the truth.
+// There is one writer at a time; readers never wait for it (write-ahead log). Nothing is cached outside SQLite.
 package store
 
 import (
@@ -26,9 +26,9 @@ import (
 // readers bounds the connections that queries share. Each may hold a few MiB of page cache.
 const readers = 4
 
-// writerOptions are those of the one connection that writes. A log of up to 32 MiB (of 4 KiB pages) is folded into the file
-// an eighth as often as with the default, and each page of the indexes, which batches hit at random, once instead of many
-// times; the file then grows by as much, and opening after a crash reads as much. The cache holds what a few batches touch.
+// writerOptions are those of the one connection that writes. A log of up to 32 MiB (of 4 KiB pages) is copied into the file an
+// eighth as often as with the default, and each page of the indexes, which batches change at random, once instead of many
+// times. In return the log grows to that size, and opening after a crash reads as much. The cache holds the pages of a few batches.
 const writerOptions = "_txlock=immediate&_pragma=wal_autocheckpoint(8192)&_pragma=cache_size(-32768)"
 
 // Store is an open database. It is safe for concurrent use.
@@ -38,7 +38,7 @@ type Store struct {
 	read *sql.DB
 
 	queueing sync.Mutex
-	waiting  []*submission // batches for the next transaction
+	waiting  []*submission // for the next transaction
 
 	writing sync.Mutex // guards write, conn and its statements
 	write   *sql.DB
@@ -52,7 +52,7 @@ type Store struct {
 
 // Open opens or creates the database at path. now is the clock that received events are stamped with.
 func Open(ctx context.Context, path string, now func() time.Time) (_ *Store, err error) {
-	// SQLite would create the file readable by all; what runs where is nobody's business but ours.
+	// SQLite would create the file readable by all users.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the database (choose a writable place with --db): %w", err)
@@ -130,17 +130,17 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// ErrClosed says that the store was closed.
+// ErrClosed means that the store was closed.
 var ErrClosed = errors.New("the store is closed")
 
-// inTransaction runs do as the only writer. Once begun it is not interrupted by ctx: a batch is stored or it is not.
+// inTransaction runs do as the only writer. The end of ctx does not interrupt it: a batch is stored as a whole or not at all.
 func (s *Store) inTransaction(ctx context.Context, do func(context.Context, *statements) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	return s.transact(ctx, do)
 }
 
-// transact is inTransaction for who holds s.writing.
+// transact is inTransaction for a caller that holds s.writing.
 func (s *Store) transact(ctx context.Context, do func(context.Context, *statements) error) (err error) {
 	if s.conn == nil {
 		return ErrClosed
@@ -149,26 +149,26 @@ func (s *Store) transact(ctx context.Context, do func(context.Context, *statemen
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if _, err := s.stmts.begin.ExecContext(ctx); err != nil {
+	if _, err := s.stmts.transaction.begin.ExecContext(ctx); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	defer func() {
 		if err != nil {
-			_, rollback := s.stmts.rollback.ExecContext(ctx)
+			_, rollback := s.stmts.transaction.rollback.ExecContext(ctx)
 			err = errors.Join(err, rollback)
 		}
 	}()
 	if err := do(ctx, s.stmts); err != nil {
 		return err
 	}
-	if _, err := s.stmts.commit.ExecContext(ctx); err != nil {
+	if _, err := s.stmts.transaction.commit.ExecContext(ctx); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
 }
 
-// Changed gives a channel that is closed once events or facts were added after the call. Who waits for it takes the channel first
-// and then looks, or it may miss a change.
+// Changed returns a channel that is closed once events or facts are added after the call. To miss no change, call it before the
+// query whose result may change.
 func (s *Store) Changed() <-chan struct{} {
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -182,7 +182,7 @@ func (s *Store) announce() {
 	s.changed = make(chan struct{})
 }
 
-// Ready tells whether a batch could be stored now, by taking the place of a writer for a moment.
+// Ready reports whether a batch could be stored now: it begins and commits an empty transaction.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.inTransaction(ctx, func(context.Context, *statements) error { return nil })
 }

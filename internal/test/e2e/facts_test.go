@@ -89,6 +89,6 @@ func TestWhatRunsReachesTheBackend(t *testing.T) {
 	assert.NotEmpty(t, start.LoadedLibs)
 
 	page := s.get(s.base + "/containers/" + url.PathEscape(full))
-	assert.Contains(t, page, "What it really loads")
+	assert.Contains(t, page, "Loaded code")
 	assert.Contains(t, page, program.Metadata[backendapi.FactPath])
 }

@@ -1,24 +1,24 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Keeps the page current. The server renders it; this script asks for the same page again when the event stream says that
-// something happened, and takes over what differs, so that the focus and the place on the page stay where they are.
+// Keeps the page current. The server renders it; this script requests the same page again when the event stream reports a change,
+// and replaces what differs, so that the focus and the scroll position do not change.
 "use strict";
 
 (() => {
-  const leastGap = 400; // ms between two looks, however much happens
-  const idleGap = 60_000; // ms after which the timelines have moved enough to look again
+  const leastGap = 400; // ms between two refreshes, however many events arrive
+  const idleGap = 60_000; // ms after which the timelines have moved enough to refresh
 
   const live = document.getElementById("live");
   const pause = document.getElementById("pause");
   const filter = document.getElementById("filter");
-  const shown = document.body.dataset.facts; // the subject whose facts are on the page; absent: none are
-  const source = new WeakMap(); // an element of a list -> the markup that the server gave for it
+  const shown = document.body.dataset.facts; // the subject whose facts the page shows; undefined if it shows none
+  const source = new WeakMap(); // an element of a list -> the markup that the server sent for it
 
   let paused = false;
-  let looking = false;
+  let refreshing = false;
   let wanted = false;
-  let lastLook = 0;
+  let lastRefresh = 0;
   let timer = 0;
 
   // Times come as UTC and are shown in the reader's zone; the title keeps UTC.
@@ -41,13 +41,13 @@
     }
   }
 
-  function take(el, fresh) {
+  function replace(el, fresh) {
     for (const { name } of [...el.attributes]) if (!fresh.hasAttribute(name)) el.removeAttribute(name);
     for (const { name, value } of fresh.attributes) if (el.getAttribute(name) !== value) el.setAttribute(name, value);
     el.replaceChildren(...fresh.childNodes);
   }
 
-  // A row that changes or moves loses the focus; it is given back to the link that had it.
+  // A row that changes or moves loses the focus; afterwards the link that had it gets it again.
   function patch(list, fresh) {
     const focus = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
     const have = new Map([...list.children].map((el) => [el.dataset.key, el]));
@@ -61,7 +61,7 @@
       } else {
         have.delete(next.dataset.key);
         if (source.get(el) !== markup) {
-          take(el, document.importNode(next, true));
+          replace(el, document.importNode(next, true));
           el.classList.add("fresh");
         }
       }
@@ -76,11 +76,11 @@
     }
   }
 
-  async function look() {
-    if (looking) { wanted = true; return; }
-    looking = true;
+  async function refresh() {
+    if (refreshing) { wanted = true; return; }
+    refreshing = true;
     wanted = false;
-    lastLook = Date.now();
+    lastRefresh = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
       if (!answer.ok) return;
@@ -92,9 +92,9 @@
       }
       localize(document);
     } catch {
-      // The stream's state tells that the backend is away; it looks again when it is back.
+      // The page shows by the stream's state that the backend is away; the next refresh follows when the stream is open again.
     } finally {
-      looking = false;
+      refreshing = false;
       if (wanted) soon();
     }
   }
@@ -102,40 +102,40 @@
   function soon() {
     if (paused || document.hidden) { wanted = true; return; }
     if (timer) return;
-    timer = setTimeout(() => { timer = 0; look(); }, Math.max(0, lastLook + leastGap - Date.now()));
+    timer = setTimeout(() => { timer = 0; refresh(); }, Math.max(0, lastRefresh + leastGap - Date.now()));
   }
 
-  function say(state, words) {
+  function show(state, words) {
     live.dataset.state = state;
     const text = live.querySelector("span");
     if (text.textContent !== words) text.textContent = words;
   }
 
-  function sayState(stream) {
-    if (paused) say("paused", "Paused");
-    else if (stream.readyState === EventSource.OPEN) say("live", "Live");
-    else say("away", "Reconnecting");
+  function showState(stream) {
+    if (paused) show("paused", "Paused");
+    else if (stream.readyState === EventSource.OPEN) show("live", "Live");
+    else show("away", "Reconnecting");
   }
 
   function follow() {
     const stream = new EventSource(document.body.dataset.stream);
-    stream.addEventListener("open", () => { sayState(stream); soon(); });
+    stream.addEventListener("open", () => { showState(stream); soon(); });
     stream.addEventListener("runtime", soon);
     stream.addEventListener("truncated", soon);
     stream.addEventListener("facts", (ev) => {
-      const { subjectKey } = JSON.parse(ev.data); // absent: about more subjects than could be told
+      const { subjectKey } = JSON.parse(ev.data); // absent: for more subjects than the backend remembers
       if (!subjectKey || shown === "*" || shown === subjectKey) soon();
     });
     stream.addEventListener("error", () => {
-      sayState(stream);
+      showState(stream);
       if (stream.readyState === EventSource.CLOSED) {
-        setTimeout(() => { stream.close(); follow(); }, 3000); // a refusal ends it for good; try anew
+        setTimeout(() => { stream.close(); follow(); }, 3000); // a refusal ends the stream permanently; open a new one
       }
     });
     pause.onclick = () => {
       paused = !paused;
       pause.setAttribute("aria-pressed", String(paused));
-      sayState(stream);
+      showState(stream);
       if (!paused) soon();
     };
   }
@@ -155,7 +155,7 @@
         else to.searchParams.delete("q");
         tab.href = to;
       }
-      look();
+      refresh();
     };
     box.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(apply, 150); });
     filter.addEventListener("submit", (ev) => { ev.preventDefault(); clearTimeout(typing); apply(); });
@@ -184,7 +184,7 @@
 
   document.addEventListener("visibilitychange", () => { if (!document.hidden && wanted) soon(); });
   document.addEventListener("animationend", (ev) => { if (ev.target instanceof Element) ev.target.classList.remove("fresh"); });
-  setInterval(() => { if (Date.now() - lastLook >= idleGap) soon(); }, 5000);
+  setInterval(() => { if (Date.now() - lastRefresh >= idleGap) soon(); }, 5000);
 
   remember(document);
   localize(document);
