@@ -15,5 +15,5 @@ func TestErrorsSayWhatToDoAboutPipes(t *testing.T) {
 	require.NoError(t, err)
 	defer r.Close()
 	_, err = r.List(t.Context(), nil)
-	require.ErrorContains(t, err, "there is no such pipe")
+	require.ErrorContains(t, err, "the pipe does not exist")
 }

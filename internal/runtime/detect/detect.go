@@ -3,12 +3,12 @@
 
 // Package detect finds the container runtimes of a node by their well-known sockets.
 //
-// It looks at files only; it connects to nothing (on Windows a pipe is opened and closed, since there is no other way to
-// tell that it exists). One socket is one runtime, however many names, links and mounts lead to it. A socket that appears
-// later is found by looking again: a look costs a few dozen stat calls.
+// It only reads file metadata and does not connect (on Windows it opens and closes pipes, because there is no other way to check
+// that a pipe exists). A socket is reported once, even if several names, links or mounts lead to it. A socket that appears later
+// is found by the next call, which costs a few dozen stat calls.
 //
-// What a socket is called says what probably listens there, not what does: a containerd that Docker started has its CRI
-// plugin off, and answers with runtime.ErrNotSupported.
+// The name of a socket only suggests which runtime listens there. For example, a containerd that Docker started has its CRI
+// plugin disabled and returns runtime.ErrNotSupported.
 package detect
 
 import (
@@ -22,31 +22,31 @@ import (
 	securejoin "github.com/cyphar/filepath-securejoin"
 )
 
-// Runtime is a runtime's socket. Engine is what to speak with it: containerd, cri-o, cri or docker.
+// Runtime is the socket or pipe of a runtime.
 type Runtime struct {
-	Name     string // unique among what one look finds: containerd, k3s, cri-o, docker, podman-1000, …
-	Engine   string
+	Name     string // unique in the result of one call: containerd, k3s, cri-o, docker, podman-1000, …
+	Engine   string // the API to use: containerd, cri-o, cri or docker
 	Endpoint string // unix:///… or npipe:////./pipe/…
 }
 
-// FileSystem is what detection needs of a machine.
+// FileSystem is the access to a machine that detection needs.
 type FileSystem interface {
 	securejoin.VFS
 	// ReadDir lists a directory, sorted by name.
 	ReadDir(name string) ([]fs.DirEntry, error)
-	// Pipe tells whether a named pipe exists. False where there are none.
+	// Pipe reports whether a named pipe exists. It is false on systems without named pipes.
 	Pipe(name string) bool
 }
 
-// candidate is a place where a runtime may listen. What is in /run is looked for in /var/run too, which is the same
-// directory on a host, but need not be in a container.
+// candidate is a path at which a runtime may listen. A path in /run is also searched in /var/run, which is the same directory
+// on a host but not always in a container.
 type candidate struct{ name, engine, path string }
 
-// sockets are the well-known places, in the order of the result. What has the better name for a shared socket comes first:
-// Podman puts a link at Docker's place.
+// sockets are the well-known paths, in the order of the result. For a socket with several paths, the path with the better name
+// comes first: Podman creates a link at Docker's path.
 var sockets = []candidate{
 	{"containerd", "containerd", "/run/containerd/containerd.sock"},
-	{"k3s", "containerd", "/run/k3s/containerd/containerd.sock"}, // RKE2's is there as well
+	{"k3s", "containerd", "/run/k3s/containerd/containerd.sock"}, // also RKE2's
 	{"k0s", "containerd", "/run/k0s/containerd.sock"},
 	{"microk8s", "containerd", "/var/snap/microk8s/common/run/containerd.sock"},
 	{"cri-o", "cri-o", "/run/crio/crio.sock"},
@@ -55,15 +55,15 @@ var sockets = []candidate{
 	{"docker", "docker", "/run/docker.sock"},
 }
 
-// users is where each logged-in user's own sockets are, below a directory named for the user's number.
-const users = "/run/user"
+// usersDir contains a directory for each logged-in user, named by the user id, with the user's own sockets.
+const usersDir = "/run/user"
 
 var userSockets = []candidate{
 	{"podman", "docker", "podman/podman.sock"},
 	{"docker", "docker", "docker.sock"},
 }
 
-// maxUsers bounds how many users' sockets are looked for.
+// maxUsers is the maximum number of users whose sockets are searched.
 const maxUsers = 256
 
 var pipes = []candidate{
@@ -72,96 +72,96 @@ var pipes = []candidate{
 	{"docker", "docker", "//./pipe/docker_engine"},
 }
 
-// Runtimes finds the runtimes of this machine below root, which is where the host's root directory is mounted: "/" or ""
-// when this process sees the host's own, for example "/host" in a container. Links are resolved inside root, as the host
-// would. On Windows only pipes are looked for, whatever root is. The order is always the same. The error tells of places that could not be looked at, such as directories without
-// permission; what was found elsewhere is given all the same.
+// Runtimes returns the runtimes of this machine below root, the directory at which the host's root directory is mounted: "/" or
+// "" if this process uses it directly, for example "/host" in a container. Links are resolved inside root, as on the host. On
+// Windows it searches only pipes and ignores root. The order is always the same. The error lists paths that could not be
+// checked, such as directories without permission; the result contains the runtimes of all other paths.
 func Runtimes(fsys FileSystem, root string) ([]Runtime, error) {
-	l := look{fsys: fsys, root: root}
-	if l.root == "" {
-		l.root = "/"
+	s := search{fsys: fsys, root: root}
+	if s.root == "" {
+		s.root = "/"
 	}
 	if hasSockets {
-		l.sockets()
+		s.sockets()
 	}
 	for _, c := range pipes {
 		if fsys.Pipe(c.path) {
-			l.found = append(l.found, Runtime{Name: l.unique(c.name), Engine: c.engine, Endpoint: "npipe://" + c.path})
+			s.found = append(s.found, Runtime{Name: s.unique(c.name), Engine: c.engine, Endpoint: "npipe://" + c.path})
 		}
 	}
-	return l.found, errors.Join(l.errs...)
+	return s.found, errors.Join(s.errs...)
 }
 
-// look is one look at a machine.
-type look struct {
+// search is the state of one call of Runtimes.
+type search struct {
 	fsys  FileSystem
 	root  string
 	found []Runtime
-	files []fs.FileInfo // of the sockets found, to tell aliases by
+	files []fs.FileInfo // of the sockets in found, to detect aliases
 	errs  []error
 }
 
-func (l *look) sockets() {
+func (s *search) sockets() {
 	for _, c := range sockets {
-		l.socket(c)
+		s.socket(c)
 		if rest, ok := strings.CutPrefix(c.path, "/run/"); ok {
 			c.path = "/var/run/" + rest
-			l.socket(c)
+			s.socket(c)
 		}
 	}
-	l.userSockets()
+	s.userSockets()
 }
 
-// socket adds a candidate if it is a socket that is not there yet under another name.
-func (l *look) socket(c candidate) {
-	full, err := securejoin.SecureJoinVFS(l.root, c.path, l.fsys)
+// socket adds a candidate if it is a socket that was not found yet under another name.
+func (s *search) socket(c candidate) {
+	full, err := securejoin.SecureJoinVFS(s.root, c.path, s.fsys)
 	if err != nil {
-		l.fail(c.path, err)
+		s.fail(c.path, err)
 		return
 	}
-	file, err := l.fsys.Lstat(full)
+	file, err := s.fsys.Lstat(full)
 	if err != nil {
-		l.fail(c.path, err)
+		s.fail(c.path, err)
 		return
 	}
 	if file.Mode()&fs.ModeSocket == 0 {
 		return
 	}
-	for _, other := range l.files {
+	for _, other := range s.files {
 		if os.SameFile(file, other) {
 			return
 		}
 	}
-	l.files = append(l.files, file)
-	l.found = append(l.found, Runtime{Name: l.unique(c.name), Engine: c.engine, Endpoint: "unix://" + full})
+	s.files = append(s.files, file)
+	s.found = append(s.found, Runtime{Name: s.unique(c.name), Engine: c.engine, Endpoint: "unix://" + full})
 }
 
-func (l *look) userSockets() {
-	full, err := securejoin.SecureJoinVFS(l.root, users, l.fsys)
+func (s *search) userSockets() {
+	full, err := securejoin.SecureJoinVFS(s.root, usersDir, s.fsys)
 	if err != nil {
-		l.fail(users, err)
+		s.fail(usersDir, err)
 		return
 	}
-	dirs, err := l.fsys.ReadDir(full)
+	dirs, err := s.fsys.ReadDir(full)
 	if err != nil {
-		l.fail(users, err)
+		s.fail(usersDir, err)
 		return
 	}
 	if len(dirs) > maxUsers {
-		l.errs = append(l.errs, fmt.Errorf("look for runtimes in %s: only the first %d of %d users are looked at", users, maxUsers, len(dirs)))
+		s.errs = append(s.errs, fmt.Errorf("search for runtimes in %s: only the first %d of %d users are searched", usersDir, maxUsers, len(dirs)))
 		dirs = dirs[:maxUsers]
 	}
 	for _, dir := range dirs {
 		for _, c := range userSockets {
-			l.socket(candidate{c.name + "-" + dir.Name(), c.engine, path.Join(users, dir.Name(), c.path)})
+			s.socket(candidate{c.name + "-" + dir.Name(), c.engine, path.Join(usersDir, dir.Name(), c.path)})
 		}
 	}
 }
 
-// unique makes a name that no other found runtime has: two sockets in /run and /var/run may really be two.
-func (l *look) unique(name string) string {
+// unique returns name, with a number if a found runtime already has it: /run and /var/run may contain different sockets.
+func (s *search) unique(name string) string {
 	taken := func(n string) bool {
-		for _, f := range l.found {
+		for _, f := range s.found {
 			if f.Name == n {
 				return true
 			}
@@ -176,9 +176,9 @@ func (l *look) unique(name string) string {
 	return name
 }
 
-// fail takes note of a place that could not be looked at. That nothing is there is no failure.
-func (l *look) fail(place string, err error) {
+// fail records an error, except if it means that the path does not exist.
+func (s *search) fail(path string, err error) {
 	if !errors.Is(err, fs.ErrNotExist) && !isNotDirectory(err) {
-		l.errs = append(l.errs, fmt.Errorf("look for a runtime at %s below %s: %w", place, l.root, err))
+		s.errs = append(s.errs, fmt.Errorf("search for a runtime at %s below %s: %w", path, s.root, err))
 	}
 }

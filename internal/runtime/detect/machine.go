@@ -27,5 +27,5 @@ func (Machine) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(n
 // Pipe opens a named pipe for a moment, on Windows.
 func (Machine) Pipe(name string) bool { return pipeExists(name) }
 
-// isNotDirectory tells that a part of a path is a file: nothing can be below it.
+// isNotDirectory reports whether err means that a parent in a path is not a directory, so that the path cannot exist.
 func isNotDirectory(err error) bool { return errors.Is(err, syscall.ENOTDIR) }

@@ -10,11 +10,10 @@ import (
 	"github.com/Microsoft/go-winio"
 )
 
-// hasSockets says that no socket is looked for: no runtime of Windows serves one, and a file at \\run of a drive is whatever a
-// user put there.
+// hasSockets disables the search for sockets. No runtime on Windows uses them, and any user can create a file below \\run.
 const hasSockets = false
 
-// pipeExists tells whether somebody serves the pipe. A server that is busy serves it too.
+// pipeExists reports whether a process serves the pipe. A timeout means that its server is busy.
 func pipeExists(name string) bool {
 	timeout := 100 * time.Millisecond
 	conn, err := winio.DialPipe(filepath.FromSlash(name), &timeout)
