@@ -86,7 +86,7 @@ func TestEveryOptionIsRead(t *testing.T) {
 func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	err := confmap.Validate(load(t, "zastavabackend/empty"))
 	require.ErrorContains(t, err, "endpoint is empty: set it to")
-	require.ErrorContains(t, err, "tenant is empty: no event may leave without one; set it to")
+	require.ErrorContains(t, err, "tenant is empty: no event is sent without one; set it to")
 
 	err = confmap.Validate(load(t, "zastavabackend/wrong"))
 	for _, want := range []string{

@@ -42,7 +42,7 @@ type connection struct {
 
 func newConnection(set exporter.Settings, cfg *Config) (*connection, error) {
 	if cfg.Tenant == "" { // checked here as well, for callers that do not validate
-		return nil, errors.New("tenant is empty: no event is sent without one; set it to the name that the backend knows you by")
+		return nil, errNoTenant
 	}
 	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {

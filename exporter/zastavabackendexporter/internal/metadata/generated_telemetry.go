@@ -173,55 +173,55 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendDropped, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_dropped",
-		metric.WithDescription("Events and facts that are lost for good, by kind and cause. [Alpha]"),
+		metric.WithDescription("Events and facts that are lost permanently, by kind and cause. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendEvents, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_events",
-		metric.WithDescription("Events by what became of them. Every record that reaches the exporter ends in one of the outcomes. [Alpha]"),
+		metric.WithDescription("Events by outcome. Every record that reaches the exporter has exactly one outcome. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendFacts, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_facts",
-		metric.WithDescription("Runtime facts by what became of them. Every fact that reaches the exporter ends in one of the outcomes. [Alpha]"),
+		metric.WithDescription("Runtime facts by outcome. Every fact that reaches the exporter has exactly one outcome. [Alpha]"),
 		metric.WithUnit("{fact}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendFactsOldestUndelivered, err = builder.meter.Float64ObservableGauge(
 		"otelcol_exporter_zastavabackend_facts_oldest_undelivered",
-		metric.WithDescription("Age of the oldest sample whose facts the backend does not have, 0 if it has all. [Alpha]"),
+		metric.WithDescription("Age of the oldest sample whose facts are not delivered, 0 if there is none. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendFactsQueueBytes, err = builder.meter.Int64ObservableGauge(
 		"otelcol_exporter_zastavabackend_facts_queue_bytes",
-		metric.WithDescription("Size of what is in the queue of facts on disk. [Alpha]"),
+		metric.WithDescription("Size of the queue of facts on disk. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendOldestUndelivered, err = builder.meter.Float64ObservableGauge(
 		"otelcol_exporter_zastavabackend_oldest_undelivered",
-		metric.WithDescription("Age of the oldest event that the backend does not have, 0 if it has all. [Alpha]"),
+		metric.WithDescription("Age of the oldest event that is not delivered, 0 if there is none. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendOutageCapacity, err = builder.meter.Float64ObservableGauge(
 		"otelcol_exporter_zastavabackend_outage_capacity",
-		metric.WithDescription("For how much longer the queue can take what arrives at the present rate (of some minutes) while nothing is delivered. With a queue on disk only, and from a second after the start; the disk itself may be full sooner. [Alpha]"),
+		metric.WithDescription("For how much longer the queue has room if nothing is delivered and events arrive at the present rate, an average over some minutes. Reported with a queue on disk only, from a second after the start. The disk itself may be full sooner. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendQuarantineLost, err = builder.meter.Int64Counter(
 		"otelcol_exporter_zastavabackend_quarantine_lost",
-		metric.WithDescription("Events and facts that were to be in quarantine and are not. [Alpha]"),
+		metric.WithDescription("Events and facts that are lost because the quarantine could not keep them. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterZastavabackendQueueBytes, err = builder.meter.Int64ObservableGauge(
 		"otelcol_exporter_zastavabackend_queue_bytes",
-		metric.WithDescription("Size of what is in the queue on disk. [Alpha]"),
+		metric.WithDescription("Size of the queue of events on disk. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)

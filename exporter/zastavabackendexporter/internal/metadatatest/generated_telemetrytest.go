@@ -39,7 +39,7 @@ func AssertEqualExporterZastavabackendBatchSize(t *testing.T, tt *componenttest.
 func AssertEqualExporterZastavabackendDropped(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_dropped",
-		Description: "Events and facts that are lost for good, by kind and cause. [Alpha]",
+		Description: "Events and facts that are lost permanently, by kind and cause. [Alpha]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -55,7 +55,7 @@ func AssertEqualExporterZastavabackendDropped(t *testing.T, tt *componenttest.Te
 func AssertEqualExporterZastavabackendEvents(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_events",
-		Description: "Events by what became of them. Every record that reaches the exporter ends in one of the outcomes. [Alpha]",
+		Description: "Events by outcome. Every record that reaches the exporter has exactly one outcome. [Alpha]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -71,7 +71,7 @@ func AssertEqualExporterZastavabackendEvents(t *testing.T, tt *componenttest.Tel
 func AssertEqualExporterZastavabackendFacts(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_facts",
-		Description: "Runtime facts by what became of them. Every fact that reaches the exporter ends in one of the outcomes. [Alpha]",
+		Description: "Runtime facts by outcome. Every fact that reaches the exporter has exactly one outcome. [Alpha]",
 		Unit:        "{fact}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -87,7 +87,7 @@ func AssertEqualExporterZastavabackendFacts(t *testing.T, tt *componenttest.Tele
 func AssertEqualExporterZastavabackendFactsOldestUndelivered(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_facts_oldest_undelivered",
-		Description: "Age of the oldest sample whose facts the backend does not have, 0 if it has all. [Alpha]",
+		Description: "Age of the oldest sample whose facts are not delivered, 0 if there is none. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
@@ -101,7 +101,7 @@ func AssertEqualExporterZastavabackendFactsOldestUndelivered(t *testing.T, tt *c
 func AssertEqualExporterZastavabackendFactsQueueBytes(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_facts_queue_bytes",
-		Description: "Size of what is in the queue of facts on disk. [Alpha]",
+		Description: "Size of the queue of facts on disk. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -115,7 +115,7 @@ func AssertEqualExporterZastavabackendFactsQueueBytes(t *testing.T, tt *componen
 func AssertEqualExporterZastavabackendOldestUndelivered(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_oldest_undelivered",
-		Description: "Age of the oldest event that the backend does not have, 0 if it has all. [Alpha]",
+		Description: "Age of the oldest event that is not delivered, 0 if there is none. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
@@ -129,7 +129,7 @@ func AssertEqualExporterZastavabackendOldestUndelivered(t *testing.T, tt *compon
 func AssertEqualExporterZastavabackendOutageCapacity(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_outage_capacity",
-		Description: "For how much longer the queue can take what arrives at the present rate (of some minutes) while nothing is delivered. With a queue on disk only, and from a second after the start; the disk itself may be full sooner. [Alpha]",
+		Description: "For how much longer the queue has room if nothing is delivered and events arrive at the present rate, an average over some minutes. Reported with a queue on disk only, from a second after the start. The disk itself may be full sooner. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
@@ -143,7 +143,7 @@ func AssertEqualExporterZastavabackendOutageCapacity(t *testing.T, tt *component
 func AssertEqualExporterZastavabackendQuarantineLost(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_quarantine_lost",
-		Description: "Events and facts that were to be in quarantine and are not. [Alpha]",
+		Description: "Events and facts that are lost because the quarantine could not keep them. [Alpha]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -159,7 +159,7 @@ func AssertEqualExporterZastavabackendQuarantineLost(t *testing.T, tt *component
 func AssertEqualExporterZastavabackendQueueBytes(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_zastavabackend_queue_bytes",
-		Description: "Size of what is in the queue on disk. [Alpha]",
+		Description: "Size of the queue of events on disk. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
