@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestRetryAfter(t *testing.T) {
+func TestRetryAfterAcceptsSecondsAndDates(t *testing.T) {
 	now := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		header string
@@ -35,7 +35,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 // A date is of the server's clock, which may be another than this node's.
-func TestRetryAfterByTheServersClock(t *testing.T) {
+func TestRetryAfterIsMeasuredByTheClockOfTheServer(t *testing.T) {
 	theirs := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for _, ours := range []time.Time{theirs, theirs.Add(-30 * time.Minute), theirs.Add(30 * time.Minute)} {
 		a := answer{verdict: later}

@@ -32,8 +32,8 @@ import (
 	"go.opentelemetry.io/collector/extension/extensiontest"
 )
 
-// A bearer token in a file that is replaced: requests carry the new one without a restart.
-func TestBearerTokenFromAFileThatRotates(t *testing.T) {
+// No restart is needed.
+func TestRequestsCarryTheNewTokenWhenItsFileIsReplaced(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("first-token"), 0o600))
 	f := bearertokenauthextension.NewFactory()
@@ -73,10 +73,10 @@ func TestBearerTokenFromAFileThatRotates(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("second-token"), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	require.NoError(t, exp.ConsumeLogs(ctx, stops(2)), "refused until the new token is read, then taken")
+	require.NoError(t, exp.ConsumeLogs(ctx, stops(2)), "refused until the new token is read, then accepted")
 }
 
-// authority makes certificates.
+// authority issues certificates.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -100,7 +100,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue writes a client's certificate and key over those in dir.
+// issue replaces the client's certificate and key in dir.
 func (a *authority) issue(t *testing.T, dir, name string, serial int64) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -116,8 +116,8 @@ func (a *authority) issue(t *testing.T, dir, name string, serial int64) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), 0o600))
 }
 
-// A client certificate that is replaced on disk: connections made from then on show the new one.
-func TestClientCertificateThatIsReplaced(t *testing.T) {
+// Connections that are opened after the replacement present the new certificate.
+func TestConnectionsUseTheNewClientCertificateWhenItsFileIsReplaced(t *testing.T) {
 	dir, ca := t.TempDir(), newAuthority(t)
 	ca.issue(t, dir, "first", 2)
 	var mu sync.Mutex

@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// request is what the server of a test got.
+// request is one request that the test's server received.
 type request struct {
 	header http.Header
 	path   string
@@ -40,7 +40,7 @@ func (r *request) ids() []string {
 // reply answers a request.
 type reply func(w http.ResponseWriter, r *request)
 
-// accept stores everything.
+// accept answers that every event was stored.
 func accept(w http.ResponseWriter, r *request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
@@ -56,7 +56,7 @@ func status(code int, header ...string) reply {
 	}
 }
 
-func says(code int, contentType, body string) reply {
+func answers(code int, contentType, body string) reply {
 	return func(w http.ResponseWriter, _ *request) {
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(code)
@@ -64,7 +64,7 @@ func says(code int, contentType, body string) reply {
 	}
 }
 
-// server plays a backend: each request gets the next of the replies, and the last one for ever.
+// server is a backend that answers each request with the next of the replies, and all further ones with the last.
 type server struct {
 	*httptest.Server
 
@@ -117,7 +117,7 @@ func (s *server) got() []*request {
 	return append([]*request(nil), s.requests...)
 }
 
-// sizes is how many events each request had.
+// sizes returns the number of events of each request.
 func (s *server) sizes() []int {
 	var out []int
 	for _, r := range s.got() {

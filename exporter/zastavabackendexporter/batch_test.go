@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func TestABatchFillsItsLimitToTheByte(t *testing.T) {
+func TestCutFillsTheLimitToTheByte(t *testing.T) {
 	e := newRig(t, newServer(t, accept).URL)
 	p := e.payload(stops(6))
 	three := p.size(span{0, 3})
@@ -31,8 +31,8 @@ func TestABatchFillsItsLimitToTheByte(t *testing.T) {
 	assert.Equal(t, span{0, 2}, p.cut(nil, span{0, 6}, 100, three-1)[0])
 }
 
-// TestGoldenBody shows a whole request body, indented for reading.
-func TestGoldenBody(t *testing.T) {
+// The golden file is a complete request body, indented for reading.
+func TestRequestBodyMatchesTheGoldenFile(t *testing.T) {
 	s := newServer(t, accept)
 	e := newRig(t, s.URL, func(cfg *Config) {
 		cfg.Project = "payments"
@@ -51,15 +51,15 @@ func TestGoldenBody(t *testing.T) {
 	assert.Equal(t, string(want), got.String())
 }
 
-// TestDeliveredAndRefusedIsWhatWasGiven plays random backends that refuse some events, limit sizes and fail at times, and
+// TestEachEventIsDeliveredOrRefusedOnceInOrder plays random backends that refuse some events, limit sizes and fail at times, and
 // pushes until nothing is left to send.
-func TestDeliveredAndRefusedIsWhatWasGiven(t *testing.T) {
+func TestEachEventIsDeliveredOrRefusedOnceInOrder(t *testing.T) {
 	const most = 24
 	all := stopIDs(most)
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, most).Draw(rt, "events")
 		bad := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(n, 3), rapid.ID[int]).Draw(rt, "bad")
-		maxBytes := rapid.IntRange(1500, 40_000).Draw(rt, "bytes the backend takes")
+		maxBytes := rapid.IntRange(1500, 40_000).Draw(rt, "bytes the backend accepts")
 		failures := rapid.SliceOfN(rapid.SampledFrom([]int{0, 401, 404, 408, 429, 500, 503}), 0, 6).Draw(rt, "failures")
 		limit := rapid.IntRange(1, most).Draw(rt, "max_batch_events")
 

@@ -24,7 +24,7 @@ import (
 	"go.opentelemetry.io/collector/exporter/otlphttpexporter"
 )
 
-// discard answers what each API answers to a success, and keeps nothing.
+// discard starts a server that discards requests and answers as each API answers a success.
 func discard(b *testing.B) (url string, received *atomic.Int64) {
 	b.Helper()
 	received = new(atomic.Int64)
@@ -43,7 +43,7 @@ func discard(b *testing.B) (url string, received *atomic.Int64) {
 	return srv.URL, received
 }
 
-// countRequests is a server that discards what it gets and counts the requests.
+// countRequests starts a server that discards requests and counts them.
 func countRequests(b *testing.B) (url string, requests *atomic.Int64) {
 	b.Helper()
 	requests = new(atomic.Int64)
@@ -69,8 +69,8 @@ func startExporter(b *testing.B, f exporter.Factory, cfg component.Config) expor
 
 // BenchmarkExport sends the same records through this exporter and through the collector's otlphttp exporter, in turn and
 // in the same run, to a server that discards them: the same number of records in a request, gzip both, no queue. It reports
-// events/s and bytes on the wire of each, and the ratio of the first. "defaults" leaves each its own gzip level; "level=6"
-// sets the same for both.
+// events/s and bytes on the wire of each, and the ratio of the first. "defaults" uses each exporter's own gzip level; "level=6"
+// sets it for both.
 func BenchmarkExport(b *testing.B) {
 	for _, size := range []int{1, 16, 256} {
 		name := "events=" + strconv.Itoa(size)
@@ -111,7 +111,7 @@ func benchmarkExport(b *testing.B, size int, level configcompression.Level) {
 	ourBytes.Store(0)
 	theirBytes.Store(0)
 
-	// Turns of a few requests each: what else the machine does then falls on both.
+	// Both take turns of a few requests, so that other load of the machine affects both alike.
 	const turn = 8
 	var ourTime, theirTime time.Duration
 	requests := 0
@@ -121,7 +121,7 @@ func benchmarkExport(b *testing.B, size int, level configcompression.Level) {
 		requests += turn
 	}
 	events := float64(requests * size)
-	b.ReportMetric(0, "ns/op") // of both together; says nothing
+	b.ReportMetric(0, "ns/op") // the sum of both is meaningless
 	b.ReportMetric(events/ourTime.Seconds(), "events/s")
 	b.ReportMetric(events/theirTime.Seconds(), "otlphttp-events/s")
 	b.ReportMetric(theirTime.Seconds()/ourTime.Seconds(), "ratio")

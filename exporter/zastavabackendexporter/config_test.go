@@ -31,7 +31,7 @@ func load(t *testing.T, name string) *Config {
 	return cfg
 }
 
-func TestDefaults(t *testing.T) {
+func TestDefaultConfiguration(t *testing.T) {
 	cfg := load(t, "zastavabackend")
 	require.NoError(t, confmap.Validate(cfg))
 	assert.Equal(t, 30*time.Second, cfg.ClientConfig.Timeout)
@@ -52,7 +52,7 @@ func TestDefaults(t *testing.T) {
 	}, *queue.Batch.Get())
 }
 
-func TestEveryOptionIsRead(t *testing.T) {
+func TestEveryOptionIsUnmarshalled(t *testing.T) {
 	cfg := load(t, "zastavabackend/everything")
 	require.NoError(t, confmap.Validate(cfg))
 
@@ -83,7 +83,7 @@ func TestEveryOptionIsRead(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
-func TestAllFaultsAreToldAtOnce(t *testing.T) {
+func TestValidateReportsAllFaultsAtOnce(t *testing.T) {
 	err := confmap.Validate(load(t, "zastavabackend/empty"))
 	require.ErrorContains(t, err, "endpoint is empty: set it to")
 	require.ErrorContains(t, err, "tenant is empty: no event is sent without one; set it to")
@@ -106,7 +106,7 @@ func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	assert.NotContains(t, err.Error(), "s3cret")
 }
 
-func TestFaults(t *testing.T) {
+func TestValidateReportsEachFault(t *testing.T) {
 	for _, tt := range []struct {
 		desc   string
 		change func(*Config)

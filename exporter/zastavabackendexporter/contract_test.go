@@ -32,7 +32,7 @@ import (
 
 const testID = "test_id" // the attribute by which the checker knows its records
 
-// withID makes a record of ours out of a record of the checker; its id rides in a label.
+// withID converts a record of the checker to one of ours; a label carries its id.
 func withID(from plog.LogRecord) plog.Logs {
 	id, _ := from.Attributes().Get(testID)
 	tr := stopOf(0)
@@ -42,7 +42,7 @@ func withID(from plog.LogRecord) plog.Logs {
 	return batch.Logs()
 }
 
-// recordsOfOurs is the exporter behind a step that turns the checker's records, which would be of other origin, into ours.
+// recordsOfOurs converts the checker's records, which the exporter would skip, before it passes them on.
 type recordsOfOurs struct{ exporter.Logs }
 
 func (r recordsOfOurs) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
@@ -58,7 +58,7 @@ func factoryOfOurs() exporter.Factory {
 	))
 }
 
-// backendReceiver is a receiver that speaks the API and hands each event to the checker's consumer.
+// backendReceiver is a receiver with the API that passes each event to the checker's consumer.
 type backendReceiver struct {
 	*http.Server
 	listen func() (net.Listener, error)
@@ -107,7 +107,7 @@ func (r *backendReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func TestConsumeContract(t *testing.T) {
+func TestExporterKeepsTheConsumeContract(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := l.Addr().String()

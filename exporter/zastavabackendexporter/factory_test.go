@@ -33,7 +33,7 @@ func startDefault(t *testing.T, endpoint string, change ...func(*Config)) export
 	return exp
 }
 
-// oneByOne gives the records of stops(n) one at a time, as a receiver would.
+// oneByOne returns the records of stops(n) as one delivery each.
 func oneByOne(n int) []plog.Logs {
 	var out []plog.Logs
 	for i := range n {
@@ -45,7 +45,7 @@ func oneByOne(n int) []plog.Logs {
 	return out
 }
 
-func TestQueueGathersRecordsAndDrainsAtShutdown(t *testing.T) {
+func TestQueueBatchesRecordsAndDrainsAtShutdown(t *testing.T) {
 	s := newServer(t, accept)
 	exp := startDefault(t, s.URL)
 	for _, logs := range oneByOne(40) {
@@ -60,7 +60,7 @@ func TestQueueGathersRecordsAndDrainsAtShutdown(t *testing.T) {
 	assert.Less(t, len(s.got()), 20, "not a request for each")
 }
 
-func TestRetryWaitsAsLongAsAskedAndThenDelivers(t *testing.T) {
+func TestRetryWaitsForRetryAfterAndThenDelivers(t *testing.T) {
 	began := time.Now()
 	s := newServer(t, []reply{status(429, "Retry-After", "1"), status(http.StatusUnauthorized), accept}...)
 	exp := startDefault(t, s.URL, func(cfg *Config) { cfg.RetryConfig.InitialInterval = time.Millisecond })
@@ -74,7 +74,7 @@ func TestRetryWaitsAsLongAsAskedAndThenDelivers(t *testing.T) {
 	}
 }
 
-func TestAnotherComponentsConfigurationIsAnError(t *testing.T) {
+func TestExporterIsNotCreatedWithAnotherComponentsConfiguration(t *testing.T) {
 	_, err := createLogs(t.Context(), exportertest.NewNopSettings(NewFactory().Type()), component.Config(&struct{}{}))
 	require.ErrorContains(t, err, "configuration is a")
 }

@@ -35,7 +35,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
-// onlySamples gives the samples of samples(n, files).
+// onlySamples returns samples(n, files) without the stops.
 func onlySamples(n, files int) plog.Logs {
 	logs := samples(n, files)
 	keep(logs, record.IsSampled)
@@ -57,7 +57,7 @@ func newFactsRig(t *testing.T, endpoint string, change ...func(*Config)) *factsR
 	return &factsRig{r, f}
 }
 
-// sums gives a counter by the values of its attributes.
+// sums returns a counter by the values of its attributes.
 func sums(t *testing.T, telemetry *componenttest.Telemetry, name string) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}
@@ -83,7 +83,7 @@ func answering(t *testing.T, answer func(path, body string) (int, string)) (*fac
 	return b, srv.URL
 }
 
-func TestEachFactEndsInOneOutcome(t *testing.T) {
+func TestEachFactHasOneOutcome(t *testing.T) {
 	var tries atomic.Int32
 	answer := func(_, body string) (int, string) {
 		switch {
@@ -100,7 +100,7 @@ func TestEachFactEndsInOneOutcome(t *testing.T) {
 		facts, lost   map[string]int64
 		inQuarantines int
 	}{
-		{"with a quarantine", []func(*Config){confinedIn(t.TempDir())}, map[string]int64{"accepted": 15, "quarantined": 1, "invalid": 1, "skipped": 2}, map[string]int64{"invalid fact": 1}, 1},
+		{"with a quarantine", []func(*Config){withQuarantine(t.TempDir())}, map[string]int64{"accepted": 15, "quarantined": 1, "invalid": 1, "skipped": 2}, map[string]int64{"invalid fact": 1}, 1},
 		{"without", nil, map[string]int64{"accepted": 15, "refused": 1, "invalid": 1, "skipped": 2}, map[string]int64{"invalid fact": 1, "refused fact": 1}, 0},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestEachFactEndsInOneOutcome(t *testing.T) {
 			elsewhere.Resource().Attributes().RemoveIf(func(key string, _ pcommon.Value) bool { return strings.Contains(key, "label") })
 			elsewhere.CopyTo(logs.ResourceLogs().AppendEmpty())
 
-			for range 2 { // the second try is of the rest
+			for range 2 { // the second attempt pushes the rest
 				if err := r.facts.Push(t.Context(), logs); err != nil {
 					logs = restOf(t, err)
 				}
@@ -131,18 +131,18 @@ func TestEachFactEndsInOneOutcome(t *testing.T) {
 	}
 }
 
-func TestAQuarantineThatCannotBeWrittenLosesFactsCounted(t *testing.T) {
+func TestFactsAreCountedAsLostWhenTheQuarantineCannotBeWritten(t *testing.T) {
 	_, url := answering(t, func(string, string) (int, string) { return 418, "" })
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	r := newFactsRig(t, url, confinedIn(filepath.Join(file, "x")))
+	r := newFactsRig(t, url, withQuarantine(filepath.Join(file, "x")))
 	require.NoError(t, r.facts.Push(t.Context(), onlySamples(1, 3)))
 	assert.Equal(t, map[string]int64{"refused": 3}, sums(t, r.telemetry, "facts"))
 	assert.Equal(t, map[string]int64{"refused fact": 3}, sums(t, r.telemetry, "dropped"))
 	assert.Equal(t, map[string]int64{"unwritten": 3}, r.lostBy(t))
 }
 
-func TestTheAgeOfFactsThatAreNotDelivered(t *testing.T) {
+func TestOldestUndeliveredFactIsReported(t *testing.T) {
 	var down atomic.Bool
 	down.Store(true)
 	_, url := answering(t, func(string, string) (int, string) {
@@ -176,8 +176,8 @@ func TestTheAgeOfFactsThatAreNotDelivered(t *testing.T) {
 	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
 }
 
-// A 202 counts as stored only where it comes from the API, and whole.
-func TestFactsThatSomethingElseTookAreSentAgain(t *testing.T) {
+// A 202 counts as stored only if it comes from the API and is complete.
+func TestFactsAreSentAgainWhenTheAnswerIsNotOfTheAPI(t *testing.T) {
 	var asked atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		switch asked.Add(1) {
@@ -201,7 +201,7 @@ func TestFactsThatSomethingElseTookAreSentAgain(t *testing.T) {
 	assert.Equal(t, map[string]int64{"accepted": 3}, sums(t, r.telemetry, "facts"))
 }
 
-func TestTheStatusTellsOfBothRoads(t *testing.T) {
+func TestStatusReportsBothLanes(t *testing.T) {
 	var facts, events atomic.Int32
 	facts.Store(404)
 	events.Store(202)
@@ -231,7 +231,7 @@ func TestTheStatusTellsOfBothRoads(t *testing.T) {
 	assert.Equal(t, want, r.host.Statuses())
 }
 
-// restOf gives what err asks to be sent again.
+// restOf returns the records that err asks to be sent again.
 func restOf(t *testing.T, err error) plog.Logs {
 	t.Helper()
 	var rest consumererror.Logs
@@ -239,14 +239,14 @@ func restOf(t *testing.T, err error) plog.Logs {
 	return rest.Data()
 }
 
-func TestQuarantinedFactsComeBackByReplay(t *testing.T) {
+func TestQuarantinedFactsAreStoredByReplay(t *testing.T) {
 	_, strict := answering(t, func(_, body string) (int, string) {
 		if strings.Contains(body, "lib003") || strings.Contains(body, "lib009") {
 			return 422, ""
 		}
 		return 202, "{}"
 	})
-	r := newFactsRig(t, strict, confinedIn(t.TempDir()))
+	r := newFactsRig(t, strict, withQuarantine(t.TempDir()))
 	require.NoError(t, r.facts.Push(t.Context(), onlySamples(3, 10)))
 	assert.Equal(t, map[string]int64{"accepted": 24, "quarantined": 6}, sums(t, r.telemetry, "facts"))
 

@@ -31,7 +31,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
-// samples are a sample of each of n containers, with so many files, beside the end of each.
+// samples returns for each of n containers its stop and a sample with the given number of files.
 func samples(n, files int) plog.Logs {
 	batch := encoder().NewBatch()
 	for i := range n {
@@ -48,7 +48,7 @@ func samples(n, files int) plog.Logs {
 	return batch.Logs()
 }
 
-// factsBackend notes what it is sent and answers as told.
+// factsBackend records the requests and answers each with the result of answer.
 type factsBackend struct {
 	mu     sync.Mutex
 	paths  []string
@@ -155,7 +155,7 @@ func TestFactsOfAnImageAreOneRequestInAStableOrder(t *testing.T) {
 	assert.Equal(t, keys[0], keys[1], "the same facts are the same request")
 }
 
-func TestFactsThatCannotBeSentDelayNoEvents(t *testing.T) {
+func TestEventsAreNotDelayedByUndeliverableFacts(t *testing.T) {
 	b := &factsBackend{answer: func(path, _ string) (int, string) {
 		if strings.HasPrefix(path, "/signals") {
 			return 503, ""
@@ -174,7 +174,7 @@ func TestFactsThatCannotBeSentDelayNoEvents(t *testing.T) {
 	soon(t, func() bool { return b.count("/signals") > 3 })
 }
 
-func TestABadFactIsQuarantinedAndTheOthersAreStored(t *testing.T) {
+func TestBadFactIsQuarantinedAndTheOthersAreStored(t *testing.T) {
 	dir := t.TempDir()
 	var mu sync.Mutex
 	stored := 0
@@ -192,7 +192,7 @@ func TestABadFactIsQuarantinedAndTheOthersAreStored(t *testing.T) {
 	}}
 	srv := httptest.NewServer(b)
 	defer srv.Close()
-	e := startFacts(t, srv.URL, confinedIn(dir))
+	e := startFacts(t, srv.URL, withQuarantine(dir))
 	require.NoError(t, e.ConsumeLogs(t.Context(), samples(1, 16)))
 	soon(t, func() bool {
 		mu.Lock()
@@ -206,7 +206,7 @@ func TestABadFactIsQuarantinedAndTheOthersAreStored(t *testing.T) {
 	assert.Contains(t, string(entry.Envelope), `"callgraphId":"graph-api"`)
 }
 
-func TestWithoutACallgraphThereAreNoFacts(t *testing.T) {
+func TestNoFactsAreSentWithoutACallgraph(t *testing.T) {
 	b := &factsBackend{answer: func(string, string) (int, string) { return 202, "{}" }}
 	srv := httptest.NewServer(b)
 	defer srv.Close()
@@ -216,7 +216,7 @@ func TestWithoutACallgraphThereAreNoFacts(t *testing.T) {
 	assert.Zero(t, b.count("/signals"))
 }
 
-func TestChunksAreWithinTheLimit(t *testing.T) {
+func TestChunksStayWithinTheLimit(t *testing.T) {
 	lines := [][]byte{[]byte("aaaa\n"), []byte("bb\n"), []byte("cc\n"), []byte("dddddddddd\n"), []byte("e\n")}
 	var sizes []int
 	for _, c := range chunks(nil, lines, 8) {
@@ -230,7 +230,7 @@ func TestChunksAreWithinTheLimit(t *testing.T) {
 	assert.Empty(t, chunks(nil, nil, 8))
 }
 
-func TestCallgraphTemplates(t *testing.T) {
+func TestCallgraphTemplateIsExpandedPerContainer(t *testing.T) {
 	s := &backendapi.Subject{ImageDigest: "sha256:ab"}
 	w := &backendapi.Workload{Labels: map[string]string{"app": "api"}}
 	for text, want := range map[string]string{"fixed": "fixed", "g/{imageDigest}": "g/sha256:ab", "{label:app}-x": "api-x", "{label:none}": "", "{component}@{version}": ""} {

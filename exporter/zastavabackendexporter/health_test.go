@@ -21,7 +21,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/statushost"
 )
 
-func TestBackendThatIsAwayIsReportedOnceItLasts(t *testing.T) {
+func TestUnreachableBackendIsReportedOnceAfterPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed, ok := componentstatus.StatusRecoverableError, componentstatus.StatusOK
 		host := statushost.New()
@@ -49,7 +49,7 @@ func TestBackendThatIsAwayIsReportedOnceItLasts(t *testing.T) {
 	})
 }
 
-func TestWhoIsNotTrusted(t *testing.T) {
+func TestTLSFaultsAreRecognized(t *testing.T) {
 	for _, err := range []error{
 		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
 		http.ErrSchemeMismatch,

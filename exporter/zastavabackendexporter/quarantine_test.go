@@ -26,11 +26,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/quarantine/replay"
 )
 
-func confinedIn(dir string) func(*Config) {
+func withQuarantine(dir string) func(*Config) {
 	return func(cfg *Config) { cfg.Quarantine.Directory = dir }
 }
 
-// quarantined reads what is in a quarantine.
+// quarantined returns the entries of a quarantine.
 func quarantined(t require.TestingT, dir string) []quarantine.Entry {
 	names, err := quarantine.Files(dir)
 	if os.IsNotExist(err) || len(names) == 0 {
@@ -59,7 +59,7 @@ func eventIDs(entries []quarantine.Entry) []string {
 	return out
 }
 
-// lostBy gives the counter of events that the quarantine lost, by cause.
+// lostBy returns the counter of events that the quarantine lost, by cause.
 func (r *rig) lostBy(t *testing.T) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}
@@ -74,12 +74,12 @@ func (r *rig) lostBy(t *testing.T) map[string]int64 {
 	return out
 }
 
-func TestWhatNoRetryMendsIsQuarantined(t *testing.T) {
+func TestPermanentlyRefusedEventsAreQuarantined(t *testing.T) {
 	ids := stopIDs(8)
 	refuse := func(code int, contentType, body string) reply {
 		return func(w http.ResponseWriter, r *request) {
 			if slices.Contains(r.ids(), ids[5]) {
-				says(code, contentType, body)(w, r)
+				answers(code, contentType, body)(w, r)
 				return
 			}
 			accept(w, r)
@@ -96,14 +96,14 @@ func TestWhatNoRetryMendsIsQuarantined(t *testing.T) {
 		{"422 with a problem", refuse(422, "application/problem+json", `{"title":"No such kind"}`), ids[5:6], 422, "422 Unprocessable Entity: No such kind"},
 		{"413 alone", refuse(413, "", ""), ids[5:6], 413, "413 Request Entity Too Large"},
 		{"rejected in a 202", func(w http.ResponseWriter, _ *request) {
-			says(202, "application/json", `{"accepted":6,"duplicates":0,"rejected":[{"eventId":"`+ids[2]+`","code":"id_conflict","detail":"of another"},{"eventId":"`+ids[7]+`","code":"x"}]}`)(w, nil)
+			answers(202, "application/json", `{"accepted":6,"duplicates":0,"rejected":[{"eventId":"`+ids[2]+`","code":"id_conflict","detail":"of another"},{"eventId":"`+ids[7]+`","code":"x"}]}`)(w, nil)
 		}, []string{ids[2], ids[7]}, 202, "id_conflict: of another"},
 		{"all of it", status(418), ids, 418, "418 I'm a teapot"},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			s, dir := newServer(t, tt.reply), filepath.Join(t.TempDir(), "q")
-			e := newRig(t, s.URL, confinedIn(dir))
-			require.NoError(t, e.push(stops(8)), "they are dealt with")
+			e := newRig(t, s.URL, withQuarantine(dir))
+			require.NoError(t, e.push(stops(8)), "all events are settled")
 			got := quarantined(t, dir)
 			require.Equal(t, tt.ids, eventIDs(got))
 			assert.Equal(t, tt.status, got[0].Status)
@@ -123,7 +123,7 @@ func TestWhatNoRetryMendsIsQuarantined(t *testing.T) {
 	}
 }
 
-func TestWhatIsRetriedIsNotQuarantined(t *testing.T) {
+func TestRetriedEventsAreNotQuarantined(t *testing.T) {
 	bad := stopIDs(4)[1]
 	s, dir := newServer(t, func(w http.ResponseWriter, r *request) {
 		switch {
@@ -135,15 +135,15 @@ func TestWhatIsRetriedIsNotQuarantined(t *testing.T) {
 			accept(w, r)
 		}
 	}), t.TempDir()
-	e := newRig(t, s.URL, confinedIn(dir))
+	e := newRig(t, s.URL, withQuarantine(dir))
 	err := e.push(stops(4))
 	assert.Equal(t, stopIDs(4)[2:], retried(t, err))
-	assert.Equal(t, []string{bad}, eventIDs(quarantined(t, dir)), "what comes before the rest is on disk before the rest is asked for")
+	assert.Equal(t, []string{bad}, eventIDs(quarantined(t, dir)), "the refused event is on disk before the rest is requested")
 }
 
-func TestAQuarantineThatFailsBlocksNothingAndIsSaidOnce(t *testing.T) {
+func TestFailingQuarantineIsLoggedOnceAndBlocksNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "q")
-	require.NoError(t, os.WriteFile(dir, nil, 0o600)) // where a directory should be
+	require.NoError(t, os.WriteFile(dir, nil, 0o600)) // a file instead of the directory
 	bad := stopIDs(4)[1]
 	s := newServer(t, func(w http.ResponseWriter, r *request) {
 		if slices.Contains(r.ids(), bad) {
@@ -152,7 +152,7 @@ func TestAQuarantineThatFailsBlocksNothingAndIsSaidOnce(t *testing.T) {
 		}
 		accept(w, r)
 	})
-	e := newRig(t, s.URL, confinedIn(dir))
+	e := newRig(t, s.URL, withQuarantine(dir))
 	for range 3 {
 		err := e.push(stops(4))
 		require.True(t, consumererror.IsPermanent(err), "%v", err)
@@ -166,7 +166,7 @@ func TestAQuarantineThatFailsBlocksNothingAndIsSaidOnce(t *testing.T) {
 	assert.Equal(t, 1, e.logs.FilterMessageSnippet("quarantine can be written again").Len())
 }
 
-func TestAFullQuarantineLosesTheOldestAndCountsThem(t *testing.T) {
+func TestFullQuarantineEvictsAndCountsTheOldest(t *testing.T) {
 	dir := t.TempDir()
 	e := newRig(t, newServer(t, status(418)).URL, func(cfg *Config) {
 		cfg.Quarantine.Directory, cfg.Quarantine.MaxFileBytes, cfg.Quarantine.MaxTotalBytes = dir, 4096, 8192
@@ -178,22 +178,22 @@ func TestAFullQuarantineLosesTheOldestAndCountsThem(t *testing.T) {
 	assert.Equal(t, map[string]int64{"evicted": int64(40 - len(got))}, e.lostBy(t))
 }
 
-func TestQuarantineFaults(t *testing.T) {
+func TestValidateReportsFaultsOfTheQuarantine(t *testing.T) {
 	cfg := createDefaultConfig().(*Config).Quarantine
 	cfg.MaxFileBytes = 1
-	require.NoError(t, cfg.Validate(), "it is off")
+	require.NoError(t, cfg.Validate(), "the quarantine is off")
 	cfg.Directory = "/q"
 	require.ErrorContains(t, cfg.Validate(), "max_file_bytes 1 is too small: use at least 4096")
 	cfg.MaxFileBytes, cfg.MaxTotalBytes = 4096, 4097
 	require.ErrorContains(t, cfg.Validate(), "max_total_bytes 4097 is too small: use at least twice max_file_bytes")
 }
 
-// Whatever a backend answers, batch by batch and for whatever bad events: delivered + quarantined = given.
-func TestDeliveredAndQuarantinedAreWhatWasGiven(t *testing.T) {
+// Whatever a backend answers to each batch: delivered + quarantined = pushed.
+func TestEachEventIsDeliveredOrQuarantinedOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 40).Draw(rt, "events")
 		bad := rapid.SliceOfDistinct(rapid.SampledFrom(stopIDs(n)), rapid.ID[string]).Draw(rt, "bad")
-		later := rapid.SliceOfN(rapid.SampledFrom([]int{0, 0, 0, 429, 500, 404, 401, 200}), 1, 8).Draw(rt, "answers that pass")
+		later := rapid.SliceOfN(rapid.SampledFrom([]int{0, 0, 0, 429, 500, 404, 401, 200}), 1, 8).Draw(rt, "temporary answers")
 		kinds := rapid.SliceOfN(rapid.SampledFrom([]int{400, 422, 413, 202}), 1, 4).Draw(rt, "answers to bad events")
 		size := rapid.IntRange(1, 16).Draw(rt, "batch")
 		delivered := map[string]int{}
@@ -225,7 +225,7 @@ func TestDeliveredAndQuarantinedAreWhatWasGiven(t *testing.T) {
 		dir, err := os.MkdirTemp("", "quarantine") //nolint:usetesting // one for each try, gone after it
 		require.NoError(rt, err)
 		defer os.RemoveAll(dir)
-		e := newRig(t, s.URL, confinedIn(dir), func(cfg *Config) { cfg.MaxBatchEvents = size })
+		e := newRig(t, s.URL, withQuarantine(dir), func(cfg *Config) { cfg.MaxBatchEvents = size })
 		logs := stops(n)
 		for {
 			err := e.push(logs)
@@ -248,8 +248,8 @@ func TestDeliveredAndQuarantinedAreWhatWasGiven(t *testing.T) {
 	})
 }
 
-// The reference backend refuses events whose tenant is not the request's; a hop that changes the header is what is mended.
-func TestFromRefusalToStored(t *testing.T) {
+// The reference backend refuses events whose tenant differs from the request's. The fault to fix is a hop that changes the header.
+func TestQuarantinedEventsAreStoredByReplayAfterTheFix(t *testing.T) {
 	b, err := backend.New(t.Context(), backend.Options{DB: filepath.Join(t.TempDir(), "events.db"), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, b.Close()) }()
@@ -262,7 +262,7 @@ func TestFromRefusalToStored(t *testing.T) {
 	}))
 	defer srv.Close()
 	dir := filepath.Join(t.TempDir(), "quarantine")
-	e := newRig(t, srv.URL, confinedIn(dir))
+	e := newRig(t, srv.URL, withQuarantine(dir))
 	require.NoError(t, e.push(stops(20)))
 	require.Equal(t, stopIDs(20), eventIDs(quarantined(t, dir)))
 	require.Equal(t, map[string]int64{"quarantined": 20}, e.outcomes(t))

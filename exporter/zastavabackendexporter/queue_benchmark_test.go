@@ -94,7 +94,7 @@ func benchmarkQueue(b *testing.B, size int, storage func(*testing.B) component.C
 		from := requests.Load()
 		began := time.Now()
 		for range turn / size {
-			logs := plog.NewLogs() // the queue may change what it is given
+			logs := plog.NewLogs() // the queue may change the records
 			master.CopyTo(logs)
 			if err := exp.ConsumeLogs(context.Background(), logs); err != nil {
 				b.Fatal(err)

@@ -18,7 +18,7 @@ import (
 
 var finished = time.Date(2026, 11, 22, 18, 9, 44, 123_456_789, time.UTC)
 
-// stopOf is the end of container i's only run.
+// stopOf returns the stop of container i.
 func stopOf(i int) container.Transition {
 	hex := func(what string, i int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(what+strconv.Itoa(i)))) }
 	digest := "sha256:" + hex("image", i%17)
@@ -52,7 +52,7 @@ func encoder() *record.Encoder {
 	}
 }
 
-// stops are the records of n containers that stopped.
+// stops returns the records of the stops of n containers.
 func stops(n int) plog.Logs {
 	batch := encoder().NewBatch()
 	for i := range n {
@@ -62,7 +62,7 @@ func stops(n int) plog.Logs {
 	return batch.Logs()
 }
 
-// stopIDs are the event ids of stops(n).
+// stopIDs returns the event ids of stops(n).
 func stopIDs(n int) []string {
 	out := make([]string, n)
 	for i := range out {

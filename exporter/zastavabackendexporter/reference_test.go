@@ -22,7 +22,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
-// TestReferenceBackendStoresEachEventOnce sends every kind of record to the reference backend, twice.
+// Every kind of record is sent twice.
 func TestReferenceBackendStoresEachEventOnce(t *testing.T) {
 	b, err := backend.New(t.Context(), backend.Options{
 		DB: filepath.Join(t.TempDir(), "events.db"), Logger: slog.New(slog.DiscardHandler),
@@ -62,8 +62,8 @@ func TestReferenceBackendStoresEachEventOnce(t *testing.T) {
 	assert.Len(t, page.Events, int(n))
 }
 
-// TestWhatValidateAcceptsTheDocumentAccepts holds backendapi.Validate, and with it the decoder, to the API's document.
-func TestWhatValidateAcceptsTheDocumentAccepts(t *testing.T) {
+// backendapi.Validate, which the decoder calls, must not accept what the API's document forbids.
+func TestEventsThatValidateAcceptsMatchTheAPIDocument(t *testing.T) {
 	schema, err := wire.Schema("Batch")
 	require.NoError(t, err)
 	decoder := record.Decoder{Tenant: "acme", Annotations: map[string]string{"deployment": "cluster-a"}}
@@ -78,7 +78,7 @@ func TestWhatValidateAcceptsTheDocumentAccepts(t *testing.T) {
 		batch.Append(&tr)
 		rl := batch.Logs().ResourceLogs().At(0)
 		lr := rl.ScopeLogs().At(0).LogRecords().At(0)
-		// Whatever a processor may write into the attributes.
+		// What a processor may write to the attributes.
 		resource := rapid.SampledFrom(record.ResourceAttributes()).Draw(rt, "resource attribute").Name
 		attributes := record.EventTypes()[tr.Kind-1].Attributes
 		attribute := rapid.SampledFrom(attributes).Draw(rt, "record attribute").Name

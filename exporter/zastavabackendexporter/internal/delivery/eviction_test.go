@@ -45,6 +45,6 @@ func TestEvictionRequestEndsWithItsLastRequester(t *testing.T) {
 	cancel()
 	_, err := e.makeRoom(ctx, 10)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.False(t, e.shouldEvict(10), "nobody needs room any more")
+	assert.False(t, e.shouldEvict(10), "no request remains")
 	assert.Equal(t, waitElapsed, e.wait(t.Context(), time.Millisecond, observed, 10))
 }

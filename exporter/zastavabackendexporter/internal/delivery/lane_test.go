@@ -81,7 +81,6 @@ func soon(t *testing.T, what func() bool) {
 }
 
 func TestLaneWaitsWhileTheLaneWithPrecedenceIsBehind(t *testing.T) {
-	down := &destination{answer: func() error { return errors.New("unreachable") }}
 	for _, tt := range []struct {
 		desc   string
 		change func(*Options, *exporterhelper.QueueBatchConfig)
@@ -90,8 +89,10 @@ func TestLaneWaitsWhileTheLaneWithPrecedenceIsBehind(t *testing.T) {
 		{"without a queue", func(_ *Options, q *exporterhelper.QueueBatchConfig) { q.QueueSize = 0 }},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
+			release := make(chan struct{})
+			down := &destination{answer: func() error { <-release; return errors.New("unreachable") }}
 			events := newLane(t, "events", down, func(o *Options, q *exporterhelper.QueueBatchConfig) {
-				o.Retry.MaxElapsedTime = 500 * time.Millisecond
+				o.Retry.MaxElapsedTime = time.Nanosecond
 				tt.change(o, q)
 			})
 			up := &destination{answer: func() error { return nil }}
@@ -109,7 +110,8 @@ func TestLaneWaitsWhileTheLaneWithPrecedenceIsBehind(t *testing.T) {
 			assert.False(t, consumererror.IsPermanent(err))
 			assert.Len(t, up.pushes, 1, "nothing is pushed")
 
-			soon(t, func() bool { return events.OldestUndelivered() == 0 }) // the exporter gives them up
+			close(release) // the lane gives the events up
+			soon(t, func() bool { return events.OldestUndelivered() == 0 })
 			require.NoError(t, facts.attempt(t.Context(), records(3)))
 			assert.Len(t, up.pushes, 2)
 			<-over

@@ -26,7 +26,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
-// onDisk starts the whole exporter with a queue on disk. Retries come after an hour, so that what happens does not wait for one.
+// onDisk starts the whole exporter with a queue on disk. Retries take place after an hour, so that no test depends on one.
 func onDisk(t *testing.T, url, directory string, size int64, change func(*Config)) (e exporter.Logs, telemetry *componenttest.Telemetry, stop func()) {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
@@ -54,34 +54,34 @@ func onDisk(t *testing.T, url, directory string, size int64, change func(*Config
 	return e, telemetry, stop
 }
 
-// closedRoad answers nothing but 503, or takes all.
-type closedRoad struct {
+// switchedBackend answers 503 until it is up, and accepts everything then.
+type switchedBackend struct {
 	mu     sync.Mutex
-	open   bool
+	up     bool
 	events []string
 	facts  int
 }
 
-func (c *closedRoad) answer(path, body string) (int, string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.open {
+func (b *switchedBackend) answer(path, body string) (int, string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.up {
 		return 503, ""
 	}
 	if strings.HasPrefix(path, backendapi.FactsPath) {
-		c.facts += strings.Count(body, "\n")
+		b.facts += strings.Count(body, "\n")
 	} else {
 		for _, part := range strings.Split(body, `"eventId":"`)[1:] {
-			c.events = append(c.events, part[:36])
+			b.events = append(b.events, part[:36])
 		}
 	}
 	return 202, "{}"
 }
 
-func TestFactsMakeRoomForEventsAtOnce(t *testing.T) {
+func TestFactsAreEvictedAtOnceWhenEventsNeedRoom(t *testing.T) {
 	const most, files = 40, 2
-	road := &closedRoad{}
-	_, url := answering(t, road.answer)
+	backend := &switchedBackend{}
+	_, url := answering(t, backend.answer)
 	dir := t.TempDir()
 	e, telemetry, stop := onDisk(t, url, dir, most, func(*Config) {})
 	used := func() (events, facts int64, known bool) {
@@ -102,10 +102,10 @@ func TestFactsMakeRoomForEventsAtOnce(t *testing.T) {
 	}
 	soon(t, func() bool { events, facts, _ := used(); return events == 20 && events+facts <= most })
 	_, facts, _ = used()
-	assert.GreaterOrEqual(t, facts, int64(most-20-5), "no more go than have to, but for what is in a batch with them")
-	gone := int64(30) - facts
-	assert.Equal(t, map[string]int64{"overflow fact": gone * files}, sums(t, telemetry, "dropped"), "lifecycle before facts")
-	assert.Equal(t, map[string]int64{"dropped": gone * files}, sums(t, telemetry, "facts"))
+	assert.GreaterOrEqual(t, facts, int64(most-20-5), "no more are evicted than necessary, except what shares a batch with them")
+	evicted := int64(30) - facts
+	assert.Equal(t, map[string]int64{"overflow fact": evicted * files}, sums(t, telemetry, "dropped"), "lifecycle before facts")
+	assert.Equal(t, map[string]int64{"dropped": evicted * files}, sums(t, telemetry, "facts"))
 	m, err := telemetry.GetMetric("otelcol_exporter_zastavabackend_facts_queue_bytes")
 	require.NoError(t, err)
 	assert.Positive(t, m.Data.(metricdata.Gauge[int64]).DataPoints[0].Value)
@@ -119,19 +119,19 @@ func TestFactsMakeRoomForEventsAtOnce(t *testing.T) {
 	assert.Equal(t, map[string]int64{"overflow fact": 30 * files}, sums(t, telemetry, "dropped"))
 
 	stop()
-	road.mu.Lock()
-	road.open = true
-	road.mu.Unlock()
+	backend.mu.Lock()
+	backend.up = true
+	backend.mu.Unlock()
 	onDisk(t, url, dir, most, func(*Config) {})
-	soon(t, func() bool { road.mu.Lock(); defer road.mu.Unlock(); return len(road.events) == most })
-	assert.ElementsMatch(t, stopIDs(most), road.events, "what waited when the exporter stopped is delivered after the next start")
-	assert.Zero(t, road.facts)
+	soon(t, func() bool { backend.mu.Lock(); defer backend.mu.Unlock(); return len(backend.events) == most })
+	assert.ElementsMatch(t, stopIDs(most), backend.events, "undelivered events are delivered after the next start")
+	assert.Zero(t, backend.facts)
 }
 
-func TestAFullQueueDropsItsOldestWithoutWaitingForARetry(t *testing.T) {
+func TestFullQueueDropsItsOldestWithoutWaitingForARetry(t *testing.T) {
 	const all, most = 120, 40
-	road := &closedRoad{}
-	_, url := answering(t, road.answer)
+	backend := &switchedBackend{}
+	_, url := answering(t, backend.answer)
 	dir := t.TempDir()
 	e, telemetry, stop := onDisk(t, url, dir, most, func(cfg *Config) { cfg.DropOldest = true })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // of an hour between retries
@@ -142,25 +142,25 @@ func TestAFullQueueDropsItsOldestWithoutWaitingForARetry(t *testing.T) {
 	lost := sums(t, telemetry, "dropped")
 	assert.Len(t, lost, 1)
 	assert.GreaterOrEqual(t, lost["overflow CONTAINER_STOP"], int64(all-most))
-	assert.LessOrEqual(t, lost["overflow CONTAINER_STOP"], int64(all-most+20), "no more go than have to, but for what is in a batch with them")
+	assert.LessOrEqual(t, lost["overflow CONTAINER_STOP"], int64(all-most+20), "no more are evicted than necessary, except what shares a batch with them")
 	stop()
 	lost = sums(t, telemetry, "dropped")
-	road.mu.Lock()
-	road.open = true
-	road.mu.Unlock()
+	backend.mu.Lock()
+	backend.up = true
+	backend.mu.Unlock()
 	onDisk(t, url, dir, most, func(*Config) {})
 	kept := int(all - lost["overflow CONTAINER_STOP"])
-	soon(t, func() bool { road.mu.Lock(); defer road.mu.Unlock(); return len(road.events) == kept })
-	road.mu.Lock()
-	defer road.mu.Unlock()
+	soon(t, func() bool { backend.mu.Lock(); defer backend.mu.Unlock(); return len(backend.events) == kept })
+	backend.mu.Lock()
+	defer backend.mu.Unlock()
 	ids := stopIDs(all)
-	assert.Equal(t, ids[all-1], slices.MaxFunc(road.events, func(a, b string) int { return slices.Index(ids, a) - slices.Index(ids, b) }))
-	assert.Len(t, slices.Compact(slices.Sorted(slices.Values(road.events))), kept, "each once")
+	assert.Equal(t, ids[all-1], slices.MaxFunc(backend.events, func(a, b string) int { return slices.Index(ids, a) - slices.Index(ids, b) }))
+	assert.Len(t, slices.Compact(slices.Sorted(slices.Values(backend.events))), kept, "each once")
 }
 
-func TestWhatRetriesGiveUpIsCounted(t *testing.T) {
-	road := &closedRoad{}
-	_, url := answering(t, road.answer)
+func TestRecordsAreCountedAsExpiredWhenRetriesEnd(t *testing.T) {
+	backend := &switchedBackend{}
+	_, url := answering(t, backend.answer)
 	for _, tt := range []struct {
 		desc   string
 		change func(*Config)
@@ -168,7 +168,7 @@ func TestWhatRetriesGiveUpIsCounted(t *testing.T) {
 		{"after max_elapsed_time", func(cfg *Config) {
 			cfg.RetryConfig.InitialInterval, cfg.RetryConfig.MaxElapsedTime = time.Millisecond, 20*time.Millisecond
 		}},
-		{"at once where there are none", func(cfg *Config) { cfg.RetryConfig.Enabled = false }},
+		{"at once without retries", func(cfg *Config) { cfg.RetryConfig.Enabled = false }},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			e, telemetry, _ := onDisk(t, url, t.TempDir(), 100, tt.change)
@@ -181,8 +181,8 @@ func TestWhatRetriesGiveUpIsCounted(t *testing.T) {
 	}
 }
 
-// A wait that ends within max_elapsed_time is over at once when the exporter stops, and the queue has what waited.
-func TestStoppingWithinALongWaitLosesNothing(t *testing.T) {
+// The stop interrupts a wait at once, also where the wait would end within max_elapsed_time, and the queue keeps the records.
+func TestQueueKeepsRecordsWhenTheExporterStopsWithinALongWait(t *testing.T) {
 	const most = time.Hour + time.Second
 	s := newServer(t, status(503, "Retry-After", "3600"))
 	dir := t.TempDir()
@@ -191,7 +191,7 @@ func TestStoppingWithinALongWaitLosesNothing(t *testing.T) {
 	})
 	require.NoError(t, e.ConsumeLogs(t.Context(), stops(3)))
 	soon(t, func() bool { return len(s.got()) == 1 })
-	time.Sleep(1100 * time.Millisecond) // another hour would be beyond max_elapsed_time
+	time.Sleep(1100 * time.Millisecond) // another hour would exceed max_elapsed_time
 	begun := time.Now()
 	stop()
 	assert.Less(t, time.Since(begun), 10*time.Second)
@@ -203,8 +203,8 @@ func TestStoppingWithinALongWaitLosesNothing(t *testing.T) {
 	assert.ElementsMatch(t, stopIDs(3), up.got()[0].ids())
 }
 
-// What goes before it was tried is counted as what is delivered is.
-func TestEachRecordOfWhatIsDroppedIsCounted(t *testing.T) {
+// Records that are dropped before any attempt are counted as delivered ones are.
+func TestDropCountsEveryRecordByKind(t *testing.T) {
 	e := newRig(t, newServer(t, accept).URL)
 	logs := stops(3)
 	logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body().SetStr("GET /healthz 200")

@@ -5,7 +5,6 @@ package zastavabackendexporter
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,7 +24,7 @@ import (
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadatatest"
 )
 
-// queued starts the whole exporter, with retries every few milliseconds.
+// queued starts the whole exporter with retries every few milliseconds.
 func queued(t *testing.T, endpoint string, change func(*Config, *exporterhelper.QueueBatchConfig)) (*logsExporter, *componenttest.Telemetry) {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
@@ -47,7 +46,7 @@ func queued(t *testing.T, endpoint string, change func(*Config, *exporterhelper.
 	return exp.(*logsExporter), telemetry
 }
 
-func TestADeliveryLargerThanTheQueueGoesInPieceByPiece(t *testing.T) {
+func TestDeliveryLargerThanTheQueueIsAdmittedInParts(t *testing.T) {
 	for _, tt := range []struct {
 		desc  string
 		sizer exporterhelper.RequestSizerType
@@ -75,7 +74,7 @@ func TestADeliveryLargerThanTheQueueGoesInPieceByPiece(t *testing.T) {
 	}
 }
 
-func TestARecordLargerThanTheQueueIsRefused(t *testing.T) {
+func TestRecordLargerThanTheQueueIsRefused(t *testing.T) {
 	in, _ := queued(t, newServer(t, accept).URL, func(_ *Config, q *exporterhelper.QueueBatchConfig) {
 		q.Sizer, q.QueueSize = exporterhelper.RequestSizerTypeBytes, 100
 	})
@@ -84,8 +83,8 @@ func TestARecordLargerThanTheQueueIsRefused(t *testing.T) {
 	assert.True(t, consumererror.IsPermanent(err))
 }
 
-// One record that the queue never takes has the others neither lost nor sent for ever.
-func TestARecordLargerThanTheQueueTakesNoOthersAlong(t *testing.T) {
+// One record that never fits the queue has the others neither lost nor sent without limit.
+func TestRecordLargerThanTheQueueDoesNotAffectOthers(t *testing.T) {
 	s := newServer(t, accept)
 	in, telemetry := queued(t, s.URL, func(_ *Config, q *exporterhelper.QueueBatchConfig) {
 		q.Sizer, q.QueueSize = exporterhelper.RequestSizerTypeBytes, 8000
@@ -115,7 +114,7 @@ func TestARecordLargerThanTheQueueTakesNoOthersAlong(t *testing.T) {
 	assert.Equal(t, map[string]int64{"overflow CONTAINER_STOP": 1}, sums(t, telemetry, "dropped"))
 }
 
-func TestAFullQueueDropsItsOldestIfItIsToldTo(t *testing.T) {
+func TestFullQueueDropsItsOldestWhenConfigured(t *testing.T) {
 	var mu sync.Mutex
 	down := true
 	s := newServer(t, func(w http.ResponseWriter, r *request) {
@@ -170,14 +169,14 @@ func TestAFullQueueDropsItsOldestIfItIsToldTo(t *testing.T) {
 	assert.Equal(t, int64(all), byOutcome, "each event ends in one outcome")
 }
 
-func TestOldestUndelivered(t *testing.T) {
+func TestOldestUndeliveredIsReportedUntilTheEventsAreGivenUp(t *testing.T) {
 	down := newServer(t, status(503))
 	for _, tt := range []struct {
 		desc   string
 		change func(*Config)
 	}{
 		{"with a queue", func(*Config) {}},
-		{"without one", func(cfg *Config) { cfg.QueueConfig = configoptional.None[exporterhelper.QueueBatchConfig]() }},
+		{"without a queue", func(cfg *Config) { cfg.QueueConfig = configoptional.None[exporterhelper.QueueBatchConfig]() }},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			exp := startDefault(t, down.URL, tt.change, func(cfg *Config) {
@@ -196,88 +195,6 @@ func TestOldestUndelivered(t *testing.T) {
 			require.NoError(t, exp.Shutdown(context.Background()))
 		})
 	}
-}
-
-// A batch that was stored before, whose answer got lost, had its rejections in that answer.
-func TestRejectionsOfALostAnswerAreAskedForAgain(t *testing.T) {
-	ids := stopIDs(8)
-	s := newServer(t, status(409), func(w http.ResponseWriter, r *request) {
-		for _, id := range r.ids() {
-			if id == ids[5] {
-				says(202, "application/json", `{"accepted":0,"duplicates":3,"rejected":[{"eventId":"`+id+`","code":"id_conflict"}]}`)(w, r)
-				return
-			}
-		}
-		says(202, "application/json", `{"accepted":0,"duplicates":4}`)(w, r)
-	})
-	dir := t.TempDir()
-	e := newRig(t, s.URL, confinedIn(dir))
-	require.NoError(t, e.push(stops(8)))
-	assert.Equal(t, []int{8, 4, 4}, s.sizes())
-	assert.Equal(t, map[string]int64{"duplicate": 7, "quarantined": 1}, e.outcomes(t))
-	assert.Equal(t, []string{ids[5]}, eventIDs(quarantined(t, dir)))
-
-	s = newServer(t, status(409))
-	e = newRig(t, s.URL)
-	require.NoError(t, e.push(stops(8)))
-	assert.Len(t, s.got(), 3, "asked once only")
-}
-
-// However a server spells what it rejects: each event is stored or in quarantine, once, and counted once.
-func TestRejectionsThatAreToldInOddWays(t *testing.T) {
-	ids := stopIDs(4)
-	rejects := func(r *request, id, entries string) string { // the answer of who has rejected id
-		if !slices.Contains(r.ids(), id) {
-			return fmt.Sprintf(`{"accepted":%d}`, len(r.ids()))
-		}
-		return fmt.Sprintf(`{"accepted":%d,"rejected":[%s]}`, len(r.ids())-1, entries)
-	}
-	for _, tt := range []struct {
-		desc, entries string
-		requests      int
-	}{
-		{"in upper case", `{"eventId":"` + strings.ToUpper(ids[2]) + `","code":"x"}`, 1},
-		{"twice", `{"eventId":"` + ids[2] + `","code":"x"},{"eventId":"` + ids[2] + `","code":"y"}`, 1},
-		{"more often than there are events", strings.Repeat(`{"eventId":"`+ids[2]+`","code":"x"},`, 9) + `{"eventId":"` + ids[2] + `"}`, 1},
-		{"by a name of its own", `{"eventId":"7","code":"x"}`, 5},
-		{"without a name", `{"code":"x"},{"code":"y"}`, 5},
-	} {
-		t.Run(tt.desc, func(t *testing.T) {
-			s := newServer(t, func(w http.ResponseWriter, r *request) {
-				says(202, "application/json", rejects(r, ids[2], tt.entries))(w, r)
-			})
-			dir := t.TempDir()
-			e := newRig(t, s.URL, confinedIn(dir))
-			require.NoError(t, e.push(stops(4)))
-			assert.Equal(t, map[string]int64{"accepted": 3, "quarantined": 1}, e.outcomes(t))
-			assert.Equal(t, ids[2:3], eventIDs(quarantined(t, dir)))
-			assert.Len(t, s.got(), tt.requests)
-		})
-	}
-}
-
-// What no answer's length may do is to have a batch sent for ever.
-func TestAnswersThatAreTooLongToBeRead(t *testing.T) {
-	ids := stopIDs(4)
-	s := newServer(t, func(w http.ResponseWriter, r *request) {
-		detail := ""
-		if slices.Contains(r.ids(), ids[1]) {
-			detail = strings.Repeat("x", 1<<20)
-		}
-		says(202, "application/json", `{"accepted":1,"detail":"`+detail+`"}`)(w, r)
-	})
-	dir := t.TempDir()
-	e := newRig(t, s.URL, confinedIn(dir))
-	require.NoError(t, e.push(stops(4)))
-	assert.Equal(t, map[string]int64{"accepted": 3, "quarantined": 1}, e.outcomes(t))
-	got := quarantined(t, dir)
-	require.Equal(t, ids[1:2], eventIDs(got))
-	assert.Equal(t, "202 Accepted, with a body that exceeds the read limit", got[0].Reason)
-
-	e = newRig(t, newServer(t, says(202, "text/html", "<html>"+strings.Repeat("x", 1<<20))).URL)
-	err := e.push(stops(4))
-	require.ErrorContains(t, err, "not of this API", "a page is no answer, however long it is")
-	assert.Equal(t, stopIDs(4), retried(t, err))
 }
 
 type extensions struct {
