@@ -13,17 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRealDisk fills a small disk, makes it read-only, and then gives it back.
-func TestRealDisk(t *testing.T) {
+func TestAddFailsAtOnceWhenTheDiskIsFullOrReadOnly(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to mount a small tmpfs; the tests with injected faults run everywhere")
 	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", 64<<10)); err != nil {
-		t.Skipf("no tmpfs can be mounted: %v", err)
+		t.Skipf("cannot mount a tmpfs: %v", err)
 	}
 	defer func() { require.NoError(t, syscall.Unmount(dir, 0)) }()
-	d := New(Options{Directory: dir, MaxFileBytes: 16 << 10, MaxTotalBytes: 16 << 20}) // more than there is
+	d := New(Options{Directory: dir, MaxFileBytes: 16 << 10, MaxTotalBytes: 16 << 20}) // more than the disk has
 	var kept int
 	var err error
 	for kept = 0; err == nil && kept < 10_000; kept++ {

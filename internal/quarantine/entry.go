@@ -13,19 +13,20 @@ import (
 	"time"
 )
 
-// MaxLineBytes is the longest line that is written or read.
+// MaxLineBytes is the maximum length of a line.
 const MaxLineBytes = 64 << 20
 
-// Entry is a quarantined event, or fact.
+// Entry is a quarantined event or fact.
 type Entry struct {
-	Time     time.Time // when it was put into quarantine
-	Reason   string    // why, in the words of the backend
-	Status   int       // of HTTP, of the answer that refused it; 0 = unknown
-	Envelope []byte    // the event as it was sent: an object of event and schemaVersion
+	Time     time.Time // when it was quarantined
+	Reason   string    // the reason that the backend reported
+	Status   int       // HTTP status of the response that refused it; 0 if unknown
+	Envelope []byte    // the JSON object that was sent, with event and schemaVersion
 
-	EventID  string // of the event in Envelope; only reading sets it
-	Revision uint32 // the same
-	Schema   string // schemaVersion of Envelope; the same
+	// Set by Read, from Envelope.
+	EventID  string
+	Revision uint32
+	Schema   string // schemaVersion
 }
 
 type head struct {
@@ -40,7 +41,7 @@ type line struct {
 	SchemaVersion string          `json:"schemaVersion"`
 }
 
-// appendLine appends the entry as a line. What it appends can be read.
+// appendLine appends the entry as a line that parse accepts.
 func (e *Entry) appendLine(dst []byte) ([]byte, error) {
 	begin, err := json.Marshal(head{Time: e.Time.UTC(), Reason: e.Reason, Status: e.Status})
 	if err != nil {
@@ -60,7 +61,7 @@ func (e *Entry) appendLine(dst []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// parse reads a line, without its end.
+// parse decodes a line without its newline.
 func parse(raw []byte) (Entry, error) {
 	var l line
 	if err := json.Unmarshal(raw, &l); err != nil {
@@ -71,7 +72,7 @@ func parse(raw []byte) (Entry, error) {
 		Revision uint32 `json:"revision"`
 	}
 	if err := json.Unmarshal(l.Event, &id); err != nil || id.EventID == "" || l.SchemaVersion == "" {
-		return Entry{}, errors.New("not a line of a quarantine: there is no event with eventId and schemaVersion in it")
+		return Entry{}, errors.New("not a line of a quarantine: an event with eventId and a schemaVersion are required")
 	}
 	version, err := json.Marshal(l.SchemaVersion)
 	if err != nil {
@@ -84,15 +85,15 @@ func parse(raw []byte) (Entry, error) {
 	}, nil
 }
 
-// Line is a whole line of a file.
+// Line is a complete line of a file.
 type Line struct {
 	Entry    Entry
-	Err      error // why it cannot be read; Entry is empty then
-	From, To int64 // its bytes in the file, with the end of line
+	Err      error // why it cannot be decoded; Entry is then empty
+	From, To int64 // its bytes in the file, including the newline
 }
 
-// Read gives each whole line of a file, in order, until each fails. torn: the file ends within a line, which a crash left
-// there; Add has not returned for it. Memory holds one line at most.
+// Read calls each for the complete lines of a file, in order, until each returns an error. It returns torn if the file ends within a
+// line: a crash left it there before Add returned. Read keeps at most one line in memory.
 func Read(r io.Reader, each func(Line) error) (torn bool, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var at int64
@@ -117,7 +118,7 @@ func Read(r io.Reader, each func(Line) error) (torn bool, err error) {
 	}
 }
 
-// readLine gives a line without its end, nil if it is too long, and the bytes it has with its end.
+// readLine returns a line without its newline, or nil if it is too long, and its length with the newline.
 func readLine(in *bufio.Reader) (raw []byte, n int64, err error) {
 	raw = []byte{}
 	for {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestForeignLinesAreToldAndTheRestRead(t *testing.T) {
+func TestReadReturnsInvalidLinesAsErrorsAndGoesOn(t *testing.T) {
 	good := entry(1)
 	line, err := good.appendLine(nil)
 	require.NoError(t, err)
@@ -36,13 +36,13 @@ func TestForeignLinesAreToldAndTheRestRead(t *testing.T) {
 	assert.Equal(t, 6, bad)
 }
 
-func TestReadingEndsWhereItIsAskedTo(t *testing.T) {
+func TestReadStopsWhenTheCallbackFails(t *testing.T) {
 	stop := errors.New("enough")
 	_, err := Read(strings.NewReader("a\nb\n"), func(Line) error { return stop })
 	require.ErrorIs(t, err, stop)
 }
 
-func TestALineWithoutEndDoesNotFillMemory(t *testing.T) {
+func TestReadSkipsALineThatIsTooLong(t *testing.T) {
 	in := append(bytes.Repeat([]byte{'x'}, MaxLineBytes+1), "\nnext\n"...)
 	var lines []Line
 	_, err := Read(bytes.NewReader(in), func(l Line) error {
@@ -66,7 +66,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var at int64
 		torn, err := Read(bytes.NewReader(in), func(l Line) error {
-			require.Equal(t, at, l.From, "lines lie side by side")
+			require.Equal(t, at, l.From, "lines are contiguous")
 			at = l.To
 			require.Equal(t, byte('\n'), in[l.To-1])
 			if l.Err != nil {
@@ -74,8 +74,8 @@ func FuzzRead(f *testing.F) {
 			}
 			require.True(t, json.Valid(l.Entry.Envelope))
 			again, err := l.Entry.appendLine(nil)
-			if err != nil { // a time that RFC 3339 has no form for
-				return nil //nolint:nilerr // as said
+			if err != nil { // a time that RFC 3339 cannot express
+				return nil //nolint:nilerr // see above
 			}
 			back, err := parse(bytes.TrimSuffix(again, []byte("\n")))
 			require.NoError(t, err)

@@ -1,19 +1,17 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package quarantine keeps events that no retry can deliver, in files of a directory, until someone has mended the cause
-// and sends them again (package replay).
+// Package quarantine stores events that no retry can deliver in the files of a directory, until the cause is fixed and they are
+// sent again (package replay). Facts are stored in the same way, in a directory of their own.
 //
-// What it promises: Add returns when the events are on disk. The directory never holds more than it may: the oldest file
-// goes first, and its events are counted. Lines that a crash tore are told apart. Any program may move files away at any
-// time: what is being written then is written again, into a new file.
+// It promises: Add returns when the events are on disk. The directory never exceeds its limit: the oldest file is evicted first, and
+// its events are counted. A line that a crash tore is detected. Other programs may move files away at any time: events that are being
+// written then are written again to a new file.
 //
-// What it refuses: to wait for room. A disk that is full or read-only is an error of Add, at once.
+// It refuses to wait for free space. A full or read-only disk is an immediate error of Add.
 //
-// Facts are kept as events are, in a directory of their own: what is said of events here holds for them.
-//
-// A file is NDJSON: in each line time, reason, status, event and schemaVersion. It is never appended to by a later process,
-// so a torn line is a file's last.
+// A file is NDJSON. Each line has time, reason, status, event and schemaVersion. A later process never appends to it, so only the last
+// line of a file can be torn.
 package quarantine
 
 import (
@@ -31,31 +29,31 @@ import (
 	"time"
 )
 
-// FactsDirectory is the name of the directory of quarantined facts, within that of events.
+// FactsDirectory is the name of the directory of quarantined facts within the directory of events.
 const FactsDirectory = "facts"
 
 const (
-	prefix  = "quarantine-"
-	suffix  = ".ndjson"
-	stamp   = "20060102T150405.000000000Z" // sorts as time does
-	atOnce  = 1 << 20                      // bytes written and synced together, so that files fill up well
-	atMoved = 3                            // times that a file may be moved away beneath one write
+	prefix        = "quarantine-"
+	suffix        = ".ndjson"
+	stamp         = "20060102T150405.000000000Z" // sorts in order of time
+	chunkBytes    = 1 << 20                      // written and synced together, so that files are filled well
+	writeAttempts = 3                            // of one write if its file is moved away
 )
 
-// Options say where events are kept and how many.
+// Options of a Directory.
 type Options struct {
-	// Directory is made with mode 0700 when it is not there. It must have no second writer.
+	// Directory is created with mode 0700 if it does not exist. It must have one writer only.
 	Directory string
-	// MaxFileBytes is when the next file is begun. A line longer than that is refused.
+	// MaxFileBytes is the maximum size of a file. A longer line is refused.
 	MaxFileBytes int64
-	// MaxTotalBytes is the most that all files may have together; at least twice MaxFileBytes.
+	// MaxTotalBytes is the maximum size of all files; at least twice MaxFileBytes.
 	MaxTotalBytes int64
 }
 
-// Result is what became of the entries given to Add.
+// Result is the result of Add.
 type Result struct {
-	Lost    []int // indexes of the entries that are not on disk
-	Evicted int   // older entries that had to go
+	Lost    []int // indexes of the entries that were not stored
+	Evicted int   // number of older entries that were removed
 }
 
 // Directory is a bounded directory of quarantined events. Its methods may be called concurrently.
@@ -65,10 +63,10 @@ type Directory struct {
 	open    func(name string, flag int, perm fs.FileMode) (file, error)
 
 	mu     sync.Mutex
-	active string // the file that is appended to; empty = begin a new one
+	active string // the file that is appended to; empty if the next write creates one
 }
 
-// file is what of *os.File is needed to append.
+// file is the part of *os.File that appending needs.
 type file interface {
 	Write(p []byte) (int, error)
 	Stat() (fs.FileInfo, error)
@@ -77,7 +75,7 @@ type file interface {
 	Close() error
 }
 
-// New makes a Directory. It touches no disk, so that a disk that is not ready stops nobody.
+// New returns a Directory. It does not access the disk, so it succeeds if the disk is not ready.
 func New(options Options) *Directory {
 	return &Directory{
 		options: options, now: time.Now,
@@ -85,7 +83,7 @@ func New(options Options) *Directory {
 	}
 }
 
-// Add puts entries on disk. The error says why some are lost; Result is good with it.
+// Add writes entries to disk. If some are lost, the error has the reasons, and Result is still valid.
 func (d *Directory) Add(entries []Entry) (Result, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -100,7 +98,7 @@ func (d *Directory) Add(entries []Entry) (Result, error) {
 		if len(in) == 0 {
 			return
 		}
-		if !broken { // a disk that has just failed is not asked again for each chunk
+		if !broken { // do not try each chunk on a disk that has just failed
 			evicted, err := d.write(chunk)
 			res.Evicted += evicted
 			if err != nil {
@@ -116,13 +114,13 @@ func (d *Directory) Add(entries []Entry) (Result, error) {
 		before := len(chunk)
 		grown, err := entries[i].appendLine(chunk)
 		if err == nil && int64(len(grown)-before) > min(d.options.MaxFileBytes, MaxLineBytes) {
-			err = fmt.Errorf("an event of %d bytes is larger than a file may be (%d)", len(grown)-before, d.options.MaxFileBytes)
+			err = fmt.Errorf("an event of %d bytes exceeds the maximum file size of %d bytes", len(grown)-before, d.options.MaxFileBytes)
 		}
 		if err != nil {
 			res.Lost, faults = append(res.Lost, i), append(faults, err)
 			continue
 		}
-		if before > 0 && int64(len(grown)) > min(d.options.MaxFileBytes, atOnce) {
+		if before > 0 && int64(len(grown)) > min(d.options.MaxFileBytes, chunkBytes) {
 			line := slices.Clone(grown[before:])
 			flush()
 			chunk = append(chunk, line...)
@@ -135,10 +133,10 @@ func (d *Directory) Add(entries []Entry) (Result, error) {
 	return res, errors.Join(faults...)
 }
 
-// write puts whole lines, no more than a file may have, on disk.
+// write writes complete lines of at most MaxFileBytes.
 func (d *Directory) write(lines []byte) (evicted int, err error) {
-	for range atMoved {
-		n, err := d.makeRoom(int64(len(lines)))
+	for range writeAttempts {
+		n, err := d.evict(int64(len(lines)))
 		evicted += n
 		if err != nil {
 			return evicted, err
@@ -149,16 +147,16 @@ func (d *Directory) write(lines []byte) (evicted int, err error) {
 		}
 		d.active = ""
 	}
-	return evicted, fmt.Errorf("write into %s: its files are moved away faster than they are written", d.options.Directory)
+	return evicted, fmt.Errorf("write to %s: its files are moved away faster than they are written", d.options.Directory)
 }
 
-// append writes lines to the active file, or to a new one, and syncs it. moved: the file is no longer where it was, and
-// who took it may not have seen the lines.
+// append writes lines to the active file or to a new one, and syncs it. It returns moved if the file is no longer at its path:
+// its reader may have missed the lines.
 func (d *Directory) append(lines []byte) (moved bool, err error) {
 	name, flag, fresh := d.active, os.O_WRONLY|os.O_APPEND, d.active == ""
 	if fresh {
 		if err := os.MkdirAll(d.options.Directory, 0o700); err != nil {
-			return false, fmt.Errorf("make the quarantine's directory: %w", err)
+			return false, fmt.Errorf("create the quarantine's directory: %w", err)
 		}
 		var salt [4]byte
 		_, _ = rand.Read(salt[:]) // never fails
@@ -179,7 +177,7 @@ func (d *Directory) append(lines []byte) (moved bool, err error) {
 			err = f.Sync()
 		}
 		if err != nil && f.Truncate(before.Size()) != nil {
-			d.active = "" // what is in it may be torn: nothing is to come after that
+			d.active = "" // it may end in a torn line, so nothing is appended to it
 		}
 	}
 	err = errors.Join(err, f.Close())
@@ -190,7 +188,7 @@ func (d *Directory) append(lines []byte) (moved bool, err error) {
 		return false, fmt.Errorf("write %d bytes to the quarantine: %w", len(lines), err)
 	}
 	if now, err := os.Stat(path); err != nil || !os.SameFile(before, now) {
-		return true, nil //nolint:nilerr // wherever it is: not here
+		return true, nil //nolint:nilerr // the file is not at its path
 	}
 	if fresh {
 		d.active = name
@@ -199,8 +197,8 @@ func (d *Directory) append(lines []byte) (moved bool, err error) {
 	return false, nil
 }
 
-// makeRoom begins a new file when n bytes are too many for the active one, and removes the oldest files until n more fit.
-func (d *Directory) makeRoom(n int64) (evicted int, err error) {
+// evict removes the oldest files until n more bytes fit. It also ends the active file if n bytes do not fit into it.
+func (d *Directory) evict(n int64) (evicted int, err error) {
 	names, err := Files(d.options.Directory)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.active = ""
@@ -213,7 +211,7 @@ func (d *Directory) makeRoom(n int64) (evicted int, err error) {
 	for i, name := range names {
 		info, err := os.Lstat(name)
 		if err != nil {
-			continue // gone meanwhile
+			continue // removed meanwhile
 		}
 		sizes[i] = info.Size()
 		total += sizes[i]
@@ -233,7 +231,7 @@ func (d *Directory) makeRoom(n int64) (evicted int, err error) {
 			continue
 		}
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return evicted, fmt.Errorf("remove the oldest file of the quarantine to make room: %w", err)
+			return evicted, fmt.Errorf("evict the oldest file of the quarantine: %w", err)
 		}
 		evicted += lines
 		total -= sizes[i]
@@ -241,7 +239,7 @@ func (d *Directory) makeRoom(n int64) (evicted int, err error) {
 	return evicted, nil
 }
 
-// Files lists the files of a quarantine, oldest first; those that a replay has claimed are among them.
+// Files lists the files of a quarantine, oldest first, including those that a replay has claimed.
 func Files(directory string) ([]string, error) {
 	entries, err := os.ReadDir(directory) // sorted by name
 	if err != nil {
@@ -267,12 +265,12 @@ func countLines(name string) (int, error) {
 		n, err := f.Read(buffer)
 		lines += bytes.Count(buffer[:n], []byte{'\n'})
 		if err != nil {
-			return lines, nil // what cannot be read cannot be counted
+			return lines, nil // unreadable lines are not counted
 		}
 	}
 }
 
-// syncDirectory makes a new file's name durable, where the system can do that.
+// syncDirectory makes the name of a new file durable, if the system supports that.
 func syncDirectory(name string) {
 	if f, err := os.Open(name); err == nil {
 		_ = f.Sync()

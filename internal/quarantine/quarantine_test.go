@@ -40,10 +40,10 @@ func lineLength(tb testing.TB) int64 {
 	e := entry(1)
 	raw, err := e.appendLine(nil)
 	require.NoError(tb, err)
-	return int64(len(raw)) + 8 // nanoseconds of other entries have more digits
+	return int64(len(raw)) + 8 // the nanoseconds of other entries have more digits
 }
 
-// content is the event ids of a directory, oldest first, and how many files end within a line.
+// content returns the event ids of a directory, oldest first, and the number of torn files.
 func content(tb testing.TB, dir string) (ids []string, torn int) {
 	tb.Helper()
 	names, err := Files(dir)
@@ -81,10 +81,10 @@ func usual(tb testing.TB) Options {
 	return Options{Directory: filepath.Join(tb.TempDir(), "a", "quarantine"), MaxFileBytes: 1 << 20, MaxTotalBytes: 4 << 20}
 }
 
-func TestWhatIsAddedIsRead(t *testing.T) {
+func TestReadReturnsWhatWasAdded(t *testing.T) {
 	o := usual(t)
 	d := New(o)
-	assert.NoDirExists(t, o.Directory, "a quarantine that is never needed leaves no trace")
+	assert.NoDirExists(t, o.Directory, "New does not create the directory")
 	res, err := d.Add([]Entry{entry(7)})
 	require.NoError(t, err)
 	assert.Equal(t, Result{}, res)
@@ -112,7 +112,7 @@ func TestWhatIsAddedIsRead(t *testing.T) {
 	}
 }
 
-func TestFilesRotateAndTheOldestGo(t *testing.T) {
+func TestFilesRotateAndTheOldestIsEvicted(t *testing.T) {
 	o := usual(t)
 	o.MaxFileBytes, o.MaxTotalBytes = 10*lineLength(t), 35*lineLength(t)
 	d := New(o)
@@ -135,10 +135,10 @@ func TestFilesRotateAndTheOldestGo(t *testing.T) {
 	}
 	assert.Positive(t, evicted)
 	ids, _ := content(t, o.Directory)
-	assert.Equal(t, wanted(evicted, 100), ids, "what is left is the newest, in order, and the rest was counted")
+	assert.Equal(t, wanted(evicted, 100), ids, "the newest are kept in order, and the evicted ones are counted")
 }
 
-func TestFilesOfOthersAreLeftAlone(t *testing.T) {
+func TestForeignFilesAreKept(t *testing.T) {
 	o := usual(t)
 	o.MaxFileBytes, o.MaxTotalBytes = lineLength(t), 2*lineLength(t)
 	require.NoError(t, os.MkdirAll(o.Directory, 0o700))
@@ -149,44 +149,44 @@ func TestFilesOfOthersAreLeftAlone(t *testing.T) {
 	assert.FileExists(t, foreign)
 }
 
-func TestAnEventThatHasNoRoomDoesNotStopOthers(t *testing.T) {
+func TestOtherEventsAreStoredWhenOneIsInvalidOrTooLarge(t *testing.T) {
 	o := usual(t)
 	o.MaxFileBytes, o.MaxTotalBytes = 4096, 8192
 	list := entries(0, 3)
 	list[1].Reason = strings.Repeat("x", 5000)
 	list = append(list, Entry{Envelope: []byte("{}")}, Entry{Envelope: []byte("{")}, Entry{Envelope: []byte("[1]")}, entry(3))
 	res, err := New(o).Add(list)
-	require.ErrorContains(t, err, "larger than a file may be")
+	require.ErrorContains(t, err, "exceeds the maximum file size")
 	assert.Equal(t, []int{1, 3, 4, 5}, res.Lost)
 	ids, _ := content(t, o.Directory)
 	assert.Equal(t, []string{"event-0000", "event-0002", "event-0003"}, ids)
 }
 
-func TestACrashLeavesATornLineAndTheNextProcessGoesOn(t *testing.T) {
-	whole := usual(t)
-	_, err := New(whole).Add(entries(0, 3))
+func TestNextProcessWritesANewFileWhenACrashToreALine(t *testing.T) {
+	o := usual(t)
+	_, err := New(o).Add(entries(0, 3))
 	require.NoError(t, err)
-	names, err := Files(whole.Directory)
+	names, err := Files(o.Directory)
 	require.NoError(t, err)
 	raw, err := os.ReadFile(names[0])
 	require.NoError(t, err)
 	for cut := range raw {
 		require.NoError(t, os.WriteFile(names[0], raw[:cut], 0o600))
 		if cut%50 == 1 {
-			_, err = New(whole).Add(entries(3, 4)) // another process: nothing comes after what was torn
+			_, err = New(o).Add(entries(3, 4)) // another process: nothing is appended to a torn line
 			require.NoError(t, err)
-			ids, torn := content(t, whole.Directory)
+			ids, torn := content(t, o.Directory)
 			n := strings.Count(string(raw[:cut]), "\n")
 			assert.Equal(t, append(wanted(0, n), "event-0003"), ids)
 			assert.Equal(t, 1, torn)
-			later, err := Files(whole.Directory)
+			later, err := Files(o.Directory)
 			require.NoError(t, err)
 			require.NoError(t, os.Remove(later[1]))
 		}
 	}
 }
 
-func TestFilesMovedAwayAreReplaced(t *testing.T) {
+func TestNewFileIsCreatedWhenTheActiveOneWasMovedAway(t *testing.T) {
 	o := usual(t)
 	d := New(o)
 	_, err := d.Add(entries(0, 2))
@@ -203,10 +203,10 @@ func TestFilesMovedAwayAreReplaced(t *testing.T) {
 	assert.Equal(t, wanted(3, 4), ids)
 }
 
-// faulty is a file that fails as a disk would.
+// faulty is a file with faults of a disk.
 type faulty struct {
 	file
-	room                     int // bytes until writing fails; -1 = any
+	room                     int // bytes until writing fails; -1 = without limit
 	syncFails, truncateFails bool
 	beforeClose              func()
 }
@@ -242,7 +242,7 @@ func (f *faulty) Close() error {
 	return f.file.Close()
 }
 
-func TestDiskFaults(t *testing.T) {
+func TestEventsAreLostAndCountedWhenTheDiskFails(t *testing.T) {
 	for name, fault := range map[string]faulty{
 		"no room at all":               {room: 0},
 		"room for half a line":         {room: 60},
@@ -276,7 +276,7 @@ func TestDiskFaults(t *testing.T) {
 			assert.Empty(t, res.Lost)
 			ids, _ := content(t, o.Directory)
 			assert.Contains(t, ids, "event-0000")
-			assert.Contains(t, ids, "event-0003", "nothing is glued to what was torn")
+			assert.Contains(t, ids, "event-0003", "nothing is appended to a torn line")
 			if !fault.truncateFails {
 				assert.Equal(t, []string{"event-0000", "event-0003"}, ids)
 			}
@@ -284,8 +284,8 @@ func TestDiskFaults(t *testing.T) {
 	}
 }
 
-// A disk that stays full is not filled with the files that could not be written.
-func TestAFileThatCannotBeWrittenDoesNotStay(t *testing.T) {
+// A full disk must not be filled with empty files.
+func TestEmptyFileIsRemovedWhenWritingFails(t *testing.T) {
 	o := usual(t)
 	d := New(o)
 	good := d.open
@@ -302,8 +302,8 @@ func TestAFileThatCannotBeWrittenDoesNotStay(t *testing.T) {
 	assert.Empty(t, names)
 }
 
-// A replay takes the file between the write and the look at where the file is.
-func TestAFileTakenWhileItIsWrittenIsWrittenAgain(t *testing.T) {
+// A replay moves the file between the write and the check of its path.
+func TestEventsAreWrittenAgainWhenTheFileIsMovedDuringTheWrite(t *testing.T) {
 	o := usual(t)
 	d := New(o)
 	_, err := d.Add(entries(0, 1))
@@ -324,10 +324,10 @@ func TestAFileTakenWhileItIsWrittenIsWrittenAgain(t *testing.T) {
 	_, err = d.Add(entries(1, 2))
 	require.NoError(t, err)
 	ids, _ := content(t, o.Directory)
-	assert.Equal(t, wanted(1, 2), ids, "who took the file may have read it before")
+	assert.Equal(t, wanted(1, 2), ids, "the reader of the moved file may have read it before")
 }
 
-func TestADirectoryThatCannotBeMadeIsAnErrorAtOnce(t *testing.T) {
+func TestAddFailsWhenTheDirectoryCannotBeCreated(t *testing.T) {
 	o := usual(t)
 	require.NoError(t, os.WriteFile(filepath.Dir(o.Directory), nil, 0o600))
 	res, err := New(o).Add(entries(0, 2))
@@ -335,7 +335,7 @@ func TestADirectoryThatCannotBeMadeIsAnErrorAtOnce(t *testing.T) {
 	assert.Equal(t, []int{0, 1}, res.Lost)
 }
 
-func TestManyWriters(t *testing.T) {
+func TestConcurrentAddsAreAllStored(t *testing.T) {
 	o := usual(t)
 	d := New(o)
 	var wg sync.WaitGroup
@@ -352,11 +352,11 @@ func TestManyWriters(t *testing.T) {
 	assert.ElementsMatch(t, wanted(0, 80), ids)
 }
 
-// Whatever is added in whatever portions: on disk, evicted or told as lost.
-func TestNothingIsLostUncounted(t *testing.T) {
+// Every added event is on disk, evicted or reported as lost.
+func TestEveryEventIsStoredEvictedOrLost(t *testing.T) {
 	size := lineLength(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp("", "quarantine") //nolint:usetesting // one for each try, gone after it
+		dir, err := os.MkdirTemp("", "quarantine") //nolint:usetesting // one for each try, removed after it
 		require.NoError(rt, err)
 		defer os.RemoveAll(dir)
 		o := Options{Directory: dir, MaxFileBytes: size * rapid.Int64Range(1, 6).Draw(rt, "file")}

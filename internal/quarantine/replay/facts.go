@@ -13,13 +13,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
-// about is what facts of one request are about.
+// about is the subject of the facts of one request.
 type about struct {
 	graph   string
 	subject backendapi.Subject
 }
 
-// same tells whether what is about both may be sent together. Nil stands for events.
+// same reports whether facts about a and b may be in one request. Nil stands for events.
 func (a *about) same(b *about) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -27,7 +27,7 @@ func (a *about) same(b *about) bool {
 	return *a == *b
 }
 
-// factOf takes a quarantined fact apart: what it is about, and its line without an end.
+// factOf decodes a quarantined fact: its subject, and its NDJSON line without the newline.
 func factOf(envelope []byte) (*about, []byte, error) {
 	var e struct {
 		Event struct {
@@ -40,12 +40,12 @@ func factOf(envelope []byte) (*about, []byte, error) {
 		return nil, nil, fmt.Errorf("not a quarantined fact: %w", err)
 	}
 	if e.Event.CallgraphID == "" || e.Event.Subject.Key() == "" || len(e.Event.Fact) == 0 || e.Event.Fact[0] != '{' {
-		return nil, nil, errors.New("not a quarantined fact: callgraphId, subject and fact are needed")
+		return nil, nil, errors.New("not a quarantined fact: callgraphId, subject and fact are required")
 	}
 	return &about{e.Event.CallgraphID, e.Event.Subject}, e.Event.Fact, nil
 }
 
-// query is where facts are posted to, beside the path.
+// query returns the query of the request.
 func (a *about) query() string {
 	q := url.Values{"callgraphId": {a.graph}}
 	for name, value := range map[string]string{
@@ -58,7 +58,7 @@ func (a *about) query() string {
 	return q.Encode()
 }
 
-// encodeFacts makes a request's body, and its id, which follows from all that it says.
+// encodeFacts returns the body of a request and its id, which is derived from subject and body.
 func encodeFacts(a *about, items []quarantine.Entry) (id string, body []byte) {
 	for i := range items {
 		body = append(append(body, items[i].Envelope...), '\n')

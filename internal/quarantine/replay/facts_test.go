@@ -25,7 +25,7 @@ func factEnvelope(graph, subject string, n int) []byte {
 		graph, n, n, subject, backendapi.FactSchemaVersion)
 }
 
-// addFacts puts facts into the quarantine of dir: n about an image, then two about a component.
+// addFacts adds facts to the quarantine of dir: n about an image, then two about a component.
 func addFacts(tb testing.TB, dir string, n int) {
 	tb.Helper()
 	d := quarantine.New(quarantine.Options{Directory: filepath.Join(dir, quarantine.FactsDirectory), MaxFileBytes: 1 << 20, MaxTotalBytes: 2 << 20})
@@ -40,7 +40,7 @@ func addFacts(tb testing.TB, dir string, n int) {
 	require.NoError(tb, err)
 }
 
-// factsBackend takes facts, but for those of symbols with "bad" in answer's eyes.
+// factsBackend stores the facts that it answers with 202.
 type factsBackend struct {
 	*httptest.Server
 
@@ -75,8 +75,8 @@ func replayBoth(tb testing.TB, events *backend, facts *factsBackend, paths ...st
 	return Run(tb.Context(), s, slog.New(slog.DiscardHandler), paths)
 }
 
-func TestFactsGoToTheirEndpointByWhatTheyAreAbout(t *testing.T) {
-	events, facts := newBackend(t, takeAll), newFactsBackend(t, func(body string) int {
+func TestFactsAreSentToTheirEndpointBySubject(t *testing.T) {
+	events, facts := newBackend(t, acceptAll), newFactsBackend(t, func(body string) int {
 		if strings.Contains(body, "s002") {
 			return http.StatusUnprocessableEntity
 		}
@@ -90,8 +90,8 @@ func TestFactsGoToTheirEndpointByWhatTheyAreAbout(t *testing.T) {
 	assert.Equal(t, 7, sum.Facts)
 	assert.Equal(t, 1, sum.Refused)
 	assert.Contains(t, sum.String(), "5 events stored, 0 known before, 7 facts stored, 1 refused again")
-	assert.Equal(t, []string{"f-2"}, left(t, filepath.Join(dir, quarantine.FactsDirectory)))
-	assert.Empty(t, left(t, dir))
+	assert.Equal(t, []string{"f-2"}, remaining(t, filepath.Join(dir, quarantine.FactsDirectory)))
+	assert.Empty(t, remaining(t, dir))
 	assert.Len(t, facts.stored, 7)
 	assert.JSONEq(t, `{"hitCount":3,"symbolId":"s000"}`, facts.stored[0])
 	for _, r := range facts.requests[:len(facts.requests)-1] {
@@ -102,8 +102,8 @@ func TestFactsGoToTheirEndpointByWhatTheyAreAbout(t *testing.T) {
 	assert.Equal(t, "callgraphId=g&component=api%40x&version=1%262 "+backendapi.FactsID("g", "component:api@x@1&2", body), last)
 }
 
-func TestAFactsRequestThatIsRepeatedIsTheSame(t *testing.T) {
-	events, dir := newBackend(t, takeAll), filepath.Join(t.TempDir(), "q")
+func TestFactsRequestIsTheSameWhenRepeated(t *testing.T) {
+	events, dir := newBackend(t, acceptAll), filepath.Join(t.TempDir(), "q")
 	addFacts(t, dir, 9)
 	facts := newFactsBackend(t, func(string) int { return http.StatusInternalServerError })
 	_, err := replayBoth(t, events, facts, filepath.Join(dir, quarantine.FactsDirectory))
@@ -116,14 +116,14 @@ func TestAFactsRequestThatIsRepeatedIsTheSame(t *testing.T) {
 	assert.Equal(t, facts.requests[0], again.requests[0])
 }
 
-func TestFactsThatFindNoAddressHoldUpNoEvents(t *testing.T) {
+func TestEventsAreSentWhenFactsHaveNoEndpoint(t *testing.T) {
 	dir := fill(t, 2)
 	addFacts(t, dir, 1)
-	sum, err := replayBoth(t, newBackend(t, takeAll), newFactsBackend(t, func(string) int { return http.StatusNotFound }), dir)
+	sum, err := replayBoth(t, newBackend(t, acceptAll), newFactsBackend(t, func(string) int { return http.StatusNotFound }), dir)
 	require.ErrorContains(t, err, "check --facts-path")
 	assert.Equal(t, 2, sum.Stored)
 	assert.Equal(t, 3, sum.Unsent)
-	assert.Len(t, left(t, filepath.Join(dir, quarantine.FactsDirectory)), 3)
+	assert.Len(t, remaining(t, filepath.Join(dir, quarantine.FactsDirectory)), 3)
 
 	stopped := newBackend(t, func(_ []string, w http.ResponseWriter) ([]string, bool) {
 		w.WriteHeader(http.StatusForbidden)
@@ -132,10 +132,10 @@ func TestFactsThatFindNoAddressHoldUpNoEvents(t *testing.T) {
 	add(t, dir, 1)
 	sum, err = replayBoth(t, stopped, newFactsBackend(t, func(string) int { return http.StatusAccepted }), dir)
 	require.Error(t, err)
-	assert.Equal(t, 3, sum.Facts, "nor the other way")
+	assert.Equal(t, 3, sum.Facts, "events do not delay facts either")
 }
 
-func TestWhatIsNoFactStays(t *testing.T) {
+func TestLineStaysWhenItIsNotAFact(t *testing.T) {
 	dir := t.TempDir()
 	d := quarantine.New(quarantine.Options{Directory: dir, MaxFileBytes: 1 << 20, MaxTotalBytes: 2 << 20})
 	_, err := d.Add([]quarantine.Entry{
@@ -146,10 +146,10 @@ func TestWhatIsNoFactStays(t *testing.T) {
 	})
 	require.NoError(t, err)
 	facts := newFactsBackend(t, func(string) int { return http.StatusAccepted })
-	sum, err := replayBoth(t, newBackend(t, takeAll), facts, dir)
+	sum, err := replayBoth(t, newBackend(t, acceptAll), facts, dir)
 	require.NoError(t, err)
 	assert.Equal(t, Summary{Files: 1, Stored: 1, Facts: 1, Unreadable: 2}, sum)
-	assert.Equal(t, []string{"a", "b"}, left(t, dir))
+	assert.Equal(t, []string{"a", "b"}, remaining(t, dir))
 }
 
 func FuzzFactOf(f *testing.F) {

@@ -1,12 +1,14 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package replay sends quarantined events and facts again, once what made the backend refuse them is mended.
+// Package replay sends quarantined events and facts again after the cause of their refusal is fixed.
 //
-// What it promises: an event leaves its file only after the backend has it. Events keep their ids, so sending one twice
-// stores it once, and replay may be ended at any moment and begun again. The same holds for facts, by the id of the request: the same
-// file makes the same requests as long as the limits of a batch are the same. It may run while the exporter writes into the same
-// directory. What it refuses: to run twice over the same files at a time.
+// It promises: an event is removed from its file only after the backend has it. Events keep their ids, so the backend stores an event
+// once even if it is sent twice, and a replay can be interrupted and started again at any time. The same applies to facts by the id
+// of the request: one file yields the same requests as long as the limits of a batch are the same. A replay may run while the exporter
+// writes to the same directory.
+//
+// It refuses to process a file that another replay has claimed.
 package replay
 
 import (
@@ -24,25 +26,25 @@ import (
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
-// A file is claimed by renaming it, so that whoever appends to it finds it gone and begins another.
+// A file is claimed by renaming it, so that a writer finds it missing and creates a new one.
 const (
 	claimed = ".replay"
 	scratch = ".tmp"
 )
 
-// Summary is what became of the events and facts.
+// Summary counts the results of a replay.
 type Summary struct {
-	Files      int // read
-	Stored     int // the backend has them now; facts are not among them
-	Facts      int // the backend has them now, or had them before
-	Duplicates int // the backend had them before
+	Files      int // files read
+	Stored     int // events that the backend stored
+	Facts      int // facts that the backend stored now or before
+	Duplicates int // events that the backend had stored before
 	Refused    int // refused again; still in their files
-	Unsent     int // not sent because the backend could not be reached or takes nothing; still in their files
-	Unreadable int // lines that are no quarantined event; still in their files
-	Torn       int // ends of files that a crash tore; dropped, they never counted as quarantined
+	Unsent     int // not sent because the backend is unreachable or accepts nothing; still in their files
+	Unreadable int // lines without a quarantined event; still in their files
+	Torn       int // torn ends of files; removed, as they were never counted as quarantined
 }
 
-// Remaining is how many lines the files still have.
+// Remaining returns the number of lines that are still in the files.
 func (s Summary) Remaining() int { return s.Refused + s.Unsent + s.Unreadable }
 
 func (s Summary) String() string {
@@ -50,8 +52,7 @@ func (s Summary) String() string {
 		s.Files, s.Stored, s.Duplicates, s.Facts, s.Refused, s.Unsent, s.Unreadable, s.Torn)
 }
 
-// Run sends what is in files, and in the quarantines that are directories. The error tells what stopped it; the summary
-// is good with it.
+// Run sends the content of paths, which are files or directories of a quarantine. If an error stops it, the summary is still valid.
 func Run(ctx context.Context, sender *Sender, log *slog.Logger, paths []string) (Summary, error) {
 	r := &run{ctx: ctx, sender: sender, log: log}
 	var faults []error
@@ -101,23 +102,23 @@ type run struct {
 	sender  *Sender
 	log     *slog.Logger
 	sum     Summary
-	stopped [2]error // why nothing is sent any more: no events, no facts
+	stopped [2]error // the error after which no more events [0] or facts [1] are sent
 
 	batch batch
-	spans []stretch // where the events of batch are in their file
-	rest  []stretch // what stays in the file, in order
+	spans []span // the positions of batch.items in the file
+	rest  []span // what stays in the file, in order
 }
 
-// stretch is a stretch of a file.
-type stretch struct{ from, to int64 }
+// span is a range of bytes of a file.
+type span struct{ from, to int64 }
 
-// file sends what is in one file and leaves the rest in it.
+// file sends the content of one file and keeps the rest in it.
 func (r *run) file(name string) error {
-	original := strings.TrimSuffix(name, claimed) // a replay that was killed left its claim
+	original := strings.TrimSuffix(name, claimed) // an interrupted replay left its claim
 	claim := original + claimed
 	if name != claim {
-		if _, err := os.Lstat(claim); err == nil { // to rename would put one in the place of the other
-			return fmt.Errorf("replay %s: there is %s too, which another replay has left or is at: run again, or move one of them away", name, claim)
+		if _, err := os.Lstat(claim); err == nil { // renaming would overwrite it
+			return fmt.Errorf("replay %s: %s exists too, from another replay that was interrupted or is running: run again, or move one of them away", name, claim)
 		}
 		switch err := os.Rename(name, claim); {
 		case errors.Is(err, fs.ErrNotExist):
@@ -135,27 +136,27 @@ func (r *run) file(name string) error {
 	r.rest = r.rest[:0]
 	before := r.sum
 	torn, err := quarantine.Read(f, func(l quarantine.Line) error {
-		r.take(name, l)
+		r.add(name, l)
 		return nil
 	})
 	r.send()
 	if err != nil {
-		return fmt.Errorf("%s: %w; it stays as it is, as %s", name, err, claim)
+		return fmt.Errorf("%s: %w; it is unchanged, as %s", name, err, claim)
 	}
 	if torn {
 		r.sum.Torn++
 	}
 	changed := torn || r.sum.Stored != before.Stored || r.sum.Duplicates != before.Duplicates || r.sum.Facts != before.Facts
-	if err := r.leave(f, claim, original, changed); err != nil {
-		return fmt.Errorf("keep what remains of %s: %w; all of it is still in %s", name, err, claim)
+	if err := r.keepRest(f, claim, original, changed); err != nil {
+		return fmt.Errorf("keep the rest of %s: %w; all of it is still in %s", name, err, claim)
 	}
 	return nil
 }
 
-// leave makes original hold the rest of claim, and removes claim.
-func (r *run) leave(f *os.File, claim, original string, changed bool) error {
+// keepRest replaces original by the rest of claim and removes claim.
+func (r *run) keepRest(f *os.File, claim, original string, changed bool) error {
 	if len(r.rest) == 0 {
-		_ = f.Close() // before removing, as Windows asks for
+		_ = f.Close() // Windows cannot remove an open file
 		return os.Remove(claim)
 	}
 	if changed {
@@ -171,12 +172,12 @@ func (r *run) leave(f *os.File, claim, original string, changed bool) error {
 		}
 	}
 	if _, err := os.Lstat(original); err == nil {
-		return nil // someone made a file of that name; the claim is found by the next replay
+		return nil // the name is used again; the next replay finds the claim
 	}
 	return os.Rename(claim, original)
 }
 
-func copyRest(from *os.File, name string, rest []stretch) error {
+func copyRest(from *os.File, name string, rest []span) error {
 	to, err := os.OpenFile(filepath.Clean(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -192,17 +193,17 @@ func copyRest(from *os.File, name string, rest []stretch) error {
 	return errors.Join(err, to.Close())
 }
 
-// take adds a line to the batch, and sends the batch when it is full.
-func (r *run) take(name string, l quarantine.Line) {
+// add adds a line to the batch and sends the batch first if it is full.
+func (r *run) add(name string, l quarantine.Line) {
 	about, fact, err := (*about)(nil), []byte(nil), l.Err
 	if err == nil && l.Entry.Schema == backendapi.FactSchemaVersion {
 		about, fact, err = factOf(l.Entry.Envelope)
 	}
 	if err != nil {
-		r.send() // the rest is kept in order
+		r.send() // to keep the rest in order
 		r.sum.Unreadable++
-		r.keep(stretch{l.From, l.To})
-		r.log.Error("A line cannot be read; it stays", "file", name, "offset", l.From, "error", err)
+		r.keep(span{l.From, l.To})
+		r.log.Error("Decoding a line failed; it stays in the file", "file", name, "offset", l.From, "error", err)
 		return
 	}
 	if about != nil {
@@ -213,23 +214,23 @@ func (r *run) take(name string, l quarantine.Line) {
 	}
 	r.batch.about = about
 	r.batch.add(l.Entry)
-	r.spans = append(r.spans, stretch{l.From, l.To})
+	r.spans = append(r.spans, span{l.From, l.To})
 }
 
-// send delivers the batch and keeps what is not delivered.
+// send delivers the batch and keeps what was not delivered.
 func (r *run) send() {
-	var left []outcome
+	var outcomes []outcome
 	if n := len(r.batch.items); n > 0 {
-		left = make([]outcome, n)
+		outcomes = make([]outcome, n)
 		stopped := &r.stopped[0]
 		if r.batch.about != nil {
 			stopped = &r.stopped[1]
 		}
 		if *stopped == nil {
-			*stopped = r.sender.deliver(r.ctx, r.batch.about, r.batch.items, left)
+			*stopped = r.sender.deliver(r.ctx, r.batch.about, r.batch.items, outcomes)
 		}
 	}
-	for i, o := range left {
+	for i, o := range outcomes {
 		switch o.verdict {
 		case stored, duplicate:
 			switch {
@@ -243,7 +244,7 @@ func (r *run) send() {
 			continue
 		case refused:
 			r.sum.Refused++
-			r.log.Error("Refused again", "eventId", r.batch.items[i].EventID, "reason", o.reason)
+			r.log.Error("The backend refused it again", "eventId", r.batch.items[i].EventID, "reason", o.reason)
 		default:
 			r.sum.Unsent++
 		}
@@ -253,7 +254,7 @@ func (r *run) send() {
 	r.spans = r.spans[:0]
 }
 
-func (r *run) keep(s stretch) {
+func (r *run) keep(s span) {
 	if last := len(r.rest) - 1; last >= 0 && r.rest[last].to == s.from {
 		r.rest[last].to = s.to
 		return
@@ -261,11 +262,11 @@ func (r *run) keep(s stretch) {
 	r.rest = append(r.rest, s)
 }
 
-// batch is events, or facts about one thing, to be sent together.
+// batch is events, or facts about one subject, that are sent together.
 type batch struct {
-	about *about // of facts; nil: these are events
+	about *about // the subject of facts; nil for events
 	items []quarantine.Entry
-	size  int // bytes of the body they make
+	size  int // of the body, in bytes
 }
 
 func (b *batch) add(e quarantine.Entry) {
@@ -280,7 +281,7 @@ func (b *batch) clear() {
 	b.items = b.items[:0]
 }
 
-// encode makes a request's body.
+// encode returns the body of a request.
 func encode(items []quarantine.Entry, id string) []byte {
 	body := backendapi.AppendBatchHead(nil, id)
 	for i := range items {
@@ -292,7 +293,7 @@ func encode(items []quarantine.Entry, id string) []byte {
 	return append(body, backendapi.BatchTail...)
 }
 
-// batchID follows from the events, as the exporter's do.
+// batchID derives the id from the events, as the exporter does.
 func batchID(items []quarantine.Entry) string {
 	var keys []byte
 	for i := range items {

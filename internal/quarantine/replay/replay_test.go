@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend answers by the event ids of a batch; it stores what it answers 202 to and does not reject.
+// backend answers by the event ids of a batch. It stores the events that it answers with 202 and does not reject.
 type backend struct {
 	*httptest.Server
 	answer  func(ids []string, w http.ResponseWriter) (rejected []string, done bool)
@@ -76,7 +76,7 @@ func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func takeAll([]string, http.ResponseWriter) ([]string, bool) { return nil, false }
+func acceptAll([]string, http.ResponseWriter) ([]string, bool) { return nil, false }
 
 func (b *backend) sender() *Sender {
 	return &Sender{
@@ -93,7 +93,7 @@ func ids(from, to int) []string {
 	return out
 }
 
-// fill makes a quarantine of n events in files of a few.
+// fill creates a quarantine of n events in small files.
 func fill(tb testing.TB, n int) string {
 	tb.Helper()
 	dir := filepath.Join(tb.TempDir(), "quarantine")
@@ -112,14 +112,14 @@ func add(tb testing.TB, dir string, n int) {
 	}
 }
 
-// left is what a quarantine still has.
-func left(tb testing.TB, dir string) []string {
+// remaining returns the event ids that are still in a quarantine.
+func remaining(tb testing.TB, dir string) []string {
 	tb.Helper()
 	names, err := quarantine.Files(dir)
 	require.NoError(tb, err)
 	out := []string{}
 	for _, name := range names {
-		require.True(tb, strings.HasSuffix(name, ".ndjson"), "%s is left behind", name)
+		require.True(tb, strings.HasSuffix(name, ".ndjson"), "%s was not removed", name)
 		f, err := os.Open(name)
 		require.NoError(tb, err)
 		_, err = quarantine.Read(f, func(l quarantine.Line) error {
@@ -137,8 +137,8 @@ func replayAll(tb testing.TB, b *backend, paths ...string) (Summary, error) {
 	return Run(tb.Context(), b.sender(), slog.New(slog.DiscardHandler), paths)
 }
 
-func TestAllOfItGoesAndTheFilesWithIt(t *testing.T) {
-	b, dir := newBackend(t, takeAll), fill(t, 20)
+func TestFilesAreRemovedWhenAllEventsAreStored(t *testing.T) {
+	b, dir := newBackend(t, acceptAll), fill(t, 20)
 	names, err := quarantine.Files(dir)
 	require.NoError(t, err)
 	require.Greater(t, len(names), 2)
@@ -146,13 +146,13 @@ func TestAllOfItGoesAndTheFilesWithIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Summary{Files: len(names), Stored: 20}, sum)
 	assert.Equal(t, ids(0, 20), b.stored, "in order")
-	assert.Empty(t, left(t, dir))
+	assert.Empty(t, remaining(t, dir))
 	for _, batch := range b.batches {
 		assert.LessOrEqual(t, len(batch), 4)
 	}
 }
 
-func TestAnswers(t *testing.T) {
+func TestResponseDecidesWhatStaysInTheFile(t *testing.T) {
 	code := func(status int, header ...string) func([]string, http.ResponseWriter) ([]string, bool) {
 		return func(_ []string, w http.ResponseWriter) ([]string, bool) {
 			for i := 0; i+1 < len(header); i += 2 {
@@ -175,18 +175,18 @@ func TestAnswers(t *testing.T) {
 		answer func([]string, http.ResponseWriter) ([]string, bool)
 		sum    Summary
 		left   []string
-		says   string
+		fails  string
 	}{
-		"409":                    {code(409), Summary{Duplicates: 4}, ids(0, 0), ""},
-		"one invalid, 400":       {bad(400), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
-		"one invalid, 422":       {bad(422), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
-		"one too large":          {bad(413), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
-		"never anything like it": {code(418), Summary{Refused: 4}, ids(0, 4), ""},
-		"one rejected":           {func([]string, http.ResponseWriter) ([]string, bool) { return ids(1, 2), false }, Summary{Stored: 3, Refused: 1}, ids(1, 2), ""},
-		"no token":               {code(401), Summary{Unsent: 4}, ids(0, 4), "check --token-file"},
-		"wrong place":            {code(404), Summary{Unsent: 4}, ids(0, 4), "check --target"},
-		"redirect":               {code(302, "Location", "/x"), Summary{Unsent: 4}, ids(0, 4), "check --target"},
-		"never the time":         {code(503), Summary{Unsent: 4}, ids(0, 4), "answered 503"},
+		"409":                         {code(409), Summary{Duplicates: 4}, ids(0, 0), ""},
+		"one invalid, 400":            {bad(400), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
+		"one invalid, 422":            {bad(422), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
+		"one too large":               {bad(413), Summary{Stored: 3, Refused: 1}, ids(2, 3), ""},
+		"no such request is accepted": {code(418), Summary{Refused: 4}, ids(0, 4), ""},
+		"one rejected":                {func([]string, http.ResponseWriter) ([]string, bool) { return ids(1, 2), false }, Summary{Stored: 3, Refused: 1}, ids(1, 2), ""},
+		"no token":                    {code(401), Summary{Unsent: 4}, ids(0, 4), "check --token-file"},
+		"wrong address":               {code(404), Summary{Unsent: 4}, ids(0, 4), "check --target"},
+		"redirect":                    {code(302, "Location", "/x"), Summary{Unsent: 4}, ids(0, 4), "check --target"},
+		"always unavailable":          {code(503), Summary{Unsent: 4}, ids(0, 4), "answered 503"},
 		"202 of something else": {func(_ []string, w http.ResponseWriter) ([]string, bool) {
 			w.WriteHeader(http.StatusAccepted)
 			_, _ = w.Write([]byte("<html>"))
@@ -197,14 +197,14 @@ func TestAnswers(t *testing.T) {
 			_, _ = w.Write([]byte(`{"accepted":3,"rejected":[{"eventId":"EVENT-001"}]}`))
 			return nil, true
 		}, Summary{Stored: 3, Refused: 1}, ids(1, 2), ""},
-		"rejected by another name": {func(ids []string, w http.ResponseWriter) ([]string, bool) {
+		"rejected by an unknown id": {func(ids []string, w http.ResponseWriter) ([]string, bool) {
 			w.WriteHeader(http.StatusAccepted)
 			if slices.Contains(ids, "event-001") {
 				_, _ = w.Write([]byte(`{"rejected":[{"eventId":"1"}]}`))
 			}
 			return nil, true
 		}, Summary{Stored: 3, Refused: 1}, ids(1, 2), ""},
-		"one rejected in an answer that got lost": {func(ids []string, w http.ResponseWriter) ([]string, bool) {
+		"one rejected in a response that was lost": {func(ids []string, w http.ResponseWriter) ([]string, bool) {
 			if len(ids) == 4 {
 				w.WriteHeader(http.StatusConflict)
 				return nil, true
@@ -228,20 +228,20 @@ func TestAnswers(t *testing.T) {
 			b, dir := newBackend(t, tc.answer), fill(t, 4)
 			b.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			sum, err := replayAll(t, b, dir)
-			if tc.says == "" {
+			if tc.fails == "" {
 				require.NoError(t, err)
 			} else {
-				require.ErrorContains(t, err, tc.says)
+				require.ErrorContains(t, err, tc.fails)
 			}
 			sum.Files = 0
 			assert.Equal(t, tc.sum, sum)
 			assert.Equal(t, len(tc.left), sum.Remaining())
-			assert.Equal(t, tc.left, left(t, dir))
+			assert.Equal(t, tc.left, remaining(t, dir))
 		})
 	}
 }
 
-func TestABackendThatIsBusyForAMomentIsWaitedFor(t *testing.T) {
+func TestBatchIsRetriedWhenTheBackendIsUnavailable(t *testing.T) {
 	var calls int
 	b := newBackend(t, func(_ []string, w http.ResponseWriter) ([]string, bool) {
 		if calls++; calls < 3 {
@@ -256,14 +256,14 @@ func TestABackendThatIsBusyForAMomentIsWaitedFor(t *testing.T) {
 	assert.Equal(t, 4, sum.Stored)
 }
 
-func TestWhatCannotBeReadStaysAndWhatACrashToreGoes(t *testing.T) {
+func TestUnreadableLinesStayAndTornOnesAreRemoved(t *testing.T) {
 	dir := fill(t, 2)
 	names, err := quarantine.Files(dir)
 	require.NoError(t, err)
 	raw, err := os.ReadFile(names[0])
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(names[0], append([]byte("nonsense\n"), append(raw, raw[:10]...)...), 0o600))
-	b := newBackend(t, takeAll)
+	b := newBackend(t, acceptAll)
 	sum, err := replayAll(t, b, names[0])
 	require.NoError(t, err)
 	assert.Equal(t, Summary{Files: 1, Stored: 2, Unreadable: 1, Torn: 1}, sum)
@@ -272,7 +272,7 @@ func TestWhatCannotBeReadStaysAndWhatACrashToreGoes(t *testing.T) {
 	assert.Equal(t, "nonsense\n", string(raw))
 }
 
-func TestAReplayThatWasKilledIsFinishedByTheNext(t *testing.T) {
+func TestReplayFinishesAnInterruptedOne(t *testing.T) {
 	dir := fill(t, 8)
 	names, err := quarantine.Files(dir)
 	require.NoError(t, err)
@@ -282,10 +282,10 @@ func TestAReplayThatWasKilledIsFinishedByTheNext(t *testing.T) {
 	sum, err := replayAll(t, b, dir)
 	require.NoError(t, err)
 	assert.Equal(t, 7, sum.Stored)
-	assert.Equal(t, ids(1, 2), left(t, dir))
+	assert.Equal(t, ids(1, 2), remaining(t, dir))
 }
 
-// onlyFile gives the name of the one file in dir, and its lines.
+// onlyFile returns the path of the only file in dir, and its lines.
 func onlyFile(t *testing.T, dir string) (name string, lines []string) {
 	t.Helper()
 	names, err := quarantine.Files(dir)
@@ -296,24 +296,24 @@ func onlyFile(t *testing.T, dir string) (name string, lines []string) {
 	return names[0], strings.SplitAfter(string(raw), "\n")
 }
 
-// A file that someone put back under the name of one that a replay has claimed takes nothing from it.
-func TestAFileBesideItsOwnClaimIsKept(t *testing.T) {
+// A file with the original name of a claimed file does not overwrite it.
+func TestFileIsKeptWhenItsClaimExistsToo(t *testing.T) {
 	dir := fill(t, 4)
 	name, lines := onlyFile(t, dir)
 	require.NoError(t, os.WriteFile(name+claimed, []byte(strings.Join(lines[:2], "")), 0o600))
 	require.NoError(t, os.WriteFile(name, []byte(strings.Join(lines[2:], "")), 0o600))
-	b := newBackend(t, takeAll)
+	b := newBackend(t, acceptAll)
 	sum, err := replayAll(t, b, dir)
 	require.ErrorContains(t, err, "move one of them away")
 	assert.Equal(t, 2, sum.Stored)
 	_, err = replayAll(t, b, dir)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, ids(0, 4), b.stored)
-	assert.Empty(t, left(t, dir))
+	assert.Empty(t, remaining(t, dir))
 }
 
-// The name of a claimed file may be taken again while it is being sent; neither replaces the other.
-func TestAFileThatComesBackDuringItsReplayIsKept(t *testing.T) {
+// The original name of a claimed file may be used again while it is sent. Neither file overwrites the other.
+func TestFileIsKeptWhenItAppearsDuringTheReplay(t *testing.T) {
 	dir := fill(t, 3)
 	name, lines := onlyFile(t, dir)
 	require.NoError(t, os.WriteFile(name, []byte(strings.Join(lines[:2], "")), 0o600))
@@ -324,15 +324,15 @@ func TestAFileThatComesBackDuringItsReplayIsKept(t *testing.T) {
 	sum, err := replayAll(t, b, dir)
 	require.NoError(t, err)
 	assert.Equal(t, Summary{Files: 1, Stored: 1, Refused: 1}, sum)
-	b.answer = takeAll
-	_, _ = replayAll(t, b, dir) // the claim; its namesake waits for it to go
+	b.answer = acceptAll
+	_, _ = replayAll(t, b, dir) // sends the claim; the other file is sent by the next replay
 	_, err = replayAll(t, b, dir)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, ids(0, 3), b.stored)
 }
 
-// A backend that takes nothing is not asked for each batch, and one that asks for a long wait is not waited for so long.
-func TestLimitsOfPatience(t *testing.T) {
+// After a 401 no further batch is sent, and a long Retry-After is cut.
+func TestReplayStopsWhenTheBackendAcceptsNothing(t *testing.T) {
 	b, dir := newBackend(t, func(_ []string, w http.ResponseWriter) ([]string, bool) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return nil, true
@@ -352,16 +352,16 @@ func TestLimitsOfPatience(t *testing.T) {
 	})
 }
 
-// busy asks to come back tomorrow.
+// busy answers 429 with a Retry-After of one day.
 type busy struct{}
 
 func (busy) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"86400"}}, Body: http.NoBody}, nil
 }
 
-// A batch has no more bytes than it may, and one whose answer broke off counts for nothing.
-func TestBatchesAreWithinTheLimitAndAnswersWhole(t *testing.T) {
-	b, dir := newBackend(t, takeAll), fill(t, 4)
+// A batch never exceeds MaxBytes, and a truncated response does not count.
+func TestBatchIsWithinTheLimitAndRetriedWhenTheResponseIsTruncated(t *testing.T) {
+	b, dir := newBackend(t, acceptAll), fill(t, 4)
 	s := b.sender()
 	one := len(encode([]quarantine.Entry{{Envelope: []byte(`{"event":{"eventId":"event-000","revision":1},"schemaVersion":"v1"}`)}}, batchID(nil)))
 	s.MaxBytes = one + 1
@@ -383,11 +383,11 @@ func TestBatchesAreWithinTheLimitAndAnswersWhole(t *testing.T) {
 	sum, err := replayAll(t, b, dir)
 	require.NoError(t, err)
 	assert.Equal(t, Summary{Files: 1, Stored: 4}, sum)
-	assert.Equal(t, ids(0, 4), b.stored, "asked again")
+	assert.Equal(t, ids(0, 4), b.stored, "sent again")
 }
 
-// The exporter adds to the file that is being replayed, at each request.
-func TestNothingIsLostBesideAWriter(t *testing.T) {
+// The exporter writes to the same file at each request of the replay.
+func TestNothingIsLostWhenTheExporterWritesDuringTheReplay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "quarantine")
 	d := quarantine.New(quarantine.Options{Directory: dir, MaxFileBytes: 1 << 20, MaxTotalBytes: 2 << 20})
 	n := 0
@@ -407,10 +407,10 @@ func TestNothingIsLostBesideAWriter(t *testing.T) {
 	require.NoError(t, err)
 	put()
 	assert.Equal(t, 30, sum.Stored+sum.Refused)
-	assert.ElementsMatch(t, ids(0, n), append(b.stored, left(t, dir)...))
+	assert.ElementsMatch(t, ids(0, n), append(b.stored, remaining(t, dir)...))
 }
 
-func TestAnEndOnTheWayKeepsTheRest(t *testing.T) {
+func TestRestIsKeptWhenTheReplayIsCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	dir := fill(t, 20)
@@ -425,22 +425,22 @@ func TestAnEndOnTheWayKeepsTheRest(t *testing.T) {
 	}
 	sum, err := Run(ctx, b.sender(), slog.New(slog.DiscardHandler), []string{dir})
 	require.ErrorIs(t, err, context.Canceled)
-	assert.Equal(t, ids(0, 20), append(slices.Clone(b.stored), left(t, dir)...))
+	assert.Equal(t, ids(0, 20), append(slices.Clone(b.stored), remaining(t, dir)...))
 	assert.Equal(t, 20, sum.Stored+sum.Unsent)
 }
 
-func TestPathsThatAreNotThere(t *testing.T) {
-	_, err := replayAll(t, newBackend(t, takeAll), filepath.Join(t.TempDir(), "none"))
+func TestReplayFailsWhenThePathIsMissing(t *testing.T) {
+	_, err := replayAll(t, newBackend(t, acceptAll), filepath.Join(t.TempDir(), "none"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// Whatever a backend answers: stored + left = given, and asking again ends in stored.
-func TestStoredAndLeftAreWhatWasGiven(t *testing.T) {
+// For any responses, stored and remaining events are all events, and a second replay stores the rest.
+func TestEveryEventIsStoredOrRemaining(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(0, 25).Draw(rt, "events")
 		bad := rapid.SliceOf(rapid.SampledFrom(ids(0, 25))).Draw(rt, "bad")
 		codes := rapid.SliceOfN(rapid.SampledFrom([]int{202, 202, 202, 400, 401, 413, 418, 422, 500, 503}), 1, 12).Draw(rt, "answers")
-		dir, err := os.MkdirTemp("", "replay") //nolint:usetesting // one for each try, gone after it
+		dir, err := os.MkdirTemp("", "replay") //nolint:usetesting // one for each try, removed after it
 		require.NoError(rt, err)
 		defer os.RemoveAll(dir)
 		add(t, dir, n)
@@ -457,14 +457,14 @@ func TestStoredAndLeftAreWhatWasGiven(t *testing.T) {
 		b.Server = httptest.NewServer(http.HandlerFunc(b.serve))
 		defer b.Close()
 		sum, _ := replayAll(t, b, dir)
-		still := left(t, dir)
+		still := remaining(t, dir)
 		require.Equal(rt, n, sum.Stored+len(still))
 		require.Equal(rt, len(still), sum.Remaining())
 		require.ElementsMatch(rt, ids(0, n), append(slices.Clone(b.stored), still...))
-		b.answer = takeAll
+		b.answer = acceptAll
 		_, err = replayAll(t, b, dir)
 		require.NoError(rt, err)
 		require.ElementsMatch(rt, ids(0, n), b.stored)
-		require.Empty(rt, left(t, dir))
+		require.Empty(rt, remaining(t, dir))
 	})
 }

@@ -22,17 +22,17 @@ import (
 )
 
 const (
-	maxAnswerBytes   = 64 << 10 // and maxRejectedBytes for each event of the batch
+	maxAnswerBytes   = 64 << 10 // plus maxRejectedBytes for each event of the batch
 	maxRejectedBytes = 2 << 10
 	maxReasonBytes   = 1 << 10
-	maxRetryAfter    = time.Minute // waited for; a person is at the other end
+	maxRetryAfter    = time.Minute // longer waits are cut, because a person waits for the command
 )
 
-// Target is where something is posted to.
+// Target is an endpoint of the backend.
 type Target struct {
 	URL   string // without query
-	Shown string // URL as errors may show it: no user, no password
-	Flags string // the flags that a user checks when this is not where the API is
+	Shown string // URL for errors: without user and password
+	Flags string // the command-line flags that set it, for errors
 }
 
 // Sender posts batches.
@@ -41,10 +41,10 @@ type Sender struct {
 	Events    Target
 	Facts     Target
 	Header    http.Header   // of each request: tenant and credentials
-	MaxEvents int           // or facts, in a batch, at least 1
-	MaxBytes  int           // of a batch's uncompressed JSON; an event beyond it goes alone
-	Attempts  uint          // for a batch that the backend asks to come back with, or that got no answer; at least 1
-	FirstWait time.Duration // before the second attempt; doubles
+	MaxEvents int           // events or facts in a batch; at least 1
+	MaxBytes  int           // of the uncompressed JSON of a batch; a larger event is sent alone
+	Attempts  uint          // for a batch with a retryable error; at least 1
+	FirstWait time.Duration // before the second attempt; later waits grow
 }
 
 type verdict int
@@ -56,36 +56,36 @@ const (
 	refused
 )
 
-// outcome is what became of one event.
+// outcome is the result of one event or fact.
 type outcome struct {
 	verdict verdict
-	reason  string // why it is refused
+	reason  string // of a refusal
 }
 
-// unacceptableError is an answer about the batch's content.
+// unacceptableError is a response that rejects the content of a batch.
 type unacceptableError struct {
 	whole  bool // dividing the batch does not help
-	known  bool // the batch was stored before; what of it was rejected then is not told
+	known  bool // the batch was processed before; the response does not repeat which events were rejected then
 	reason string
 }
 
 func (e *unacceptableError) Error() string { return e.reason }
 
-// deliver sends items, events or facts about something, and writes what became of each into out, which is as long. An error means that sending more is
-// of no use now.
+// deliver sends items, which are events or facts about one subject, and stores the result of each in out, which has the same length. After an
+// error, further batches would fail too.
 func (s *Sender) deliver(ctx context.Context, of *about, items []quarantine.Entry, out []outcome) error {
 	return s.divide(ctx, of, items, out, false)
 }
 
-// divide is deliver. asked: items are half of what was stored before. The answers to halves, which are batches of other ids,
-// name what that rejected; they are asked once.
-func (s *Sender) divide(ctx context.Context, of *about, items []quarantine.Entry, out []outcome, asked bool) error {
+// divide implements deliver. resent means that items are half of a batch that the backend processed before. Halves are batches with
+// other ids, and their responses name the events that were rejected then. They are sent once.
+func (s *Sender) divide(ctx context.Context, of *about, items []quarantine.Entry, out []outcome, resent bool) error {
 	err := s.post(ctx, of, items, out)
 	bad, ok := errors.AsType[*unacceptableError](err)
 	switch {
 	case !ok:
 		return err
-	case bad.known && (asked || len(items) == 1 || of != nil): // no fact is rejected by itself
+	case bad.known && (resent || len(items) == 1 || of != nil): // facts are not rejected one by one
 		for i := range out {
 			out[i].verdict = duplicate
 		}
@@ -103,7 +103,7 @@ func (s *Sender) divide(ctx context.Context, of *about, items []quarantine.Entry
 	return nil
 }
 
-// post sends one batch until there is an answer that will not change.
+// post sends one batch and retries retryable errors.
 func (s *Sender) post(ctx context.Context, of *about, items []quarantine.Entry, out []outcome) error {
 	r := request{Target: s.Events, address: s.Events.URL, contentType: "application/json", items: items}
 	if of == nil {
@@ -116,12 +116,12 @@ func (s *Sender) post(ctx context.Context, of *about, items []quarantine.Entry, 
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = s.FirstWait
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		return struct{}{}, s.once(ctx, &r, out)
+		return struct{}{}, s.attempt(ctx, &r, out)
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(s.Attempts), backoff.WithMaxElapsedTime(0))
 	return err
 }
 
-// request is a batch on its way.
+// request is the encoded request of one batch.
 type request struct {
 	Target
 
@@ -131,11 +131,11 @@ type request struct {
 	facts                    bool
 }
 
-// once sends one batch once. Errors that a repetition may mend are not backoff.Permanent.
-func (s *Sender) once(ctx context.Context, r *request, out []outcome) error {
+// attempt sends one batch once. Errors that a retry cannot change are backoff.Permanent.
+func (s *Sender) attempt(ctx context.Context, r *request, out []outcome) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.address, bytes.NewReader(r.body))
 	if err != nil {
-		return backoff.Permanent(fmt.Errorf("make the request to %s: %w", r.Shown, withoutURL(err)))
+		return backoff.Permanent(fmt.Errorf("create the request to %s: %w", r.Shown, withoutURL(err)))
 	}
 	req.Header = s.Header.Clone()
 	req.Header.Set("Content-Type", r.contentType)
@@ -146,40 +146,48 @@ func (s *Sender) once(ctx context.Context, r *request, out []outcome) error {
 	}
 	answer, err := backendapi.ReadAnswer(resp, int64(maxAnswerBytes+len(r.items)*maxRejectedBytes))
 	_ = resp.Body.Close()
-	says := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	status := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	if p, ok := backendapi.ParseProblem(resp.Header.Get("Content-Type"), answer); ok {
-		says += ": " + clip(p.String())
+		status += ": " + clip(p.String())
 	}
-	switch code := resp.StatusCode; {
-	case code == http.StatusAccepted && err != nil:
-		return fmt.Errorf("POST %s: read the answer %s: %w", r.Shown, says, err)
-	case code == http.StatusAccepted && r.facts:
+	switch {
+	case resp.StatusCode != http.StatusAccepted:
+		return r.refusal(resp, status)
+	case err != nil:
+		return fmt.Errorf("POST %s: read the answer %s: %w", r.Shown, status, err)
+	case r.facts:
 		for i := range out {
 			out[i].verdict = stored
 		}
 		return nil
-	case code == http.StatusAccepted:
+	default:
 		return r.accepted(answer, out)
+	}
+}
+
+// refusal returns the error of a response that is not 202: retryable, about the content of the batch, or about the configuration.
+func (r *request) refusal(resp *http.Response, status string) error {
+	switch code := resp.StatusCode; {
 	case code == http.StatusConflict:
-		return backoff.Permanent(&unacceptableError{known: true, reason: says})
+		return backoff.Permanent(&unacceptableError{known: true, reason: status})
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity, code == http.StatusRequestEntityTooLarge:
-		return backoff.Permanent(&unacceptableError{reason: says})
+		return backoff.Permanent(&unacceptableError{reason: status})
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests,
 		code >= 500 && code != http.StatusNotImplemented:
-		err := fmt.Errorf("POST %s: answered %s", r.Shown, says)
+		err := fmt.Errorf("POST %s: answered %s", r.Shown, status)
 		if seconds, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && seconds > 0 {
 			return fmt.Errorf("%w; %w", err, backoff.RetryAfter(min(seconds, int(maxRetryAfter/time.Second))))
 		}
 		return err
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; check --token-file and --tenant", r.Shown, says))
+		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; check --token-file and --tenant", r.Shown, status))
 	case code < 400, code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusNotImplemented:
-		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; this is not where the API is: check %s", r.Shown, says, r.Flags))
+		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; the API is not at this address: check %s", r.Shown, status, r.Flags))
 	}
-	return backoff.Permanent(&unacceptableError{whole: true, reason: says})
+	return backoff.Permanent(&unacceptableError{whole: true, reason: status})
 }
 
-// accepted reads a 202.
+// accepted stores the results of a 202 response.
 func (r *request) accepted(answer []byte, out []outcome) error {
 	var in backendapi.IngestResponse
 	if len(answer) > 0 {
@@ -191,17 +199,17 @@ func (r *request) accepted(answer []byte, out []outcome) error {
 	for i := range r.items {
 		sent[strings.ToLower(r.items[i].EventID)] = true
 	}
-	no := make(map[string]string, len(in.Rejected))
+	rejections := make(map[string]string, len(in.Rejected))
 	for _, rejected := range in.Rejected {
-		id, reason := strings.ToLower(rejected.EventID), clip(rejected.Code+" "+rejected.Detail) // an id in any spelling of a UUID
+		id, reason := strings.ToLower(rejected.EventID), clip(rejected.Code+" "+rejected.Detail) // UUIDs may be in upper case
 		if !sent[id] {
-			return backoff.Permanent(&unacceptableError{reason: reason}) // which one is meant, the halves tell
+			return backoff.Permanent(&unacceptableError{reason: reason}) // an unknown id: halves show which event is meant
 		}
-		no[id] = reason
+		rejections[id] = reason
 	}
-	duplicates := in.Duplicates // the answer does not say which; only their number is told
+	duplicates := in.Duplicates // the response has only their number
 	for i := range out {
-		switch reason, rejected := no[strings.ToLower(r.items[i].EventID)]; {
+		switch reason, rejected := rejections[strings.ToLower(r.items[i].EventID)]; {
 		case rejected:
 			out[i] = outcome{refused, reason}
 		case duplicates > 0:
