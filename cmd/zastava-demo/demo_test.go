@@ -154,10 +154,19 @@ func left(t *testing.T) []string {
 	return found
 }
 
-func TestDemoOnAPrivateContainerd(t *testing.T) {
+// needContainerd skips a test in which the demo's own code starts a containerd; see realruntime.Containerd for the others.
+func needContainerd(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: this test needs a real containerd")
+	}
 	if err := privateruntime.Check(t.Context(), privateruntime.Options{}); err != nil {
 		t.Skip(err)
 	}
+}
+
+func TestDemoOnAPrivateContainerd(t *testing.T) {
+	needContainerd(t)
 	o := standIns(t, "none")
 	for _, name := range []string{"first run", "second run"} {
 		t.Run(name, func(t *testing.T) {
@@ -257,9 +266,7 @@ func TestDemoSaysWhatIsMissing(t *testing.T) {
 }
 
 func TestSweepWipesWhatAKilledRunLeft(t *testing.T) {
-	if err := privateruntime.Check(t.Context(), privateruntime.Options{}); err != nil {
-		t.Skip(err)
-	}
+	needContainerd(t)
 	under, err := os.MkdirTemp("", "zst-demo-") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	defer func() { require.NoError(t, os.RemoveAll(under)) }()

@@ -35,6 +35,9 @@ type Browser struct {
 // ZASTAVA_TEST_REQUIRE_RUNTIME=1.
 func Open(tb testing.TB) *Browser {
 	tb.Helper()
+	if testing.Short() {
+		tb.Skip("-short: this test needs a browser")
+	}
 	found := find()
 	if found == "" {
 		const missing = "no chromium on the PATH: the page is not tried in a browser"
