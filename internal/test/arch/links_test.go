@@ -24,10 +24,8 @@ var (
 
 // TestMarkdownLinksLead checks links within the repository, with their anchors. It opens no link to another place.
 func TestMarkdownLinksLead(t *testing.T) {
-	files := markdown(t)
-	require.NotEmpty(t, files)
 	links := 0
-	for _, file := range files {
+	for _, file := range files(t, ".md") {
 		for _, line := range prose(t, file) {
 			for _, match := range link.FindAllStringSubmatch(line, -1) {
 				target, anchor, _ := strings.Cut(match[1], "#")
@@ -49,22 +47,23 @@ func TestMarkdownLinksLead(t *testing.T) {
 	assert.Positive(t, links)
 }
 
-func markdown(t *testing.T) []string {
+// files returns the files of the repository with an extension.
+func files(t *testing.T, extension string) []string {
 	t.Helper()
-	var files []string
+	var found []string
 	require.NoError(t, filepath.WalkDir(repository, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if name := entry.Name(); entry.IsDir() && file != repository && (name == "build" || name == "testdata" || name == ".git") {
+		if name := entry.Name(); entry.IsDir() && (name == "build" || name == "testdata" || name == ".git") {
 			return fs.SkipDir
 		}
-		if filepath.Ext(file) == ".md" {
-			files = append(files, file)
+		if filepath.Ext(file) == extension {
+			found = append(found, file)
 		}
 		return nil
 	}))
-	return files
+	return found
 }
 
 // prose returns the lines of a Markdown file outside code fences.
