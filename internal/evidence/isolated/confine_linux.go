@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kept are the capabilities that reading other processes takes: docs/evidence.md has what fails without each.
-const kept = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
+// kept are the capabilities that reading other processes takes, where the collector has them: docs/evidence.md has what fails without
+// each. The last one lets it follow the links of map_files, to a library that was replaced while it is loaded.
+const kept uint64 = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_CHECKPOINT_RESTORE
 
 // confine gives up capabilities and resources, then starts the program once more. Capabilities are a thread's, so this thread gives
 // them up and execs: the new program has one thread, and its rights are this one's.
@@ -57,7 +58,7 @@ func dropCapabilities() error {
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return fmt.Errorf("read capabilities: %w", err)
 	}
-	keep := [2]uint32{uint32(kept & 0xffffffff), uint32(uint64(kept) >> 32)}
+	keep := [2]uint32{uint32(kept & 0xffffffff), uint32(kept >> 32)}
 	for i := range data {
 		data[i].Permitted &= keep[i]
 		data[i].Effective = data[i].Permitted

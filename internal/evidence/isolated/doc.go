@@ -14,7 +14,7 @@
 //   - the process starts with the first sample and ends after a minute without one. What it knows of files is handed to the next;
 //   - whatever ends the process (memory, CPU time, a crash, a signal) costs the samples under way. Their containers are not
 //     sampled for a while, which grows with each end and survives restarts of the collector, and their facts are UNKNOWN budget;
-//   - the process keeps two capabilities of those it had (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), gets no environment and no open file
+//   - the process keeps three capabilities of those it had (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE), gets no environment and no open file
 //     but its pipes, and where the kernel has seccomp no system call that opens a socket, starts a program or changes a file system;
 //   - what it answers is treated as foreign: bounded in bytes, nesting, items and digits.
 //

@@ -166,7 +166,7 @@ func TestProcessHasNoMoreRightsThanItNeeds(t *testing.T) {
 		bits, err := strconv.ParseUint(fields[set], 16, 64)
 		require.NoError(t, err)
 		if set != "CapBnd" || os.Geteuid() == 0 {
-			assert.Zero(t, bits&^uint64(kept), "%s has %x", set, bits)
+			assert.Zero(t, bits&^kept, "%s has %x", set, bits)
 		}
 	}
 	assert.Equal(t, "1", fields["NoNewPrivs"])
