@@ -1,0 +1,184 @@
+//go:build linux
+
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/test/hostile"
+)
+
+// The bounds that a hostile container must not push the collector over.
+const (
+	maxCollectorMiB = 150
+	bombBytes       = 1 << 30 // what a bomb unpacks to
+)
+
+// peakMiB returns the largest resident memory that a process has had, in MiB.
+func peakMiB(t *testing.T, pid int) float64 {
+	t.Helper()
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	require.NoError(t, err, "the process must be alive")
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+			require.NoError(t, err)
+			return kib / 1024
+		}
+	}
+	t.Fatal("the process is a zombie")
+	return 0
+}
+
+// samplersOf returns the processes that a collector has started as samplers, and how many of its children are zombies.
+func samplersOf(t *testing.T, collector int) (pids []int, zombies int) {
+	t.Helper()
+	entries, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	for _, entry := range entries {
+		stat, err := os.ReadFile(entry)
+		if err != nil {
+			continue
+		}
+		_, after, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(after)
+		if len(fields) < 2 || fields[1] != strconv.Itoa(collector) {
+			continue
+		}
+		if fields[0] == "Z" {
+			zombies++
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
+		require.NoError(t, err)
+		pids = append(pids, pid)
+	}
+	return pids, zombies
+}
+
+// bomb imports an image whose program unpacks to a GiB in a careless reader, and that still runs.
+func bomb(t *testing.T, c *privateruntime.Containerd, name string, compression hostile.Compression) (image string) {
+	t.Helper()
+	busybox, err := exec.LookPath("busybox")
+	require.NoError(t, err)
+	program, err := os.ReadFile(busybox)
+	require.NoError(t, err)
+	content, err := hostile.ELFBomb(program, bombBytes, compression)
+	require.NoError(t, err)
+	image = "zastava.local/" + name + ":1"
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	require.NoError(t, privateruntime.BuildCustom(archive, privateruntime.ImageSpec{
+		Name: image, Entrypoint: []string{"/busybox"}, Files: []privateruntime.ImageFile{{Path: "/busybox", Content: content}},
+	}))
+	require.NoError(t, c.Import(t.Context(), archive, image))
+	return image
+}
+
+// kindsOf returns the kinds of events that the backend has of a container.
+func (s *stack) kindsOf(id string) map[backendapi.Kind]int {
+	kinds := map[backendapi.Kind]int{}
+	for _, e := range s.events() {
+		if strings.HasSuffix(e.Workload.ContainerID, id) && e.Revision == 0 {
+			kinds[e.Kind]++
+		}
+	}
+	return kinds
+}
+
+// TestProgramsThatUnpackToAGiBLeaveTheCollectorAlive runs the attack on the sampler's reader of ELF files.
+func TestProgramsThatUnpackToAGiBLeaveTheCollectorAlive(t *testing.T) {
+	if _, err := exec.LookPath("busybox"); err != nil {
+		t.Skip("needs busybox")
+	}
+	c, d, pod := driverOf(t)
+	s := newStack(t, c.Endpoint(), "auto", "exporters::zastavabackend::callgraph_id: e2e")
+	s.observe()
+	s.observing()
+	var bombs []string
+	for name, compression := range map[string]hostile.Compression{"bomb-zlib": hostile.Zlib, "bomb-zstd": hostile.Zstd} {
+		id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: name, Image: bomb(t, c, name, compression), Args: []string{"sleep", "3600"}})
+		require.NoError(t, err)
+		bombs = append(bombs, id)
+	}
+	s.await("the starts of the bombs", func() bool {
+		return s.kindsOf(bombs[0])[backendapi.KindStart] == 1 && s.kindsOf(bombs[1])[backendapi.KindStart] == 1
+	})
+	honest, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "honest", Args: []string{"sleep", "3600"}})
+	require.NoError(t, err)
+	s.await("the facts of an honest container beside them", func() bool {
+		return strings.Contains(s.get(s.base+"/api/v1/containers/"+honest), `"sha256"`)
+	})
+	assert.Less(t, peakMiB(t, s.collector.PID()), float64(maxCollectorMiB))
+	samplers, zombies := samplersOf(t, s.collector.PID())
+	assert.Zero(t, zombies)
+	assert.LessOrEqual(t, len(samplers), 1)
+	for _, id := range bombs {
+		require.NoError(t, d.Stop(t.Context(), id, 0))
+	}
+	s.await("the stops of the bombs", func() bool {
+		return s.kindsOf(bombs[0])[backendapi.KindStop] == 1 && s.kindsOf(bombs[1])[backendapi.KindStop] == 1
+	})
+}
+
+// TestSamplerKilledAtRandomLosesNoEvent kills the sampler process again and again while containers live and end.
+func TestSamplerKilledAtRandomLosesNoEvent(t *testing.T) {
+	kills := 8
+	if os.Getenv("ZASTAVA_E2E") == "long" {
+		kills = 100
+	}
+	c, d, pod := driverOf(t)
+	s := newStack(t, c.Endpoint(), "auto", "exporters::zastavabackend::callgraph_id: e2e")
+	s.observe()
+	s.observing()
+	collector := s.collector.PID()
+	killed := 0
+	var lives []string
+	for deadline := time.Now().Add(5 * time.Minute); killed < kills && time.Now().Before(deadline); {
+		name := fmt.Sprintf("life-%d", len(lives))
+		id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: name, Args: []string{"sleepms", "1500", "0"}})
+		require.NoError(t, err)
+		lives = append(lives, id)
+		for wait := time.Now().Add(1300 * time.Millisecond); time.Now().Before(wait); {
+			samplers, _ := samplersOf(t, collector)
+			for _, pid := range samplers {
+				if unix.Kill(pid, unix.SIGKILL) == nil {
+					killed++
+				}
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	require.GreaterOrEqual(t, killed, kills, "the sampler was started again after each kill")
+	for _, id := range lives {
+		s.await("start and stop of each life", func() bool {
+			kinds := s.kindsOf(id)
+			return kinds[backendapi.KindStart] == 1 && kinds[backendapi.KindStop] == 1
+		})
+		assert.Equal(t, 1, s.kindsOf(id)[backendapi.KindCreate])
+	}
+	fresh, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "fresh", Args: []string{"sleep", "3600"}})
+	require.NoError(t, err)
+	s.await("the facts of a container that began after", func() bool {
+		return strings.Contains(s.get(s.base+"/api/v1/containers/"+fresh), `"sha256"`)
+	})
+	_, zombies := samplersOf(t, collector)
+	assert.Zero(t, zombies)
+	assert.Equal(t, collector, s.collector.PID())
+	assert.Less(t, peakMiB(t, collector), float64(maxCollectorMiB))
+}
