@@ -95,7 +95,7 @@ func (x *logsExporter) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Capabilities reports that records are not changed.
+// Capabilities returns those of the lanes, which are the same for both.
 func (x *logsExporter) Capabilities() consumer.Capabilities { return x.events.Capabilities() }
 
 // ConsumeLogs passes samples of processes to the lane of facts, if there is one, and all else to the lane of events.

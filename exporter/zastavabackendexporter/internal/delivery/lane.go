@@ -115,7 +115,7 @@ func (l *Lane) Shutdown(ctx context.Context) error {
 	return l.queue.Shutdown(ctx)
 }
 
-// Capabilities reports that records are not changed.
+// Capabilities returns those of the queue, which changes records where it batches them.
 func (l *Lane) Capabilities() consumer.Capabilities { return l.queue.Capabilities() }
 
 // OldestUndelivered returns the age of the oldest record that is not delivered, 0 if there is none.
