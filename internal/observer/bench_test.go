@@ -27,9 +27,9 @@ import (
 func served() bool { return crihost.Served() }
 
 // taken is a sink that accepts everything and keeps nothing.
-type taken struct{}
+type discard struct{}
 
-func (taken) Deliver(context.Context, []Item) error { return nil }
+func (discard) Deliver(context.Context, []Item) error { return nil }
 
 // stepped is an observer of which the benchmark drives the loop, so that it can tell where a cycle begins and ends. What it
 // drives is all that production runs: the list in its goroutine, the comparison, what is absent, inspects, the outbox and
@@ -54,7 +54,7 @@ func step(b *testing.B, host *crihost.Host) *stepped {
 		RecheckAfterStop: time.Millisecond, // within the cycle, so that its cost counts
 	}
 	s := &stepped{}
-	o := New(opts, nil, taken{}, nil, Host{}, &counted{}, &counted{}, func(error) {})
+	o := New(opts, nil, discard{}, nil, Host{}, &countingTelemetry{}, &countingTelemetry{}, func(error) {})
 	s.l = newLoop(o, rt, info, tracker.New(opts.Tracker), time.Time{})
 	s.l.lists.timer.Stop()
 	sent := make(chan struct{})
@@ -154,12 +154,12 @@ func BenchmarkCycle(b *testing.B) {
 			s := step(b, host)
 			ctx := b.Context()
 			host.Step(0)
-			inspects, told := host.Calls("ContainerStatus"), 0
+			inspects, transitions := host.Calls("ContainerStatus"), 0
 			var bare, idle, ours cost.Cost
 			for b.Loop() {
 				bare.Add(cost.Of(func() { s.floor.list(ctx, b) }))
 				idle.Add(cost.Of(func() { s.quiet(ctx) }))
-				told += host.Step(n / 100)
+				transitions += host.Step(n / 100)
 				ours.Add(cost.Of(func() { s.cycle(ctx) }))
 			}
 			report(b, ours, bare, float64(b.N))
@@ -168,7 +168,7 @@ func BenchmarkCycle(b *testing.B) {
 			b.ReportMetric(math.Round(float64((ours.CPU-idle.CPU).Nanoseconds())/changes), "cpu-ns/change")
 			b.ReportMetric(float64(ours.Allocs-idle.Allocs)/changes, "allocs/change")
 			b.ReportMetric(float64(host.Calls("ContainerStatus")-inspects)/changes, "inspects/change")
-			b.ReportMetric(float64(told)/changes, "transitions/change")
+			b.ReportMetric(float64(transitions)/changes, "transitions/change")
 		})
 	}
 }

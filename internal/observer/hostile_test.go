@@ -47,9 +47,9 @@ func FuzzHostileAnswers(f *testing.F) {
 			item.Labels = map[string]string{clean(name): strings.Repeat("l", min(max(labels, 0), 1<<20))}
 			return ""
 		}
-		sink := &kept{}
-		scaled(t, server.Endpoint(), sink, &counted{}, time.Minute)
-		require.Eventually(t, func() bool { return len(sink.told()) == 2 && server.Subscribers() == 1 }, time.Minute, time.Millisecond)
+		sink := &recorder{}
+		observeCRI(t, server.Endpoint(), sink, &countingTelemetry{}, time.Minute)
+		require.Eventually(t, func() bool { return len(sink.reported()) == 2 && server.Subscribers() == 1 }, time.Minute, time.Millisecond)
 
 		require.NoError(t, server.Edit(hostile, answer))
 		item := &runtimeapi.Container{Id: hostile}
@@ -64,25 +64,25 @@ func FuzzHostileAnswers(f *testing.F) {
 		require.NoError(t, err)
 		require.NoError(t, server.Start(sane))
 		require.NoError(t, server.Exit(sane, 3, "Error"))
-		told := func(n int) {
+		reported := func(n int) {
 			require.Eventually(t, func() bool {
 				of := 0
-				for _, what := range sink.told() {
+				for _, what := range sink.reported() {
 					if strings.HasPrefix(what, sane) {
 						of++
 					}
 				}
 				return of == n
-			}, 30*time.Second, time.Millisecond, "%v", sink.told())
+			}, 30*time.Second, time.Millisecond, "%v", sink.reported())
 		}
-		told(3)
+		reported(3)
 		require.NoError(t, server.Remove(sane))
-		told(4)
+		reported(4)
 
 		sink.mu.Lock()
 		defer sink.mu.Unlock()
-		for i := range sink.trs {
-			tr := &sink.trs[i]
+		for i := range sink.transitions {
+			tr := &sink.transitions[i]
 			require.NotEmpty(t, tr.Container.ID)
 			require.NotEmpty(t, record.EventID(tr))
 			require.Less(t, int(tr.Kind), int(container.KindCrashLoopEnded)+1)

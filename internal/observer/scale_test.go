@@ -37,7 +37,7 @@ const (
 )
 
 // scaled runs an observer of a CRI server with a stream, as production configures it, until the test ends.
-func scaled(tb testing.TB, endpoint string, sink Sink, tel *counted, resync time.Duration) *Observer {
+func observeCRI(tb testing.TB, endpoint string, sink Sink, tel *countingTelemetry, resync time.Duration) *Observer {
 	tb.Helper()
 	rt, err := cri.New(cri.Options{Name: "scale", Endpoint: endpoint})
 	require.NoError(tb, err)
@@ -110,10 +110,10 @@ func TestScale(t *testing.T) {
 		}
 	}
 	lives := map[string]crifake.Life{}
-	sink, tel := &kept{}, &counted{}
-	o := scaled(t, server.Endpoint(), sink, tel, resync)
+	sink, tel := &recorder{}, &countingTelemetry{}
+	o := observeCRI(t, server.Endpoint(), sink, tel, resync)
 	const patience = 3 * time.Minute // under the race detector, on a busy machine
-	require.Eventually(t, func() bool { return o.Stats().Streaming && len(sink.told()) == running }, patience, 100*time.Millisecond, "the inventory")
+	require.Eventually(t, func() bool { return o.Stats().Streaming && len(sink.reported()) == running }, patience, 100*time.Millisecond, "the inventory")
 
 	fullest := 0
 	began := time.Now()
@@ -158,8 +158,8 @@ func TestScale(t *testing.T) {
 		got, stops := map[string]string{}, map[string]string{}
 		sink.mu.Lock()
 		defer sink.mu.Unlock()
-		for i := range sink.trs {
-			tr := &sink.trs[i]
+		for i := range sink.transitions {
+			tr := &sink.transitions[i]
 			what := tr.Kind.String()
 			switch tr.Kind {
 			case container.KindCrashLoop, container.KindCrashLoopEnded:
@@ -200,8 +200,8 @@ func TestScale(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 	}
 	sink.mu.Lock()
-	for i := range sink.trs {
-		tr := &sink.trs[i]
+	for i := range sink.transitions {
+		tr := &sink.transitions[i]
 		assert.Equal(t, container.PrecisionExact, tr.Provenance.Precision, "%s of %s", tr.Kind, tr.Container.ID)
 		assert.False(t, (tr.Provenance.MissedUnknown || tr.Provenance.MissedRuns > 0) && len(sink.gaps) == 0)
 	}
@@ -213,7 +213,7 @@ func TestScale(t *testing.T) {
 	sink.mu.Unlock()
 	tel.mu.Lock()
 	assert.Zero(t, tel.overflowed, "mailbox")
-	assert.Zero(t, tel.folded)
+	assert.Zero(t, tel.coalesced)
 	assert.Zero(t, tel.failed, "inspects")
 	tel.mu.Unlock()
 	assert.Zero(t, server.Dropped(), "the server never waits for a reader, and ours keeps up")
@@ -237,7 +237,7 @@ func BenchmarkTransitions(b *testing.B) {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			host := crihost.Start(b, crihost.Options{Containers: n, PerPod: 3, Events: true})
 			host.Step(aged * n)
-			o := scaled(b, host.Endpoint(), taken{}, &counted{}, time.Hour)
+			o := observeCRI(b, host.Endpoint(), discard{}, &countingTelemetry{}, time.Hour)
 			require.Eventually(b, func() bool { s := o.Stats(); return s.Streaming && s.Tracked == n && s.Outbox == 0 }, time.Minute, 10*time.Millisecond)
 			var sum cost.Cost
 			transitions := 0
