@@ -80,7 +80,7 @@ func TestSaveAndLoad(t *testing.T) {
 	assert.Len(t, r.Containers, 199)
 }
 
-func TestRecordSize(t *testing.T) {
+func TestRecordFitsAndKeepsWhatMatters(t *testing.T) {
 	raw, err := encode(typical(1))
 	require.NoError(t, err)
 	assert.LessOrEqual(t, len(raw), MaxRecord)
@@ -121,7 +121,7 @@ func longest() *tracker.Known {
 	return k
 }
 
-func TestNoRecordIsLarger(t *testing.T) {
+func TestRecordNeverExceedsItsLimit(t *testing.T) {
 	tests := map[string]func(*tracker.Known){
 		"the longest names that Kubernetes allows": func(k *tracker.Known) {
 			k.Container.Name, k.Container.Platform.OS = strings.Repeat("c", 63), "linux"
@@ -150,8 +150,8 @@ func TestNoRecordIsLarger(t *testing.T) {
 	}
 }
 
-// TestCrashLoopThatGoesOnKeepsHowItEnds has more ends than a record has room for.
-func TestCrashLoopThatGoesOnKeepsHowItEnds(t *testing.T) {
+// TestActiveCrashLoopKeepsItsUsualEnd has more ends than a record has room for.
+func TestActiveCrashLoopKeepsItsUsualEnd(t *testing.T) {
 	k := typical(1)
 	k.CrashLoop = &tracker.CrashLoop{Count: 20, Active: true}
 	for n := range 8 {
@@ -168,7 +168,7 @@ func TestCrashLoopThatGoesOnKeepsHowItEnds(t *testing.T) {
 	assert.Equal(t, tracker.FailedEnd{At: seen.Add(7 * time.Minute), ExitCode: 137, Reason: "OOMKilled"}, got.CrashLoop.Dominant())
 }
 
-func TestEveryRecordComesBack(t *testing.T) {
+func TestRecordRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringMatching(`[a-z0-9:/.@-]{0,20}`)
 		ns := rapid.Int64Range(earliest, 1<<62)
@@ -192,7 +192,7 @@ func TestEveryRecordComesBack(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeReadIsSetAside(t *testing.T) {
+func TestUnreadableCheckpointIsSetAside(t *testing.T) {
 	tests := []struct {
 		name  string
 		spoil func(s *Store) *storage.Operation
@@ -236,7 +236,7 @@ func TestWhatCannotBeReadIsSetAside(t *testing.T) {
 	}
 }
 
-func TestCheckpointOfAnotherEndpointIsForeign(t *testing.T) {
+func TestCheckpointOfAnotherEndpointIsSetAside(t *testing.T) {
 	ctx, c := t.Context(), client()
 	require.NoError(t, New(c, "boot").Save(ctx, []tracker.Change{change(typical(0))}, seen)) // before endpoints were written
 	s := New(c, "boot").WithEndpoint("/run/a.sock")
@@ -271,7 +271,7 @@ func (f *failing) Batch(ctx context.Context, ops ...*storage.Operation) error {
 	return f.Client.Batch(ctx, ops...)
 }
 
-func TestWhatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
+func TestFailedSaveIsWrittenByTheNext(t *testing.T) {
 	ctx := t.Context()
 	c := &failing{Client: client()}
 	s := New(c, "boot")
@@ -284,7 +284,7 @@ func TestWhatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
 	assert.Len(t, r.Containers, 1)
 }
 
-func TestAStorageThatFailsForDaysIsNoLeak(t *testing.T) {
+func TestPendingChangesAreBoundedWhileStorageFails(t *testing.T) {
 	ctx := t.Context()
 	c := &failing{Client: client()}
 	s := New(c, "boot")
@@ -308,7 +308,7 @@ func TestAStorageThatFailsForDaysIsNoLeak(t *testing.T) {
 	assert.Nil(t, left)
 }
 
-func TestASaveBeforeTheRuntimeWasSeenWellRemembersNoTime(t *testing.T) {
+func TestSaveWithoutATimeLeavesItUnset(t *testing.T) {
 	ctx, c := t.Context(), client()
 	require.NoError(t, New(c, "boot").Save(ctx, []tracker.Change{change(typical(1))}, time.Time{}))
 	r, err := New(c, "boot").Load(ctx)

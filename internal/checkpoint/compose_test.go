@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-func TestPlaceInComposeAndSystemComeBack(t *testing.T) {
+func TestComposeAndPlatformRoundTrip(t *testing.T) {
 	k := &tracker.Known{
 		State: container.StateRunning, Run: container.Run{StartedAt: seen},
 		Container: &container.Container{

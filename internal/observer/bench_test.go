@@ -26,14 +26,13 @@ import (
 
 func served() bool { return crihost.Served() }
 
-// taken is a sink that accepts everything and keeps nothing.
+// discard is a sink that accepts everything and keeps nothing.
 type discard struct{}
 
 func (discard) Deliver(context.Context, []Item) error { return nil }
 
-// stepped is an observer of which the benchmark drives the loop, so that it can tell where a cycle begins and ends. What it
-// drives is all that production runs: the list in its goroutine, the comparison, what is absent, inspects, the outbox and
-// its sender.
+// stepped is an observer whose loop the benchmark drives, so that it knows where a cycle begins and ends. It drives all that production
+// runs: the list in its goroutine, the comparison, absences, inspections, the outbox and its sender.
 type stepped struct {
 	l *loop
 	floor
@@ -50,8 +49,8 @@ func step(b *testing.B, host *crihost.Host) *stepped {
 		Name: "bench", PollInterval: time.Hour, ResyncInterval: time.Hour, Timeout: time.Minute,
 		Backoff:          retry.Options{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.5},
 		Tracker:          tracker.Options{CrashLoopThreshold: 3, CrashLoopWindow: 10 * time.Minute},
-		OutboxCapacity:   1 << 20,          // nothing is to be refused
-		RecheckAfterStop: time.Millisecond, // within the cycle, so that its cost counts
+		OutboxCapacity:   1 << 20,          // so that nothing is refused
+		RecheckAfterStop: time.Millisecond, // within the cycle, so that its cost is included
 	}
 	s := &stepped{}
 	o := New(opts, nil, discard{}, nil, Host{}, &countingTelemetry{}, &countingTelemetry{}, func(error) {})
@@ -72,7 +71,7 @@ func step(b *testing.B, host *crihost.Host) *stepped {
 	return s
 }
 
-// cycle lists, compares and takes all that follows from it.
+// cycle lists, compares and handles all that follows from it.
 func (s *stepped) cycle(ctx context.Context) {
 	s.l.startList(ctx)
 	s.l.handleList(ctx, <-s.l.results.lists)
@@ -100,13 +99,13 @@ func (s *stepped) busy() bool {
 	return false
 }
 
-// quiet is cycle where nothing changed: it has nothing to wait for, and does not look for it either.
+// quiet is a cycle in which nothing changed: it has nothing to wait for, and does not check that.
 func (s *stepped) quiet(ctx context.Context) {
 	s.l.startList(ctx)
 	s.l.handleList(ctx, <-s.l.results.lists)
 }
 
-// floor is the least that a list can cost with gRPC: the call, and the unmarshalling of its answer.
+// floor is the minimum that a list costs with gRPC: the call, and the unmarshalling of its response.
 type floor struct{ conn *grpc.ClientConn }
 
 func (f floor) list(ctx context.Context, b *testing.B) {
@@ -117,9 +116,9 @@ func (f floor) list(ctx context.Context, b *testing.B) {
 	}
 }
 
-// BenchmarkCycle measures one whole list-and-compare cycle against that floor, turn by turn in the same run: processor time
-// of this process, and allocations. The server is a process of its own. unchanged: nothing changed since the cycle before.
-// changed: 1 % of the containers did, and the cycle includes their inspects and the handing on of what they show.
+// BenchmarkCycle compares one list-and-compare cycle with that floor, alternating in the same run: processor time of this process, and
+// allocations. The server is a process of its own. unchanged: nothing changed since the cycle before. changed: 1 % of the containers
+// did, and the cycle includes their inspections and the delivery of what they show.
 func BenchmarkCycle(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		b.Run(fmt.Sprintf("unchanged/%d", n), func(b *testing.B) {

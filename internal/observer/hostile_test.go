@@ -7,7 +7,6 @@ package observer
 
 import (
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,10 +18,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/test/crifake"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
-// FuzzHostileAnswers observes a CRI server that answers anything about one of its containers, beside one that is in order:
-// that one is told as it is, and of the other nothing is told that has no id, no time or an impossible one.
+// FuzzHostileAnswers observes a CRI server that returns anything for one of its containers, and is in order for another. The other is
+// reported in full, and nothing is reported without an id, without a time or with an impossible time.
 func FuzzHostileAnswers(f *testing.F) {
 	f.Add(int64(0), int64(0), int64(0), int32(1), int32(0), "", "Error", 0, uint32(0))
 	f.Add(int64(math.MinInt64), int64(math.MaxInt64), int64(-1), int32(2), int32(-1), "\x00", "OOMKilled", 1<<20, uint32(math.MaxUint32))
@@ -30,10 +30,7 @@ func FuzzHostileAnswers(f *testing.F) {
 	f.Add(time.Now().UnixNano(), time.Now().Add(100*time.Hour).UnixNano(), int64(5), int32(2), int32(255), "name", "Unknown", 3, uint32(1))
 	f.Add(int64(1), int64(0), int64(math.MaxInt64), int32(-1), int32(137), "name", strings.Repeat("r", 1<<20), 0, uint32(0))
 	f.Fuzz(func(t *testing.T, created, started, finished int64, state, exit int32, name, reason string, labels int, attempt uint32) {
-		dir, err := os.MkdirTemp("", "cri") //nolint:usetesting // a test's own directory has too long a name for a socket
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = os.RemoveAll(dir) })
-		server, err := crifake.Start(filepath.Join(dir, "c.sock"), crifake.Options{Name: "cri-o", Events: crifake.EventsOn})
+		server, err := crifake.Start(filepath.Join(socketdir.New(t), "c.sock"), crifake.Options{Name: "cri-o", Events: crifake.EventsOn})
 		require.NoError(t, err)
 		t.Cleanup(server.Stop)
 		clean := func(s string) string { return strings.ToValidUTF8(s, "?") } // else the server cannot encode it

@@ -18,7 +18,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// covers tells that a gap reaches over all the time.
+// covers reports whether a gap covers all the time between two moments.
 func covers(g container.Gap, from, to time.Time) bool { return !g.From.After(from) && !g.To.Before(to) }
 
 func TestShortStreamInterruptionIsAGap(t *testing.T) {
@@ -36,10 +36,10 @@ func TestShortStreamInterruptionIsAGap(t *testing.T) {
 		delivers := time.Now().Add(400 * time.Millisecond) // containerd and dockerd answer before they have subscribed
 		advance(time.Minute)
 		b.stop()
-		assert.Empty(t, b.sink.reported(), "nobody could see it")
-		require.Len(t, b.sink.gaps, 1, "and that is said, once")
+		assert.Empty(t, b.sink.reported(), "nothing could show it")
+		require.Len(t, b.sink.gaps, 1, "which is reported once")
 		assert.Equal(t, container.CauseStreamLost, b.sink.gaps[0].Cause)
-		assert.True(t, covers(b.sink.gaps[0], lost.Add(-900*time.Millisecond), came), "what was not handed over any more counts")
+		assert.True(t, covers(b.sink.gaps[0], lost.Add(-900*time.Millisecond), came), "it includes what was not delivered any more")
 		assert.True(t, covers(b.sink.gaps[0], came, delivers), "and what came before the new stream delivers")
 		assert.Less(t, b.sink.gaps[0].To.Sub(lost), 10*time.Second)
 	})
@@ -179,7 +179,7 @@ func TestBriefContainerIsCountedWhenItsRemovalComesLate(t *testing.T) {
 				advance(10 * time.Second)
 				came := time.Now()
 				r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeCreated, At: came})
-				advance(max(c.lived, 900*time.Millisecond)) // looked for in vain; the next notice is read late, but not too late
+				advance(max(c.lived, 900*time.Millisecond)) // it is not found; the next notice is read late, but not too late
 				r.notice(runtime.Notice{ID: "brief", Kind: runtime.NoticeDeleted, At: came.Add(c.lived)})
 				advance(2 * time.Minute)
 				b.stop()
@@ -192,10 +192,10 @@ func TestBriefContainerIsCountedWhenItsRemovalComesLate(t *testing.T) {
 	}
 }
 
-// TestRemovalKeepsItsTimeWhenItsNoticeComesLater has a look, or a list, find a container gone before the notice of it is read.
+// TestRemovalKeepsItsTimeWhenItsNoticeComesLater has an inspection, or a list, find a container gone before the notice of it is read.
 func TestRemovalKeepsItsTimeWhenItsNoticeComesLater(t *testing.T) {
 	for name, find := range map[string]func(*streamRuntime){
-		"a look": func(r *streamRuntime) { r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) },
+		"an inspection": func(r *streamRuntime) { r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) },
 		"a list": func(r *streamRuntime) {
 			listed := func() (n int) {
 				r.do(func() { n = r.lists })
@@ -207,7 +207,7 @@ func TestRemovalKeepsItsTimeWhenItsNoticeComesLater(t *testing.T) {
 		},
 	} {
 		for _, reported := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, told %v", name, reported), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, noticed %v", name, reported), func(t *testing.T) {
 				observeStream(t, func(t *testing.T, r *streamRuntime, b *fixture) {
 					r.create("a")
 					r.start("a")

@@ -22,12 +22,12 @@ import (
 func TestTransitionsAreFoundByLists(t *testing.T) {
 	tests := []struct {
 		name   string
-		before func(r *fakeRuntime) // before the first look
+		before func(r *fakeRuntime) // before the first list
 		then   func(r *fakeRuntime)
 		expect []string
 	}{
 		{"inventory of what runs", func(r *fakeRuntime) { r.create("a"); r.start("a"); r.create("b") }, func(*fakeRuntime) {}, []string{"a started"}},
-		{"a whole life, looked at step by step", nil, func(r *fakeRuntime) {
+		{"a whole life, listed step by step", nil, func(r *fakeRuntime) {
 			r.create("a")
 			advance(2 * time.Second)
 			r.start("a")
@@ -36,7 +36,7 @@ func TestTransitionsAreFoundByLists(t *testing.T) {
 			advance(2 * time.Second)
 			r.remove("a")
 		}, []string{"a created", "a started", "a stopped", "a removed"}},
-		{"twenty lives between two looks", nil, func(r *fakeRuntime) {
+		{"twenty lives between two lists", nil, func(r *fakeRuntime) {
 			for i := range 20 {
 				id := fmt.Sprintf("c%02d", i)
 				r.create(id)
@@ -98,17 +98,17 @@ func TestPIDIsRequestedOncePerRunUnlessANoticeHasIt(t *testing.T) {
 		r.start("listed")
 		r.broken <- errors.New("cut, so that a list finds it")
 		advance(5 * time.Second)
-		r.create("told")
-		r.notice(runtime.Notice{ID: "told", Kind: runtime.NoticeCreated})
+		r.create("noticed")
+		r.notice(runtime.Notice{ID: "noticed", Kind: runtime.NoticeCreated})
 		advance(100 * time.Millisecond)
-		r.start("told")
-		r.notice(runtime.Notice{ID: "told", Kind: runtime.NoticeStarted, PID: 99})
+		r.start("noticed")
+		r.notice(runtime.Notice{ID: "noticed", Kind: runtime.NoticeStarted, PID: 99})
 		advance(2 * time.Minute)
 		b.stop()
 		assert.Equal(t, 1, r.pids)
 		for _, tr := range b.sink.transitions {
 			if tr.Kind == container.KindStarted {
-				assert.EqualValues(t, map[string]int{"inventory": 0, "listed": 4711, "told": 99}[tr.Container.ID], tr.Run.PID, tr.Container.ID)
+				assert.EqualValues(t, map[string]int{"inventory": 0, "listed": 4711, "noticed": 99}[tr.Container.ID], tr.Run.PID, tr.Container.ID)
 			}
 		}
 	})
@@ -197,7 +197,7 @@ func TestRuntimeIsObservedAgainAfterOutages(t *testing.T) {
 		r.listErr = errors.New("connection refused")
 		b := observe(t, r, nil)
 		advance(10 * time.Second)
-		require.Len(t, b.health, 1, "told once")
+		require.Len(t, b.health, 1, "reported once")
 		require.ErrorContains(t, b.health[0], "connection refused")
 		r.create("a")
 		r.start("a")
@@ -205,7 +205,7 @@ func TestRuntimeIsObservedAgainAfterOutages(t *testing.T) {
 		advance(time.Minute)
 		require.Len(t, b.health, 2)
 		require.NoError(t, b.health[1])
-		assert.Equal(t, []string{"a started"}, b.sink.reported(), "the first good look is the inventory")
+		assert.Equal(t, []string{"a started"}, b.sink.reported(), "the first good list is the inventory")
 
 		r.do(func() { r.hangList = true })
 		advance(time.Minute)
@@ -216,7 +216,7 @@ func TestRuntimeIsObservedAgainAfterOutages(t *testing.T) {
 		advance(2 * time.Minute)
 		b.stop()
 		assert.Equal(t, []string{"a started", "a stopped"}, b.sink.reported())
-		assert.Equal(t, []string{container.CauseListFailed}, b.tel.gaps, "what came and went meanwhile nobody saw")
+		assert.Equal(t, []string{container.CauseListFailed}, b.tel.gaps, "what came and went meanwhile was missed")
 		assert.Equal(t, []string{
 			"observing a runtime", "the runtime cannot be observed; trying again", "the runtime answers now",
 			"the runtime cannot be observed; trying again", "the runtime answers again",
@@ -247,7 +247,7 @@ func TestFullOutboxCoalescesAndCounts(t *testing.T) {
 		}
 		advance(10 * time.Second)
 		for i := range 15 {
-			r.remove(fmt.Sprint("ghost", i)) // came and went while nothing could be handed on
+			r.remove(fmt.Sprint("ghost", i)) // came and went while nothing could be reported
 		}
 		advance(10 * time.Second)
 		close(block)
@@ -272,7 +272,7 @@ func TestFullOutboxCoalescesAndCounts(t *testing.T) {
 			}
 		}
 		assert.Equal(t, 10, ghosts, "as many as the outbox may hold are remembered")
-		assert.Equal(t, 5, b.tel.coalesced, "the others are counted, and told")
+		assert.Equal(t, 5, b.tel.coalesced, "the others are counted and reported")
 		require.Len(t, b.sink.gaps, 1)
 		assert.Equal(t, container.CauseOutboxFull, b.sink.gaps[0].Cause)
 		assert.EqualValues(t, 5, b.sink.gaps[0].Coalesced)
@@ -290,7 +290,7 @@ func TestContainerIsReportedWhenGoneBeforeItsInspection(t *testing.T) {
 		advance(5 * time.Second)
 		b.stop()
 		assert.Equal(t, []string{"a created", "a removed"}, b.sink.reported())
-		assert.Equal(t, []string{container.CauseRemovedUnseen}, b.tel.gaps, "its run was never seen, and that is said")
+		assert.Equal(t, []string{container.CauseRemovedUnseen}, b.tel.gaps, "its run was never observed, which is reported")
 	})
 }
 
@@ -314,7 +314,7 @@ func TestExcludedContainersAreNotInspected(t *testing.T) {
 	})
 }
 
-// TestRechecksPastTheirBoundAreMadeByLists ends more containers at once than second looks are kept for.
+// TestRechecksPastTheirBoundAreMadeByLists ends more containers at once than there is room for rechecks.
 func TestRechecksPastTheirBoundAreMadeByLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newFakeRuntime()

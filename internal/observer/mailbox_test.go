@@ -30,7 +30,7 @@ func TestMailboxDropsNoticesWhenFull(t *testing.T) {
 		kinds = append(kinds, n.Kind)
 	}
 	assert.Equal(t, []runtime.NoticeKind{runtime.NoticeOOM, runtime.NoticeExited, runtime.NoticeStarted, runtime.NoticeExited, runtime.NoticeCreated}, kinds,
-		"repeats fold; the ends of two runs are both kept")
+		"repeats coalesce; the ends of two runs are both kept")
 	_, overflowed = m.empty()
 	assert.False(t, overflowed)
 }

@@ -72,10 +72,10 @@ func TestRunsEndWhenTheHostReboots(t *testing.T) {
 	})
 }
 
-// TestContainerIsForgottenWhenAChangedFilterExcludesIt excludes what the checkpoint remembers: with the image that a filter may go by, and
-// without, for which there was no room.
+// TestContainerIsForgottenWhenAChangedFilterExcludesIt excludes a container that the checkpoint remembers: with its image, which
+// a filter may use, and without it, because the record had no room.
 func TestContainerIsForgottenWhenAChangedFilterExcludesIt(t *testing.T) {
-	for name, image := range map[string]string{"known by the checkpoint": "app:1", "known by a look": ""} {
+	for name, image := range map[string]string{"known by the checkpoint": "app:1", "known by an inspection": ""} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newFakeRuntime()
@@ -134,7 +134,7 @@ func TestInterruptionBeforeARestartIsReportedAfterIt(t *testing.T) {
 		advance(10 * time.Second)
 		lost := time.Now()
 		r.broken <- errors.New("stream cut")
-		advance(100 * time.Millisecond) // it was listed since, but the stream does not stand again
+		advance(100 * time.Millisecond) // it was listed since, but the stream is not up again
 		b.stop()
 		require.Empty(t, b.sink.gaps)
 		advance(time.Second)
@@ -147,7 +147,7 @@ func TestInterruptionBeforeARestartIsReportedAfterIt(t *testing.T) {
 	})
 }
 
-// TestRestartIsObservedWhenTheClockWasSetBack has a checkpoint of the future.
+// TestRestartIsObservedWhenTheClockWasSetBack has a checkpoint whose time is in the future.
 func TestRestartIsObservedWhenTheClockWasSetBack(t *testing.T) {
 	for name, streamed := range map[string]bool{"with a stream": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestRestartIsObservedWhenTheClockWasSetBack(t *testing.T) {
 				advance(5 * time.Minute)
 				b.stop()
 				assert.Equal(t, []string{"a stopped", "a removed"}, b.sink.reported())
-				assert.False(t, b.sink.transitions[0].Provenance.WindowStart.After(started), "nobody can say that it ran until then: %s", b.sink.transitions[0].Provenance.WindowStart)
+				assert.False(t, b.sink.transitions[0].Provenance.WindowStart.After(started), "nothing shows that it ran until then: %s", b.sink.transitions[0].Provenance.WindowStart)
 				if streamed {
 					assert.Less(t, r.lists, 10, "lists go back to their period")
 					assert.True(t, slices.ContainsFunc(b.sink.gaps, func(g container.Gap) bool {

@@ -4,7 +4,6 @@
 package observer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -18,138 +17,6 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
-
-// turn pauses or resumes the container without a word.
-func (r *dockerRuntime) set(id string, state container.State) (at time.Time) {
-	r.edit(id, func(s *container.Snapshot) { s.State = state })
-	time.Sleep(time.Millisecond)
-	return time.Now()
-}
-
-// TestLatePauseNoticesAreReported: notices of a pause and of its end come after looks that showed the same.
-func TestLatePauseNoticesAreReported(t *testing.T) {
-	rerun(t, 2*time.Millisecond, func(r *dockerRuntime) {
-		r.created("a")
-		r.started("a", false)
-		time.Sleep(time.Second)
-		late := func(kind runtime.NoticeKind, at time.Time) {
-			time.Sleep(50 * time.Millisecond)
-			r.notice(runtime.Notice{ID: "a", Kind: kind, At: at})
-		}
-		r.set("a", container.StatePaused)
-		r.notify("a", runtime.NoticePaused, 0)
-		time.Sleep(time.Second)
-		resumed := r.set("a", container.StateRunning)
-		r.notify("a", runtime.NoticeChanged, 0) // a look, which shows that it runs
-		time.Sleep(time.Second / 4)
-		paused := r.set("a", container.StatePaused)
-		r.notify("a", runtime.NoticeChanged, 0) // and one that shows that it does not
-		time.Sleep(time.Second / 4)
-		late(runtime.NoticeResumed, resumed)
-		late(runtime.NoticePaused, paused)
-		time.Sleep(time.Second)
-		r.set("a", container.StateRunning)
-		r.notify("a", runtime.NoticeResumed, 0)
-	}, "created", "started", "paused", "unpaused", "paused", "unpaused")
-}
-
-// TestPauseBetweenTwoInspectionsIsReported: a look that shows nothing new takes nothing from notices that come after it.
-func TestPauseBetweenTwoInspectionsIsReported(t *testing.T) {
-	rerun(t, 2*time.Millisecond, func(r *dockerRuntime) {
-		r.created("a")
-		r.started("a", false)
-		time.Sleep(time.Second)
-		paused := r.set("a", container.StatePaused)
-		resumed := r.set("a", container.StateRunning)
-		r.notify("a", runtime.NoticeChanged, 0)
-		time.Sleep(100 * time.Millisecond)
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticePaused, At: paused})
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeResumed, At: resumed})
-	}, "created", "started", "paused", "unpaused")
-}
-
-// rerunning is a runtime where one id has many runs, as Docker's: it tells everything by notices, some milliseconds later,
-// and an inspect takes a while.
-type dockerRuntime struct {
-	*streamRuntime
-	inspectTakes time.Duration
-}
-
-func newDockerRuntime() *dockerRuntime { return &dockerRuntime{streamRuntime: newStreamRuntime()} }
-
-func (r *dockerRuntime) Info(context.Context) (runtime.Info, error) {
-	return runtime.Info{Engine: "docker", Version: "1", ShowsPause: true, RestartsInPlace: true}, nil
-}
-
-// Inspect shows the container as it was when the inspect began.
-func (r *dockerRuntime) Inspect(ctx context.Context, c *container.Container) (container.Snapshot, error) {
-	s, err := r.fakeRuntime.Inspect(ctx, c)
-	time.Sleep(r.inspectTakes)
-	return s, err
-}
-
-func (r *dockerRuntime) notify(id string, kind runtime.NoticeKind, code uint32) {
-	time.Sleep(time.Millisecond)
-	r.notice(runtime.Notice{ID: id, Kind: kind, At: time.Now(), ExitCode: code, Described: &container.Container{Name: id, Image: container.Image{Reference: "img"}}})
-}
-
-func (r *dockerRuntime) created(id string) {
-	r.create(id)
-	r.notify(id, runtime.NoticeCreated, 0)
-}
-
-// run starts the container again, keeping the end of the run before as Docker does.
-func (r *dockerRuntime) started(id string, byPolicy bool) {
-	r.edit(id, func(s *container.Snapshot) {
-		s.State, s.Run = container.StateRunning, container.Run{StartedAt: time.Now(), FinishedAt: s.Run.FinishedAt}
-		if byPolicy {
-			s.RestartCount++
-		}
-	})
-	r.notify(id, runtime.NoticeStarted, 0)
-}
-
-func (r *dockerRuntime) exited(id string, code uint32) {
-	r.exit(id, code, exitReason(code))
-	r.notify(id, runtime.NoticeExited, code)
-}
-
-// told gives kind, exit code and missed runs of everything that was reported.
-func (b *fixture) account() []string {
-	b.sink.mu.Lock()
-	defer b.sink.mu.Unlock()
-	var out []string
-	for i := range b.sink.transitions {
-		tr := &b.sink.transitions[i]
-		s := tr.Kind.String()
-		if tr.Kind == container.KindStopped {
-			s += fmt.Sprintf(" %d known=%t", tr.Run.ExitCode, tr.Run.ExitKnown)
-		}
-		if tr.Provenance.MissedRuns > 0 || tr.Provenance.MissedUnknown {
-			s += fmt.Sprintf(" missed=%d unknown=%t", tr.Provenance.MissedRuns, tr.Provenance.MissedUnknown)
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-func rerun(t *testing.T, inspectTakes time.Duration, life func(*dockerRuntime), expect ...string) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		r := newDockerRuntime()
-		r.inspectTakes = inspectTakes
-		b := observe(t, r, nil)
-		advance(3 * time.Second)
-		life(r)
-		advance(3 * time.Second)
-		b.stop()
-		assert.Equal(t, expect, b.account())
-		for i := range b.sink.transitions {
-			assert.NotZero(t, b.sink.transitions[i].When)
-		}
-		assert.Empty(t, b.tel.gaps, "nothing was missed")
-	})
-}
 
 func TestRestartsByPolicyAreReportedWhenEvery100Milliseconds(t *testing.T) {
 	expect := []string{"created", "started", "stopped 1 known=true"}
@@ -169,13 +36,13 @@ func TestRestartsByPolicyAreReportedWhenEvery100Milliseconds(t *testing.T) {
 
 func TestManualRestartIsReportedDuringAnInspection(t *testing.T) {
 	for _, takes := range []time.Duration{0, 5 * time.Millisecond, 50 * time.Millisecond} {
-		t.Run(fmt.Sprint("an inspect takes ", takes), func(t *testing.T) {
+		t.Run(fmt.Sprint("an inspection takes ", takes), func(t *testing.T) {
 			rerun(t, takes, func(r *dockerRuntime) {
 				r.created("a")
 				time.Sleep(time.Second)
 				r.started("a", false)
 				time.Sleep(time.Second)
-				r.notify("a", runtime.NoticeChanged, 0) // an inspect is under way
+				r.notify("a", runtime.NoticeChanged, 0) // an inspection is running
 				r.exited("a", 143)
 				r.started("a", false)
 			}, "created", "started", "stopped 143 known=true", "restarted")
@@ -189,7 +56,7 @@ func TestRunsBetweenTwoInspectionsAreCounted(t *testing.T) {
 		r.started("a", false)
 		time.Sleep(time.Second)
 		r.exited("a", 1)
-		r.started("a", false) // the look at this one takes long, and shows it
+		r.started("a", false) // the inspection of this one is slow, and shows it
 		time.Sleep(10 * time.Millisecond)
 		r.exited("a", 2)
 		r.started("a", false)
@@ -226,28 +93,9 @@ func TestMissedRunsAreUnknownWithoutAStreamUnlessTheEngineCounts(t *testing.T) {
 	})
 }
 
-// listing hides the stream.
-type pollRuntime struct{ r *dockerRuntime }
-
-func (l pollRuntime) Info(ctx context.Context) (runtime.Info, error) { return l.r.Info(ctx) }
-
-func (l pollRuntime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
-	return l.r.List(ctx, dst)
-}
-
-func (l pollRuntime) Describe(ctx context.Context, s runtime.Summary) (*container.Container, error) {
-	return l.r.Describe(ctx, s)
-}
-
-func (l pollRuntime) Inspect(ctx context.Context, c *container.Container) (container.Snapshot, error) {
-	return l.r.Inspect(ctx, c)
-}
-
-func (l pollRuntime) Close() error { return nil }
-
 func TestSelfRemovingContainerIsReportedInFull(t *testing.T) {
 	for _, takes := range []time.Duration{0, 20 * time.Millisecond} {
-		t.Run(fmt.Sprint("an inspect takes ", takes), func(t *testing.T) {
+		t.Run(fmt.Sprint("an inspection takes ", takes), func(t *testing.T) {
 			rerun(t, takes, func(r *dockerRuntime) {
 				r.created("a")
 				r.started("a", false)
@@ -258,7 +106,7 @@ func TestSelfRemovingContainerIsReportedInFull(t *testing.T) {
 			}, "created", "started", "stopped 7 known=true", "removed")
 		})
 	}
-	t.Run("gone before the first look", func(t *testing.T) {
+	t.Run("gone before the first inspection", func(t *testing.T) {
 		rerun(t, 0, func(r *dockerRuntime) {
 			r.create("a")
 			r.remove("a")
@@ -268,7 +116,7 @@ func TestSelfRemovingContainerIsReportedInFull(t *testing.T) {
 			r.notify("a", runtime.NoticeDeleted, 0)
 		}, "created", "started", "stopped 7 known=true", "removed")
 	})
-	t.Run("gone between the list item and the inspect", func(t *testing.T) {
+	t.Run("gone between the list item and the inspection", func(t *testing.T) {
 		rerun(t, 0, func(r *dockerRuntime) {
 			r.do(func() { r.unknown["a"] = true })
 			r.create("a")
@@ -284,13 +132,13 @@ func TestSelfRemovingContainerIsReportedInFull(t *testing.T) {
 
 func TestOOMKillOfARemovedContainerIsReportedFromNotices(t *testing.T) {
 	for _, late := range []bool{false, true} {
-		t.Run(fmt.Sprint("the kill is told after the end: ", late), func(t *testing.T) {
+		t.Run(fmt.Sprint("the kill is reported after the end: ", late), func(t *testing.T) {
 			observeDocker(t, func(t *testing.T, r *dockerRuntime, b *fixture) {
 				advance(3 * time.Second)
 				r.created("a")
 				r.started("a", false)
 				advance(time.Second)
-				r.do(func() { r.unknown["a"] = true }) // no look succeeds any more
+				r.do(func() { r.unknown["a"] = true }) // no inspection succeeds any more
 				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: time.Now(), ExitCode: 137, OOMKilled: !late})
 				if late {
 					advance(time.Millisecond)
@@ -308,54 +156,10 @@ func TestOOMKillOfARemovedContainerIsReportedFromNotices(t *testing.T) {
 				last := b.sink.transitions[len(expect)-2]
 				assert.True(t, last.Run.OOMKilled)
 				assert.Equal(t, "OOMKilled", last.Run.Reason)
-				assert.Equal(t, late, last.Revision > 0, "what was told before is revised")
+				assert.Equal(t, late, last.Revision > 0, "the first report is revised")
 			})
 		})
 	}
-}
-
-func TestPauseIsKeptWhenAnEarlierInspectionShowsNone(t *testing.T) {
-	pause := func(r *dockerRuntime, s container.State, kind runtime.NoticeKind) {
-		r.edit("a", func(snap *container.Snapshot) { snap.State = s })
-		r.notify("a", kind, 0)
-	}
-	rerun(t, 50*time.Millisecond, func(r *dockerRuntime) {
-		r.created("a")
-		r.started("a", false)
-		time.Sleep(time.Second)
-		pause(r, container.StatePaused, runtime.NoticePaused)
-		time.Sleep(time.Second)
-		pause(r, container.StateRunning, runtime.NoticeResumed)
-		time.Sleep(time.Second)
-		r.notify("a", runtime.NoticeChanged, 0) // a look begins, which shows it running
-		pause(r, container.StatePaused, runtime.NoticePaused)
-		time.Sleep(3 * time.Minute) // lists show it paused
-		pause(r, container.StateRunning, runtime.NoticeResumed)
-	}, "created", "started", "paused", "unpaused", "paused", "unpaused")
-}
-
-func TestHealthNoticesAreReported(t *testing.T) {
-	observeDocker(t, func(t *testing.T, r *dockerRuntime, b *fixture) {
-		advance(time.Second)
-		r.created("a")
-		r.edit("a", func(s *container.Snapshot) { s.Health = "starting" })
-		r.started("a", false)
-		advance(time.Second)
-		verdicts := []string{"healthy", "unhealthy", "healthy"}
-		for _, v := range verdicts { // faster than they are taken
-			r.edit("a", func(s *container.Snapshot) { s.Health = v })
-			r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeHealth, At: time.Now(), Health: v})
-		}
-		advance(2 * time.Minute)
-		b.stop()
-		require.Equal(t, []string{"created", "started", "health_changed", "health_changed", "health_changed"}, b.account())
-		for i, v := range verdicts {
-			tr := b.sink.transitions[i+2]
-			assert.Equal(t, v, tr.Health)
-			assert.Equal(t, container.PrecisionExact, tr.Provenance.Precision)
-			assert.EqualValues(t, i, tr.Ordinal)
-		}
-	})
 }
 
 func TestReplayedNoticeIsNotLate(t *testing.T) {
@@ -392,13 +196,6 @@ func TestRunIsReportedWhenItEndsBeforeItsStart(t *testing.T) {
 	}, "created", "started", "stopped 2 known=true", "removed")
 }
 
-// criRuntime is a runtime as CRI's, where an id has one run.
-type criRuntime struct{ *dockerRuntime }
-
-func (criRuntime) Info(context.Context) (runtime.Info, error) {
-	return runtime.Info{Engine: "scripted", Version: "1"}, nil
-}
-
 func TestRemovalKeepsItsTimeWhenNoticedDuringAnInspection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newDockerRuntime()
@@ -410,7 +207,7 @@ func TestRemovalKeepsItsTimeWhenNoticedDuringAnInspection(t *testing.T) {
 		advance(time.Second)
 		r.exited("a", 1)
 		advance(time.Second * 3)
-		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) // a look begins, which shows it
+		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) // an inspection begins, which shows it
 		advance(10 * time.Millisecond)
 		r.remove("a")
 		removed := time.Now()
@@ -432,12 +229,12 @@ func TestLateOOMKillRevisesTheStop(t *testing.T) {
 		r.started("a", false)
 		advance(time.Second)
 		r.exited("a", 137)
-		advance(4 * time.Second) // the second look at every end was too early
+		advance(4 * time.Second) // the recheck after the stop was too early
 		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeOOM, At: time.Now()})
 		time.Sleep(30 * time.Millisecond)
 		r.edit("a", func(s *container.Snapshot) { s.Run.Reason, s.Run.OOMKilled = "OOMKilled", true })
 		time.Sleep(100 * time.Millisecond)
-		r.remove("a") // by one who waited for the verdict
+		r.remove("a") // by somebody who waited for the verdict
 		r.notify("a", runtime.NoticeDeleted, 0)
 		advance(3 * time.Second)
 		b.stop()
@@ -445,19 +242,6 @@ func TestLateOOMKillRevisesTheStop(t *testing.T) {
 		assert.True(t, b.sink.transitions[3].Run.OOMKilled)
 		assert.EqualValues(t, 1, b.sink.transitions[3].Revision)
 	})
-}
-
-// omittingRuntime is an engine whose list leaves containers out for a moment.
-type omittingRuntime struct {
-	pollRuntime
-	omits *atomic.Bool
-}
-
-func (f omittingRuntime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
-	if f.omits.Load() {
-		return dst, nil
-	}
-	return f.pollRuntime.List(ctx, dst)
 }
 
 func TestContainerIsKeptWhenAListOmitsIt(t *testing.T) {
@@ -486,8 +270,8 @@ func TestListedContainerIsReportedOnceItCanBeInspected(t *testing.T) {
 			then   func(*dockerRuntime)
 			expect []string
 		}{
-			"it is made":        {func(r *dockerRuntime) { r.do(func() { delete(r.unknown, "a") }) }, []string{"a created"}},
-			"its making failed": {func(r *dockerRuntime) { r.remove("a") }, []string{"a created", "a removed"}},
+			"it is created":       {func(r *dockerRuntime) { r.do(func() { delete(r.unknown, "a") }) }, []string{"a created"}},
+			"its creation failed": {func(r *dockerRuntime) { r.remove("a") }, []string{"a created", "a removed"}},
 		} {
 			t.Run(fmt.Sprintf("%s, with events %v", name, streamed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -512,7 +296,7 @@ func TestListedContainerIsReportedOnceItCanBeInspected(t *testing.T) {
 	}
 }
 
-// TestExitCodeIsTheNoticesWhenTheStatusHasNone: a start that fails leaves its own code in Docker's books, in place of the run's.
+// TestExitCodeIsTheNoticesWhenTheStatusHasNone: after a start that failed, Docker shows the code of that in place of the run's.
 func TestExitCodeIsTheNoticesWhenTheStatusHasNone(t *testing.T) {
 	rerun(t, 50*time.Millisecond, func(r *dockerRuntime) {
 		r.create("a")

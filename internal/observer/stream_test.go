@@ -38,7 +38,7 @@ func TestNoticesAreReportedAtOnce(t *testing.T) {
 
 		ended := time.Now()
 		r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: ended, ExitCode: 3})
-		advance(time.Millisecond) // the runtime's own status still says that it runs
+		advance(time.Millisecond) // the runtime's own status still shows that it runs
 		reported := b.sink.reported()
 		require.Equal(t, []string{"a created", "a started", "a paused", "a unpaused", "a stopped"}, reported)
 		stop := b.sink.transitions[4]
@@ -110,12 +110,12 @@ func TestRemovedContainerIsReportedFromItsNotices(t *testing.T) {
 		precision container.Precision
 		when      time.Time
 	}{
-		"the notice of its start told it": {
+		"the notice of its start has the time": {
 			runtime.Notice{Kind: runtime.NoticeStarted, Snapshot: &container.Snapshot{State: container.StateRunning, Run: run}},
 			nil,
 			container.PrecisionExact, at,
 		},
-		"that of its end told it": {
+		"the notice of its end has the time": {
 			runtime.Notice{Kind: runtime.NoticeChanged},
 			&container.Snapshot{State: container.StateExited, Run: run},
 			container.PrecisionExact, at,
@@ -131,7 +131,7 @@ func TestRemovedContainerIsReportedFromItsNotices(t *testing.T) {
 				r.do(func() { r.slowInspect = 5 * time.Millisecond })
 				ended := time.Now()
 				r.remove("a")
-				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) // so that a look is under way, and no status is taken
+				r.notice(runtime.Notice{ID: "a", Kind: runtime.NoticeChanged}) // so that an inspection is running, and no status is applied
 				advance(0)
 				c.start.ID = "a"
 				r.notice(c.start)
@@ -276,7 +276,7 @@ func TestRuntimeWithoutAStreamIsPolled(t *testing.T) {
 }
 
 // TestWaitingNoticesAreHandledBeforeAnAbsence plays a busy machine: the notices of an end and of a removal wait in the mailbox
-// while the loop takes the list that does not show the container any more, or the inspect that does not find it.
+// while the loop handles the list that does not show the container any more, or the inspection that does not find it.
 func TestWaitingNoticesAreHandledBeforeAnAbsence(t *testing.T) {
 	tests := []struct {
 		name   string
