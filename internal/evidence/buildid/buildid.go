@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// Bounds on what is read and kept of one file besides its hash.
+// Limits of what is read and kept of one file.
 const (
 	maxMetadataBytes = 8 << 20
 	maxGoModules     = 2_048
@@ -43,10 +43,10 @@ func Unknown(reason evidence.Reason) Metadata {
 	}
 }
 
-// errMetadataBudget: a file's headers asked for more reading than any honest file's do.
-var errMetadataBudget = errors.New("the headers ask for more than is read of a file")
+// errMetadataBudget means that the headers of a file demand more reading than those of any honest file.
+var errMetadataBudget = errors.New("the headers demand more than is read of a file")
 
-// boundedReaderAt reads at most so many bytes altogether.
+// boundedReaderAt reads at most a number of bytes altogether.
 type boundedReaderAt struct {
 	r    io.ReaderAt
 	left int64
@@ -99,7 +99,7 @@ func metadataOfELF(notes elfNotes, r io.ReaderAt) Metadata {
 	return m
 }
 
-// readGoBuild reads Go's build information through the standard library, which by now sees only a file whose headers are few.
+// readGoBuild reads Go's build information by the standard library. readELF has checked that the file has few headers.
 func readGoBuild(r io.ReaderAt) evidence.Datum[evidence.GoBuild] {
 	info, err := buildinfo.Read(r)
 	if err != nil || info.GoVersion == "" {
@@ -114,7 +114,7 @@ func goBuildOf(info *debug.BuildInfo) evidence.GoBuild {
 		if m.Replace != nil {
 			m = m.Replace
 			if m.Version == "" && localPath(m.Path) {
-				return // a directory of the machine it was built on: no module that anyone could name
+				return // a directory of the build machine has no name as a module
 			}
 		}
 		version := evidence.ShortText(m.Version)
@@ -147,7 +147,7 @@ func goBuildOf(info *debug.BuildInfo) evidence.GoBuild {
 	return build
 }
 
-// standardLibrary gives the version of the standard library: go1.26.8 X:boring is 1.26.8. A development version is none.
+// standardLibrary returns the version of the standard library: 1.26.8 for "go1.26.8 X:boring", "" for a development version.
 func standardLibrary(goVersion string) string {
 	version, ok := strings.CutPrefix(goVersion, "go")
 	if !ok {

@@ -49,7 +49,7 @@ func note(name string, kind uint32, desc []byte) []byte {
 	return append(n, make([]byte, -len(n)&3)...)
 }
 
-func TestNotes(t *testing.T) {
+func TestNotesAreRead(t *testing.T) {
 	id := bytes.Repeat([]byte{0xab}, 20)
 	goID := note("Go\x00\x00", noteGoBuildID, []byte("a/b/c/d"))
 	for name, test := range map[string]struct {
@@ -78,7 +78,7 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-func TestFilesThatAreNoELF(t *testing.T) {
+func TestReadReportsNotELFWhenHeadersAreInvalid(t *testing.T) {
 	good := elfWith(nil, nil)
 	for name, file := range map[string][]byte{
 		"empty":          nil,
@@ -119,7 +119,7 @@ func (s *sparse) ReadAt(p []byte, at int64) (int, error) {
 	return len(p), nil
 }
 
-func TestAHeaderThatAsksForATerabyteGetsLittle(t *testing.T) {
+func TestReadIsBoundedWhenHeadersDemandATerabyte(t *testing.T) {
 	for name, change := range map[string]func(h []byte){
 		"notes":    func(h []byte) { binary.LittleEndian.PutUint64(h[64+32:], 1<<40) },
 		"sections": func(h []byte) { h[40] = 64; h[58] = 64; h[60], h[61] = 0, 0x40 },
@@ -137,7 +137,7 @@ func TestAHeaderThatAsksForATerabyteGetsLittle(t *testing.T) {
 	}
 }
 
-func TestHeadersAreBoundedAltogether(t *testing.T) {
+func TestBoundedReaderAtCountsEveryRead(t *testing.T) {
 	r := &boundedReaderAt{r: bytes.NewReader(make([]byte, 100)), left: 100}
 	n, err := r.ReadAt(make([]byte, 60), 0)
 	require.NoError(t, err)
@@ -150,7 +150,7 @@ func TestHeadersAreBoundedAltogether(t *testing.T) {
 	require.ErrorIs(t, err, errMetadataBudget)
 }
 
-func TestThisProgram(t *testing.T) {
+func TestReadMatchesBuildinfoOfThisProgram(t *testing.T) {
 	file, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Skip("no /proc")
@@ -166,7 +166,7 @@ func TestThisProgram(t *testing.T) {
 	assert.Equal(t, info.Path, build.Path)
 }
 
-func TestGoModules(t *testing.T) {
+func TestGoModulesOfBuildInfo(t *testing.T) {
 	info := &debug.BuildInfo{
 		GoVersion: "go1.26.8 X:boringcrypto", Path: "example.com/app/cmd",
 		Main: debug.Module{Path: "example.com/app", Version: "(devel)"},
@@ -222,7 +222,7 @@ func peWith(change func(file []byte)) []byte {
 	return f
 }
 
-func TestPE(t *testing.T) {
+func TestBuildIDOfPEFile(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func([]byte)
 		want   evidence.Datum[string]
@@ -253,12 +253,12 @@ type broken struct{}
 
 func (broken) ReadAt([]byte, int64) (int, error) { return 0, errDisk }
 
-func TestAnErrorOfReadingIsNotAFormat(t *testing.T) {
+func TestReadErrorIsReturned(t *testing.T) {
 	_, err := Read(broken{})
 	assert.ErrorIs(t, err, errDisk)
 }
 
-func FuzzContent(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	f.Add(elfWith(note("GNU\x00", 3, bytes.Repeat([]byte{1}, 20)), nil))
 	f.Add(elfWith(nil, func(h []byte) { h[40] = 64; h[58] = 64; h[60] = 2 }))
 	f.Add(peWith(nil))
@@ -278,7 +278,7 @@ func FuzzContent(f *testing.F) {
 	})
 }
 
-func TestNotesAlignedToEight(t *testing.T) {
+func TestNotesAreReadWhenAlignedToEightBytes(t *testing.T) {
 	eight := func(n []byte) []byte { return append(n, make([]byte, -len(n)&7)...) }
 	property := eight(note("GNU\x00", 5, bytes.Repeat([]byte{1}, 12)))
 	id := bytes.Repeat([]byte{0xab}, 20)

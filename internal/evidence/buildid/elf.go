@@ -23,14 +23,14 @@ const (
 	maxGoBuildID      = 512
 )
 
-// errNotELF: not an ELF file, or one whose headers make no sense.
+// errNotELF means that a file is not an ELF file, or has invalid headers.
 var errNotELF = errors.New("not an ELF file")
 
-// elfNotes is what is read of an ELF file itself.
+// elfNotes is what is read of an ELF file.
 type elfNotes struct {
-	buildID     []byte // of the GNU note; nil = none
-	goBuildID   string // of the Go note; "" = none
-	goBuildInfo bool   // it may have what package debug/buildinfo reads
+	buildID     []byte // of the GNU note; nil if there is none
+	goBuildID   string // of the Go note; empty if there is none
+	goBuildInfo bool   // the file may have what package debug/buildinfo reads
 }
 
 // Note types. Go's is in cmd/link/internal/ld/elf.go.
@@ -39,8 +39,8 @@ const (
 	noteGoBuildID  = 4
 )
 
-// readELF reads the notes and looks for the section of Go's build information. It is not package debug/elf, which allocates what
-// the headers tell it to; it reads at most a few hundred KiB of any file, and trusts no number in it.
+// readELF reads the notes and searches for the section of Go's build information. Package debug/elf is not used, because it allocates what
+// the headers demand (docs/decisions/0002-own-readers-of-rpm-and-elf.md).
 func readELF(r io.ReaderAt) (notes elfNotes, err error) {
 	var ident [64]byte
 	if n, err := r.ReadAt(ident[:], 0); n < 52 {
@@ -68,7 +68,7 @@ func readELF(r io.ReaderAt) (notes elfNotes, err error) {
 	return notes, err
 }
 
-// layout is what the ELF header says of where the other headers are.
+// layout is where the ELF header says that the other headers are.
 type layout struct {
 	wide         bool // 64 bits
 	order        binary.ByteOrder
@@ -116,7 +116,7 @@ func layoutOf(h []byte) (l layout, ok bool) {
 	return l, ok
 }
 
-// eachProgramHeader calls f for each; offsets and sizes are as the file has them, unchecked.
+// eachProgramHeader calls f for each program header. Offsets and sizes are those of the file, unchecked.
 func (l layout) eachProgramHeader(r io.ReaderAt, f func(kind elf.ProgType, at, size, align uint64) error) error {
 	table, err := readFully(r, l.phoff, l.phnum*l.phsize())
 	if err != nil {
@@ -137,15 +137,15 @@ func (l layout) eachProgramHeader(r io.ReaderAt, f func(kind elf.ProgType, at, s
 	return nil
 }
 
-// readSections takes from the section headers what the program headers did not tell. Files without any may still be Go's.
+// readSections reads from the sections what the program headers do not have. A file without sections may have been linked by Go.
 func (l layout) readSections(r io.ReaderAt, notes *elfNotes) error {
 	if l.shoff == 0 || l.shnum == 0 {
-		notes.goBuildInfo = l.shoff == 0 // otherwise the true number is in the first header, which only more than 65,279 need
+		notes.goBuildInfo = l.shoff == 0 // otherwise the number is in the first section header, which only files with more than 65,279 sections need
 		return nil
 	}
 	table, err := readFully(r, l.shoff, l.shnum*l.shsize())
 	if errors.Is(err, errNotELF) {
-		return nil // cut off after what the kernel needs; what the program headers told stands
+		return nil // the file ends after what the kernel needs; the notes of the program headers are valid
 	}
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (l layout) readSections(r io.ReaderAt, notes *elfNotes) error {
 	return nil
 }
 
-// readNotes reads one segment or section of notes. A note that does not fit ends it.
+// readNotes reads one segment or section of notes, up to the first invalid note.
 func (f *elfNotes) readNotes(r io.ReaderAt, order binary.ByteOrder, at, size, align uint64) error {
 	notes, err := readFully(r, at, int(min(size, maxNoteBytes)))
 	if errors.Is(err, errNotELF) {
@@ -196,7 +196,7 @@ func (f *elfNotes) readNotes(r io.ReaderAt, order binary.ByteOrder, at, size, al
 		return err
 	}
 	if align != 8 {
-		align = 4 // whatever else the header says; 0 and 1 are common
+		align = 4 // some linkers write 0 or 1
 	}
 	for len(notes) >= 12 {
 		nameSize, descSize, kind := uint64(order.Uint32(notes)), uint64(order.Uint32(notes[4:])), order.Uint32(notes[8:])
@@ -207,13 +207,13 @@ func (f *elfNotes) readNotes(r io.ReaderAt, order binary.ByteOrder, at, size, al
 			return nil
 		}
 		name, desc := notes[:nameSize], notes[nameEnd:nameEnd+descSize]
-		f.take(string(name), kind, desc)
+		f.add(string(name), kind, desc)
 		notes = notes[min(nameEnd+roundUp(descSize, align), uint64(len(notes))):]
 	}
 	return nil
 }
 
-func (f *elfNotes) take(name string, kind uint32, desc []byte) {
+func (f *elfNotes) add(name string, kind uint32, desc []byte) {
 	switch {
 	case name == "GNU\x00" && kind == noteGNUBuildID && f.buildID == nil && len(desc) > 0 && len(desc) <= maxBuildIDBytes:
 		f.buildID = bytes.Clone(desc)
@@ -222,7 +222,7 @@ func (f *elfNotes) take(name string, kind uint32, desc []byte) {
 	}
 }
 
-// gnuBuildID spells a GNU build-id as the build-id contract does.
+// gnuBuildID formats a GNU build-id as the build-id contract does.
 func gnuBuildID(id []byte) string { return "gnu-build-id:" + hex.EncodeToString(id) }
 
 func printable(text []byte) bool {
@@ -236,7 +236,7 @@ func printable(text []byte) bool {
 
 func roundUp(n, to uint64) uint64 { return (n + to - 1) / to * to }
 
-// readFully reads exactly size bytes, which the caller has bounded. A range that the file does not have is errNotELF.
+// readFully reads exactly size bytes; the caller limits size. A range that the file does not have is errNotELF.
 func readFully(r io.ReaderAt, at uint64, size int) ([]byte, error) {
 	if size == 0 {
 		return nil, nil
@@ -251,7 +251,7 @@ func readFully(r io.ReaderAt, at uint64, size int) ([]byte, error) {
 	return content, nil
 }
 
-// readError makes the end of the file a matter of its format and leaves every other error what it is.
+// readError replaces an unexpected end of the file by errNotELF, and returns every other error unchanged.
 func readError(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errNotELF

@@ -92,14 +92,14 @@ func (s *search) readLists(dir, suffix string, take func(name string, text []byt
 	return failures
 }
 
-// parseDpkgStatus gives the installed packages of a dpkg status file, each by its name and by name:arch, as the names of the lists
-// of files have it.
+// parseDpkgStatus returns the installed packages of a dpkg status file, each by its name and by name:arch: lists of files are named both
+// ways.
 func parseDpkgStatus(text []byte) map[string]installed {
 	packages := map[string]installed{}
 	var p installed
 	status := ""
 	end := func() {
-		// The status.d of images without dpkg has no Status field.
+		// Stanzas in status.d of images without dpkg have no Status field.
 		if p.name != "" && (status == "" || strings.HasSuffix(status, " installed")) {
 			packages[p.name], packages[p.name+":"+p.arch] = p, p
 		}

@@ -83,16 +83,16 @@ func (s *search) run() error {
 	return s.readRPM()
 }
 
-// own notes the owner of a file.
+// own records the owner of a file.
 func (s *search) own(path, kind string, p installed) { s.owners[path] = s.distro.purl(kind, p) }
 
 // installed is one package of a database.
 type installed struct{ name, version, arch, epoch string }
 
-// wanted are the paths whose owners are looked for, in each spelling a database may have, by the path as the kernel has it.
+// wanted has the paths to find owners for: in each spelling that a database may use, by the spelling of the kernel.
 type wanted map[string]string
 
-// add adds a path. Where /lib is a link to /usr/lib, the kernel says the one and many packages still say the other.
+// add adds a path. Where /lib is a link to /usr/lib, the kernel uses the one spelling and many packages still use the other.
 func (w wanted) add(path string) {
 	w[path] = path
 	if rest, ok := strings.CutPrefix(path, "/usr/"); ok {

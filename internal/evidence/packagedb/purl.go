@@ -12,7 +12,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// distro is what os-release(5) calls the distribution: the namespace of its packages' purls.
+// distro is the distribution by os-release(5), which determines the namespace of its packages' purls.
 type distro struct{ id, version string }
 
 // parseOSRelease reads ID and VERSION_ID.
@@ -57,7 +57,7 @@ func (d distro) purl(kind string, p installed) string {
 	return packageurl.NewPackageURL(kind, d.namespace(kind), name, p.version, qualifiers, "").ToString()
 }
 
-// namespace is the distribution as purls have it, which for two of rpm's is not as os-release has it.
+// namespace returns the distribution as purls spell it. For two distributions with rpm this differs from os-release.
 func (d distro) namespace(kind string) string {
 	id := strings.ToLower(d.id)
 	switch {

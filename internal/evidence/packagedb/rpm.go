@@ -15,14 +15,15 @@ const (
 	maxRPMHeader = 16 << 20  // of one package
 	maxRPMTags   = 4_096
 	maxRPMDirs   = 65_536 // of one package
+	maxRPMPath   = 4_096
 )
 
-// rpmFormat reads the headers of all packages of a database, in no order. What take gets is good until it returns.
+// rpmFormat reads the headers of all packages of a database, in no order. The slice that take receives is valid until take returns.
 type rpmFormat func(r *rpmReader, take func(header []byte)) error
 
-// rpmDatabases are where rpm keeps its database and in which format: SQLite since rpm 4.16 (Fedora 33, RHEL 9), ndb (SUSE), hash
-// tables of Berkeley DB before (RHEL 8, Amazon Linux 2). Each format is read here as far as this one table needs it: a library for
-// all of SQLite opens files by name, theirs and those beside them, and is larger than all else that evidence needs.
+// rpmDatabases are the places and formats of rpm's database: SQLite since rpm 4.16 (Fedora 33, RHEL 9), ndb (SUSE), hash tables of
+// Berkeley DB before (RHEL 8, Amazon Linux 2). Each format is implemented as far as this one table needs it; why not by a library is in
+// docs/decisions/0002-own-readers-of-rpm-and-elf.md.
 var rpmDatabases = []struct {
 	path string
 	read rpmFormat
@@ -68,14 +69,14 @@ func (s *search) writtenAhead(name string) bool {
 	return log.Size() > 0
 }
 
-// rpmReader reads at offsets, so much altogether.
+// rpmReader reads a database at offsets, up to a number of bytes altogether.
 type rpmReader struct {
 	r    io.ReaderAt
 	left int64
 	buf  []byte // for headers
 }
 
-// at reads a part of the file into a buffer of the caller's.
+// at fills p from an offset. The end of the file within it is ErrFormat.
 func (r *rpmReader) at(p []byte, at int64) error {
 	if err := r.charge(len(p)); err != nil {
 		return err
@@ -93,7 +94,7 @@ func (r *rpmReader) at(p []byte, at int64) error {
 	return err
 }
 
-// charge takes bytes that are read or parsed off what there is: a part of the file may be referred to again and again.
+// charge counts bytes that are read or parsed against the limit. A part counts each time: a file can refer to it again and again.
 func (r *rpmReader) charge(n int) error {
 	if int64(n) > r.left {
 		return ErrTooLarge
@@ -102,8 +103,8 @@ func (r *rpmReader) charge(n int) error {
 	return nil
 }
 
-// room gives a buffer for a header.
-func (r *rpmReader) room(size uint64) ([]byte, error) {
+// buffer returns the buffer for a header. It is reused for the next.
+func (r *rpmReader) buffer(size uint64) ([]byte, error) {
 	switch {
 	case size > maxRPMHeader:
 		return nil, ErrTooLarge

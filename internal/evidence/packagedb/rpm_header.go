@@ -43,7 +43,7 @@ func parseRPMHeader(text []byte) (h rpmHeader, ok bool) {
 	return rpmHeader{tags: text[:tags*16], values: text[tags*16:][:values]}, true
 }
 
-// find gives the values from where a tag's begin, and how many there are.
+// find returns the values from the first of a tag on, and how many the tag has.
 func (h rpmHeader) find(tag, kind uint32) (values []byte, count int) {
 	for t := h.tags; len(t) >= 16; t = t[16:] {
 		if binary.BigEndian.Uint32(t) != tag || binary.BigEndian.Uint32(t[4:]) != kind {
@@ -67,7 +67,7 @@ func (h rpmHeader) text(tag uint32) string {
 	return evidence.ShortText(string(value[:min(len(value), evidence.MaxTextBytes)]))
 }
 
-// installed gives the package. Keys that were imported are packages of no architecture with no files.
+// installed returns the package. Imported keys are packages without an architecture and without files.
 func (h rpmHeader) installed() installed {
 	p := installed{name: h.text(rpmName), version: h.text(rpmVersion), arch: h.text(rpmArch)}
 	if release := h.text(rpmRelease); release != "" {
@@ -79,7 +79,7 @@ func (h rpmHeader) installed() installed {
 	return p
 }
 
-// nextString cuts the first string off an array of them.
+// nextString cuts off the first string of an array.
 func nextString(values []byte) (first, rest []byte, ok bool) {
 	return bytes.Cut(values, []byte{0})
 }
@@ -91,7 +91,7 @@ func (w wanted) parseRPM(text []byte, found func(path string, p installed)) {
 		return
 	}
 	var p installed
-	match := func(name []byte) {
+	h.eachFile(func(name []byte) {
 		path, ok := w[string(name)]
 		if !ok {
 			return
@@ -100,44 +100,61 @@ func (w wanted) parseRPM(text []byte, found func(path string, p installed)) {
 			p = h.installed()
 		}
 		found(path, p)
-	}
+	})
+}
+
+// eachFile passes the path of each file of the package; it is valid until take returns.
+func (h rpmHeader) eachFile(take func(path []byte)) {
 	names, count := h.find(rpmOldFilenames, rpmStringArray)
 	for range count {
-		var name []byte
-		if name, names, ok = nextString(names); !ok {
+		name, rest, ok := nextString(names)
+		if !ok {
 			break
 		}
-		match(name)
+		names = rest
+		take(name)
 	}
+	if dirs, ok := h.dirs(); ok {
+		h.eachFileIn(dirs, take)
+	}
+}
 
+// dirs returns the directories that files of the package are in.
+func (h rpmHeader) dirs() (dirs [][]byte, ok bool) {
 	values, count := h.find(rpmDirNames, rpmStringArray)
 	if count > maxRPMDirs {
-		return
+		return nil, false
 	}
-	dirs := make([][]byte, 0, min(count, 64))
+	dirs = make([][]byte, 0, min(count, 64))
 	for range count {
-		var dir []byte
-		if dir, values, ok = nextString(values); !ok {
-			return
+		dir, rest, ok := nextString(values)
+		if !ok {
+			return nil, false
 		}
-		dirs = append(dirs, dir)
+		dirs, values = append(dirs, dir), rest
 	}
+	return dirs, true
+}
+
+// eachFileIn joins the base names of files with their directories.
+func (h rpmHeader) eachFileIn(dirs [][]byte, take func(path []byte)) {
 	indexes, n := h.find(rpmDirIndexes, rpmInt32)
-	names, count = h.find(rpmBasenames, rpmStringArray)
+	names, count := h.find(rpmBasenames, rpmStringArray)
 	if count > n || len(indexes)/4 < n {
 		return
 	}
-	var full []byte
+	var path []byte
 	for i := range count {
-		var name []byte
-		if name, names, ok = nextString(names); !ok {
+		name, rest, ok := nextString(names)
+		if !ok {
 			return
 		}
+		names = rest
 		dir := binary.BigEndian.Uint32(indexes[4*i:])
-		if uint64(dir) >= uint64(len(dirs)) || len(dirs[dir])+len(name) > 4096 {
+		if uint64(dir) >= uint64(len(dirs)) || len(dirs[dir])+len(name) > maxRPMPath {
 			continue
 		}
-		full = append(append(full[:0], dirs[dir]...), name...)
-		match(full)
+		path = append(append(path[:0], dirs[dir]...), name...)
+		take(path)
 	}
 }

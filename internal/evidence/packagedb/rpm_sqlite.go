@@ -8,15 +8,15 @@ import (
 	"math"
 )
 
-// maxSQLiteDepth is far beyond any tree's: one of depth 8 holds more pages than a file can have.
+// maxSQLiteDepth is more than the depth of any tree: one of depth 8 has more pages than a file can have.
 const maxSQLiteDepth = 16
 
 // sqlite reads the rows of a table by SQLite's file format (sqlite.org/fileformat.html).
 type sqlite struct {
 	*rpmReader
-	page   int64 // its size
-	usable int   // of it, less what extensions reserve
-	pages  int64 // that may still be visited: no tree has more than the file
+	page   int64 // size of a page
+	usable int   // bytes of a page, without those that extensions reserve
+	pages  int64 // how many may still be visited: no tree has more than the file
 }
 
 // Kinds of pages of a table's tree.
@@ -60,7 +60,7 @@ func readRPMSQLite(r *rpmReader, take func(header []byte)) error {
 	})
 }
 
-// rows gives the rows below a page of a table's tree, in order.
+// rows passes the rows below a page of a table's tree, in order.
 func (db *sqlite) rows(number int64, depth int, take func(row []byte)) error {
 	if db.pages--; db.pages < 0 || depth > maxSQLiteDepth || number < 1 || number > math.MaxUint32 {
 		return ErrFormat
@@ -71,66 +71,71 @@ func (db *sqlite) rows(number int64, depth int, take func(row []byte)) error {
 	}
 	head := page
 	if number == 1 {
-		head = page[100:]
+		head = page[100:] // after the header of the file
 	}
-	cells := int(binary.BigEndian.Uint16(head[3:]))
 	switch head[0] {
 	case sqliteInterior:
-		if 12+2*cells > len(head) {
-			return ErrFormat
-		}
-		for i := range cells {
-			at := int(binary.BigEndian.Uint16(head[12+2*i:]))
-			if at+4 > len(page) {
-				return ErrFormat
-			}
-			if err := db.rows(int64(binary.BigEndian.Uint32(page[at:])), depth+1, take); err != nil {
-				return err
-			}
-		}
-		return db.rows(int64(binary.BigEndian.Uint32(head[8:])), depth+1, take)
+		return db.children(page, head, depth, take)
 	case sqliteLeaf:
-		if 8+2*cells > len(head) {
-			return ErrFormat
-		}
-		for i := range cells {
-			at := int(binary.BigEndian.Uint16(head[8+2*i:]))
-			if at >= db.usable {
-				return ErrFormat
-			}
-			row, err := db.row(page[at:db.usable])
-			if err != nil {
-				return err
-			}
-			take(row)
-		}
-		return nil
+		return db.leaf(page, head, take)
 	}
 	return ErrFormat
 }
 
-// row puts a row together: what of it is in the cell, and the rest on pages of its own.
+// children passes the rows below an interior page: those of each cell's child, then those of the last child, which the head has.
+func (db *sqlite) children(page, head []byte, depth int, take func(row []byte)) error {
+	cells := int(binary.BigEndian.Uint16(head[3:]))
+	if 12+2*cells > len(head) {
+		return ErrFormat
+	}
+	for i := range cells {
+		at := int(binary.BigEndian.Uint16(head[12+2*i:]))
+		if at+4 > len(page) {
+			return ErrFormat
+		}
+		if err := db.rows(int64(binary.BigEndian.Uint32(page[at:])), depth+1, take); err != nil {
+			return err
+		}
+	}
+	return db.rows(int64(binary.BigEndian.Uint32(head[8:])), depth+1, take)
+}
+
+// leaf passes the rows of a leaf page.
+func (db *sqlite) leaf(page, head []byte, take func(row []byte)) error {
+	cells := int(binary.BigEndian.Uint16(head[3:]))
+	if 8+2*cells > len(head) {
+		return ErrFormat
+	}
+	for i := range cells {
+		at := int(binary.BigEndian.Uint16(head[8+2*i:]))
+		if at >= db.usable {
+			return ErrFormat
+		}
+		row, err := db.row(page[at:db.usable])
+		if err != nil {
+			return err
+		}
+		take(row)
+	}
+	return nil
+}
+
+// row joins a row: its beginning is in the cell, the rest on overflow pages.
 func (db *sqlite) row(cell []byte) ([]byte, error) {
 	size, n := varint(cell)
 	if n == 0 {
 		return nil, ErrFormat
 	}
-	_, k := varint(cell[n:]) // its number
+	_, k := varint(cell[n:]) // the row's number
 	if k == 0 {
 		return nil, ErrFormat
 	}
 	cell = cell[n+k:]
-	row, err := db.room(size)
+	row, err := db.buffer(size)
 	if err != nil {
 		return nil, err
 	}
-	here := len(row)
-	if most := db.usable - 35; here > most {
-		least := (db.usable-12)*32/255 - 23
-		if here = least + (len(row)-least)%(db.usable-4); here > most {
-			here = least
-		}
-	}
+	here := db.inCell(len(row))
 	if here > len(cell) {
 		return nil, ErrFormat
 	}
@@ -144,23 +149,40 @@ func (db *sqlite) row(cell []byte) ([]byte, error) {
 	if here+4 > len(cell) {
 		return nil, ErrFormat
 	}
-	next := binary.BigEndian.Uint32(cell[here:])
-	for rest := row[here:]; len(rest) > 0; {
+	return row, db.overflow(row[here:], binary.BigEndian.Uint32(cell[here:]))
+}
+
+// inCell returns how many bytes of a row of a size are in its cell ("Payload" of the file format).
+func (db *sqlite) inCell(size int) int {
+	most := db.usable - 35
+	if size <= most {
+		return size
+	}
+	least := (db.usable-12)*32/255 - 23
+	if here := least + (size-least)%(db.usable-4); here <= most {
+		return here
+	}
+	return least
+}
+
+// overflow fills rest from overflow pages, each of which begins with the number of the next.
+func (db *sqlite) overflow(rest []byte, next uint32) error {
+	for len(rest) > 0 {
 		if next == 0 {
-			return nil, ErrFormat
+			return ErrFormat
 		}
 		at := (int64(next) - 1) * db.page
 		var link [4]byte
 		if err := db.at(link[:], at); err != nil {
-			return nil, err
+			return err
 		}
 		part := rest[:min(len(rest), db.usable-4)]
 		if err := db.at(part, at+4); err != nil {
-			return nil, err
+			return err
 		}
 		next, rest = binary.BigEndian.Uint32(link[:]), rest[len(part):]
 	}
-	return row, nil
+	return nil
 }
 
 // column is a value of a row; its bytes are a part of the row.
@@ -169,7 +191,7 @@ type column struct {
 	bytes   []byte
 }
 
-// number gives an integer of at most 48 bits; 0 = it is none.
+// number returns an integer of at most 48 bits, 0 for any other value.
 func (c column) number() (n int64) {
 	if !c.integer || len(c.bytes) > 6 {
 		return 0
@@ -180,7 +202,7 @@ func (c column) number() (n int64) {
 	return n
 }
 
-// columns takes the first columns of a row apart.
+// columns decodes the first columns of a row; nil if the row is invalid.
 func columns(row []byte) (values []column) {
 	size, n := varint(row)
 	if n == 0 || size > uint64(len(row)) || size < uint64(n) {
@@ -209,7 +231,7 @@ func columns(row []byte) (values []column) {
 	return values
 }
 
-// varint reads a number of one to nine bytes; n = 0: there is none.
+// varint decodes a number of one to nine bytes; n is 0 if there is none.
 func varint(text []byte) (value uint64, n int) {
 	for i := range min(len(text), 9) {
 		if i == 8 {

@@ -128,8 +128,8 @@ func headersIn(t *testing.T, read rpmFormat, database []byte) (headers [][]byte)
 	return headers
 }
 
-// TestOwnersByRPM compares what is read of databases with what rpm says of them.
-func TestOwnersByRPM(t *testing.T) {
+// TestOwnersMatchRPM compares what is read of databases with what rpm says of them.
+func TestOwnersMatchRPM(t *testing.T) {
 	t.Parallel()
 	path, owners := rpmDatabase(t)
 	sqlite, err := os.ReadFile(path)
@@ -206,7 +206,7 @@ func rpmFixture(tb testing.TB) []byte {
 	return database
 }
 
-func TestAnRPMDatabaseWithoutRPM(t *testing.T) {
+func TestOwnersInFixtureOfRPM(t *testing.T) {
 	database := rpmFixture(t)
 	want := map[string]installed{"/usr/lib64/libsmall.so.1": {"small", "1-1", "x86_64", ""}}
 	found := ownersIn(t, readRPMSQLite, database, map[string]installed{"/usr/lib64/libsmall.so.1": {}, "/usr/lib64/libother.so": {}})
@@ -214,7 +214,7 @@ func TestAnRPMDatabaseWithoutRPM(t *testing.T) {
 	assert.Equal(t, want, ownersIn(t, readRPMNDB, ndbOf(headersIn(t, readRPMSQLite, database)), want))
 }
 
-func TestRPMDatabasesThatMeanHarm(t *testing.T) {
+func TestHostileRPMDatabaseIsRefused(t *testing.T) {
 	order := binary.LittleEndian
 	database := rpmFixture(t)
 	ndb := ndbOf(headersIn(t, readRPMSQLite, database))
@@ -249,7 +249,7 @@ func TestRPMDatabasesThatMeanHarm(t *testing.T) {
 	}
 }
 
-func FuzzRPM(f *testing.F) {
+func FuzzRPMDatabases(f *testing.F) {
 	database := rpmFixture(f)
 	f.Add(database, uint8(0))
 	r := &rpmReader{r: bytes.NewReader(database), left: maxRPMBytes}
