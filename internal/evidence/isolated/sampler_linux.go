@@ -124,7 +124,7 @@ func (s *Sampler) Stats() Stats {
 	if s.peer != nil {
 		stats.add(s.peer.stats())
 	}
-	stats.PutAside += s.breaker.count(time.Now())
+	stats.Suspended += s.breaker.count(time.Now())
 	return stats
 }
 
@@ -214,7 +214,7 @@ func (s *Sampler) endIdle() {
 func (s *Sampler) forget() {
 	if s.peer != nil {
 		s.past.add(s.peer.stats())
-		s.past.Stuck, s.past.PutAside, s.past.CacheSize = 0, 0, 0 // of the process that ended
+		s.past.Stuck, s.past.Suspended, s.past.CacheSize = 0, 0, 0 // of the process that ended
 		s.peer = nil
 	}
 }
@@ -286,7 +286,7 @@ func (s *Stats) add(one procfs.Stats) {
 	s.CacheHits += one.CacheHits
 	s.CPU += one.CPU
 	s.Waited += one.Waited
-	s.CacheSize, s.Stuck, s.PutAside = one.CacheSize, one.Stuck, one.PutAside
+	s.CacheSize, s.Stuck, s.Suspended = one.CacheSize, one.Stuck, one.Suspended
 }
 
 func emptySample(target evidence.Target) evidence.Sample {

@@ -224,7 +224,7 @@ func TestContainerWhoseSamplingEndsTheProcessIsSuspendedAndOthersAreNot(t *testi
 	assert.Equal(t, 1, sample.Coverage.Processes.Skipped[evidence.ReasonBudget])
 
 	assert.EqualValues(t, 1, s.Stats().Ended)
-	assert.Equal(t, 1, s.Stats().PutAside)
+	assert.Equal(t, 1, s.Stats().Suspended)
 	assert.Contains(t, log.text(), "signal: killed")
 	assert.Contains(t, log.text(), bad.ContainerID)
 	require.Eventually(t, func() bool { // it starts again after a moment

@@ -264,7 +264,7 @@ func TestHostileContainers(t *testing.T) {
 					test.limits(&config.Limits)
 				}
 				s := samplerFor(t, config)
-				s.noMapFiles.Store(!byLinks)
+				s.kernel.noMapFiles.Store(!byLinks)
 				sample, err := s.Sample(t.Context(), l.target())
 				require.NoError(t, err)
 				test.check(t, sample, byLinks)
@@ -384,7 +384,7 @@ func TestAFileSystemThatHangs(t *testing.T) {
 	assert.Equal(t, evidence.Unknown[int64](evidence.ReasonTimeout), f.Size)
 	assert.Equal(t, evidence.StatusPresent, fileNamed(t, sample, "/hostile").SHA256.Status, "what was read before it hung")
 	assert.Equal(t, 1, s.Stats().Stuck)
-	assert.Equal(t, 1, s.Stats().PutAside)
+	assert.Equal(t, 1, s.Stats().Suspended)
 
 	sample, err = s.Sample(t.Context(), l.target())
 	require.NoError(t, err)
@@ -400,7 +400,7 @@ func TestAFileSystemThatHangs(t *testing.T) {
 
 	require.NoError(t, h.d.Remove(t.Context(), l.id))
 	until(t, "the thread to come back", func() bool { return s.Stats().Stuck == 0 })
-	assert.Equal(t, 1, s.Stats().PutAside, "it stays aside for a while")
+	assert.Equal(t, 1, s.Stats().Suspended, "it stays aside for a while")
 	require.NoError(t, s.Close())
 }
 
@@ -408,16 +408,16 @@ func TestTooManyHang(t *testing.T) {
 	config := testConfig()
 	config.Limits.Stuck = 2
 	s := samplerFor(t, config)
-	s.gaveUp("a")
-	assert.True(t, s.approachable("b"))
-	s.gaveUp("b")
-	assert.False(t, s.approachable("c"))
-	s.cameBack("a")
-	assert.True(t, s.approachable("c"))
-	assert.False(t, s.approachable("a"))
-	s.aside["a"] = aside{until: time.Now().Add(-time.Second)}
-	s.aside["b"] = aside{until: time.Now().Add(-time.Second), stuck: 1}
-	assert.True(t, s.approachable("a"))
-	assert.False(t, s.approachable("b"), "it hangs still")
-	s.cameBack("b")
+	s.hung.abandoned("a")
+	assert.True(t, s.hung.allows("b"))
+	s.hung.abandoned("b")
+	assert.False(t, s.hung.allows("c"))
+	s.hung.returned("a")
+	assert.True(t, s.hung.allows("c"))
+	assert.False(t, s.hung.allows("a"))
+	s.hung.containers["a"] = suspension{until: time.Now().Add(-time.Second)}
+	s.hung.containers["b"] = suspension{until: time.Now().Add(-time.Second), threads: 1}
+	assert.True(t, s.hung.allows("a"))
+	assert.False(t, s.hung.allows("b"), "it hangs still")
+	s.hung.returned("b")
 }

@@ -209,7 +209,7 @@ func hashOf(b *testing.B, path string) (sum evidence.Datum[string]) {
 	defer func() { _ = unix.Close(fd) }()
 	var st unix.Stat_t
 	require.NoError(b, unix.Fstat(fd, &st))
-	l := newLook(context.Background(), s, evidence.Target{})
+	l := newInspection(context.Background(), s, evidence.Target{})
 	l.scratch = newScratch()
 	l.cpu = threadCPU()
 	return l.hash(fd, st)

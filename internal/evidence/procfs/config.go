@@ -26,15 +26,15 @@ import (
 	"github.com/zastava-otel/zastava/internal/redact"
 )
 
-// ErrUnsupported is what NewSampler gives where there is no /proc to read.
+// ErrUnsupported is returned by NewSampler where there is no /proc.
 var ErrUnsupported = errors.New("process evidence needs Linux: turn evidence off on this system")
 
-// Config is how a Sampler works. DefaultConfig has the values to start from.
+// Config configures a Sampler. DefaultConfig has the values to start from.
 type Config struct {
-	// ProcRoot is where the proc file system with the containers' processes is: /proc, or a mount of the host's in a
-	// collector that runs in a container.
+	// ProcRoot is the proc file system with the containers' processes: /proc, or a mount of the host's in a collector that runs in
+	// a container.
 	ProcRoot string
-	// Arguments says what becomes of the arguments of processes; Redact has regular expressions (RE2) of more to mask.
+	// Arguments selects how the arguments of processes are recorded; Redact has regular expressions (RE2) of further ones to mask.
 	Arguments redact.Mode
 	Redact    []string
 	// PackageOwners looks up the distribution package of each file in the container's dpkg, apk or rpm database.
@@ -42,28 +42,28 @@ type Config struct {
 	// MaxCPUFraction is the share of one core that all samples together may use, averaged over ten seconds and more; 0 < f ≤ 1.
 	MaxCPUFraction float64
 	Limits         Limits
-	// CacheEntries is how many files' hashes and build-ids are remembered.
+	// CacheEntries is the number of files whose hashes and build-ids are remembered.
 	CacheEntries int
 }
 
-// Limits bound one sample, unless said otherwise. What is beyond is UNKNOWN with the reason budget, or too_large.
+// Limits of one sample, unless stated otherwise. What is beyond them is UNKNOWN with the reason budget or too_large.
 type Limits struct {
 	Processes int   // read of one container
 	Mappings  int   // lines read of one process's maps
-	OpenFiles int   // descriptors looked at of one process
+	OpenFiles int   // descriptors read of one process
 	Files     int   // kept of one container
 	FileBytes int64 // the largest file that is hashed
 	Bytes     int64 // read of the files of one container
-	// BytesPerMinute is read of all containers' files together. It refills evenly, and a minute's worth can be saved up.
+	// BytesPerMinute is read of the files of all containers together. It refills evenly, up to the bytes of one minute.
 	BytesPerMinute int64
 	Time           time.Duration // for one sample, waiting for CPU time included
-	// Step is how long a single open, stat or read may take before its thread is given up.
+	// Step is how long a single open, stat or read may take before its thread is abandoned.
 	Step time.Duration
-	// Stuck is how many given-up threads there may be at once. While there are as many, no file is opened any more.
+	// Stuck is how many abandoned threads may hang at once. While as many do, nothing is sampled.
 	Stuck int
 }
 
-// DefaultConfig gives the defaults. A node that starts cold reads its images' code within minutes; a warm one costs next to nothing.
+// DefaultConfig returns the defaults. A node reads the code of its images within minutes after a start, and nearly nothing afterwards.
 func DefaultConfig() Config {
 	return Config{
 		ProcRoot:       "/proc",
@@ -85,7 +85,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate says what is wrong, naming the option as the receiver's configuration spells it.
+// Validate returns what is wrong, with the name of each option as the receiver's configuration spells it.
 func (c Config) Validate() error {
 	var errs []error
 	refuse := func(bad bool, format string, args ...any) {
@@ -112,7 +112,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Stats counts what a Sampler did since it was made.
+// Stats counts what a Sampler did since it was created.
 type Stats struct {
 	Samples     uint64
 	FilesHashed uint64
@@ -121,6 +121,6 @@ type Stats struct {
 	CacheSize   int
 	CPU         time.Duration // of the sampler's own threads
 	Waited      time.Duration // for CPU time under MaxCPUFraction
-	Stuck       int           // threads given up that hang still
-	PutAside    int           // containers put aside now
+	Stuck       int           // abandoned threads that still hang
+	Suspended   int           // containers that are not sampled because they made a thread hang
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,137 +18,151 @@ import (
 )
 
 const (
-	// chunk is how much is read and hashed in one step. At 300 MB/s, a slow core without instructions for SHA-256, that is 1 ms.
+	// chunk is how many bytes are read and hashed in one step. At 300 MB/s, a slow core without instructions for SHA-256, that is 1 ms.
 	chunk = 256 << 10
-	// settled is how long a file must have been left alone before its hash is remembered: a change within the grain of the file
-	// system's clock leaves no trace in its times.
+	// settled is how long a file must be unchanged before its hash is remembered: two changes within the resolution of the file system's
+	// clock have the same times.
 	settled = 2 * time.Second
 )
 
 // executable is the program of a process.
 type executable struct {
-	file    *located // nil = it cannot be had
+	file    *located // nil if it cannot be opened
 	name    string
 	deleted bool
 }
 
-// filesOf goes after the files of a process. Each is drafted before any is touched, so that one that hangs hides none.
-func (l *look) filesOf(p *process, running executable, open []openFile, roots []rootDir) {
-	exe := running.file
-	type todo struct {
-		draft *fileDraft
-		m     mapping
-	}
-	files := make([]todo, 0, len(p.mappings))
-	var own *fileDraft
-	for _, m := range p.mappings {
-		name := inside(roots, m.path)
-		kind, deleted := mappedKind(name), m.deleted
-		isExe := exe != nil && own == nil && (name == running.name || inside(roots, m.raw) == running.name) && exe.is(m)
-		if isExe {
-			name, kind, deleted = running.name, evidence.KindExecutable, running.deleted
+// mappedFile is a mapping whose file is drafted and not read.
+type mappedFile struct {
+	draft   *fileDraft
+	mapping mapping
+}
+
+// readFiles reads the files of a process that no process before it uses. Each is drafted before any is opened, so that one that hangs hides
+// none.
+func (in *inspection) readFiles(p *process, running executable, open []openFile, roots []rootDir) {
+	program, files := in.draftMappings(p, running, roots)
+	if exe := running.file; exe != nil {
+		if program == nil { // it has no executable mapping of its own, or there are too many files
+			key := fileKey{exe.device(), exe.stat.Ino, running.name}
+			program = in.draft(key, evidence.KindExecutable, running.deleted, evidence.Use{PID: p.pid})
 		}
-		d := l.draft(fileKey{m.device, m.inode, name}, kind, deleted, evidence.Use{PID: p.pid, LoadBase: m.base})
-		switch {
-		case isExe:
-			own = d
-		case d != nil && !d.started:
-			files = append(files, todo{d, m})
-		}
-	}
-	if exe != nil {
-		if own == nil { // it has no executable mapping of its own, or there are too many files
-			own = l.draft(fileKey{exe.device(), exe.stat.Ino, running.name}, evidence.KindExecutable, running.deleted, evidence.Use{PID: p.pid})
-		}
-		if own != nil && !own.started {
-			own.started = true
-			l.content(own, *exe)
+		if program != nil && !program.started {
+			program.started = true
+			in.readContent(program, *exe)
 		}
 	}
 	for _, f := range files {
-		if l.over() {
+		if in.over() {
 			return
 		}
 		f.draft.started = true
-		l.mapped(p, f.draft, f.m, roots)
+		in.readMapped(p, f.draft, f.mapping, roots)
 	}
 	for _, o := range open {
-		if l.over() {
+		if in.over() {
 			return
 		}
 		o.path = inside(roots, o.path)
-		l.opened(p, o)
+		in.readOpen(p, o)
 	}
 }
 
-// mapped goes after a mapped file.
-func (l *look) mapped(p *process, d *fileDraft, m mapping, roots []rootDir) {
+// draftMappings drafts the files that the process has mapped. It returns the draft of its program, nil if that is not mapped or not
+// drafted, and the other files to read.
+func (in *inspection) draftMappings(p *process, running executable, roots []rootDir) (program *fileDraft, files []mappedFile) {
+	files = make([]mappedFile, 0, len(p.mappings))
+	for _, m := range p.mappings {
+		name := inside(roots, m.path)
+		kind, deleted := mappedKind(name), m.deleted
+		isProgram := program == nil && running.isMapped(m, name, inside(roots, m.raw))
+		if isProgram {
+			name, kind, deleted = running.name, evidence.KindExecutable, running.deleted
+		}
+		d := in.draft(fileKey{m.device, m.inode, name}, kind, deleted, evidence.Use{PID: p.pid, LoadBase: m.base})
+		switch {
+		case isProgram:
+			program = d
+		case d != nil && !d.started:
+			files = append(files, mappedFile{d, m})
+		}
+	}
+	return program, files
+}
+
+// isMapped reports whether a mapping is of the program. names are what the file of the mapping may be called.
+func (e executable) isMapped(m mapping, names ...string) bool {
+	return e.file != nil && slices.Contains(names, e.name) && e.file.is(m)
+}
+
+// readMapped finds and reads a mapped file.
+func (in *inspection) readMapped(p *process, d *fileDraft, m mapping, roots []rootDir) {
 	var (
 		found   located
 		name    string
 		deleted bool
 		err     error
 	)
-	l.do(func() { found, name, deleted, err = l.sampler.locateMapping(p, m, roots) })
+	in.do(func() { found, name, deleted, err = in.sampler.locateMapping(p, m, roots) })
 	if err != nil || deleted {
-		if now, ok := l.renamed(p, m); ok {
+		if now, ok := in.renamed(p, m); ok {
 			if err == nil {
 				found.close()
 			}
-			if d = l.rename(d, fileKey{now.device, now.inode, inside(roots, now.path)}); d != nil {
-				l.mapped(p, d, now, roots) // not again, as its name has been read by now
+			if d = in.rename(d, fileKey{now.device, now.inode, inside(roots, now.path)}); d != nil {
+				in.readMapped(p, d, now, roots) // not again, as its name has been read by now
 			}
 			return
 		}
 	}
 	if d.Path != name || d.Deleted != deleted {
-		l.publish(func(*evidence.Sample) { d.Path, d.Deleted = name, deleted })
+		in.publish(func(*evidence.Sample) { d.Path, d.Deleted = name, deleted })
 	}
 	if err != nil {
 		reason := fileReason(err)
-		l.settle(d, evidence.Unknown[int64](reason), unreadable(reason))
+		in.settle(d, evidence.Unknown[int64](reason), unreadable(reason))
 		return
 	}
 	defer found.close()
-	l.content(d, found)
+	in.readContent(d, found)
 }
 
-// opened goes after a file that is open.
-func (l *look) opened(p *process, o openFile) {
+// readOpen finds and reads an open file.
+func (in *inspection) readOpen(p *process, o openFile) {
 	use := evidence.Use{PID: p.pid}
-	l.publish(func(*evidence.Sample) {
-		l.opening = &evidence.File{Path: o.path, Kind: o.kind, Uses: []evidence.Use{use}}
+	in.publish(func(*evidence.Sample) {
+		in.opening = &evidence.File{Path: o.path, Kind: o.kind, Uses: []evidence.Use{use}}
 	})
 	var found located
 	var err error
-	l.do(func() { found, err = p.locateLink("fd/" + o.descriptor) })
-	l.publish(func(*evidence.Sample) { l.opening = nil })
+	in.do(func() { found, err = p.locateLink("fd/" + o.descriptor) })
+	in.publish(func(*evidence.Sample) { in.opening = nil })
 	if err != nil {
-		return // closed since
+		return // it was closed since
 	}
 	defer found.close()
 	if found.stat.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return // web applications are unpacked into directories of such names
 	}
-	d := l.draft(l.keyOf(found, o.path), o.kind, found.stat.Nlink == 0, use)
+	d := in.draft(in.keyOf(found, o.path), o.kind, found.stat.Nlink == 0, use)
 	if d == nil || d.started {
 		return
 	}
 	d.started = true
-	l.content(d, found)
+	in.readContent(d, found)
 }
 
-// keyOf gives the key of a file that is open, which is that of its mapping when it has one: an overlay may tell maps other numbers.
-func (l *look) keyOf(found located, path string) fileKey {
+// keyOf returns the key of an open file. If the file is mapped too it is that of the mapping: in maps an overlay may have other numbers.
+func (in *inspection) keyOf(found located, path string) fileKey {
 	key := fileKey{found.device(), found.stat.Ino, path}
-	if _, known := l.index[key]; known {
+	if _, known := in.index[key]; known {
 		return key
 	}
-	for _, d := range l.files {
+	for _, d := range in.files {
 		if d.Path == path && found.is(mapping{inode: d.Inode}) {
 			var dev device
-			for k := range l.index {
-				if l.index[k] == d {
+			for k := range in.index {
+				if in.index[k] == d {
 					dev = k.device
 				}
 			}
@@ -157,95 +172,95 @@ func (l *look) keyOf(found located, path string) fileKey {
 	return key
 }
 
-// content reads what a file holds, or remembers it.
-func (l *look) content(d *fileDraft, found located) {
+// readContent records what a file holds: from the cache, or by reading it.
+func (in *inspection) readContent(d *fileDraft, found located) {
 	if !found.regular() {
-		l.settle(d, evidence.Unknown[int64](evidence.ReasonNotRegular), unreadable(evidence.ReasonNotRegular))
+		in.settle(d, evidence.Unknown[int64](evidence.ReasonNotRegular), unreadable(evidence.ReasonNotRegular))
 		return
 	}
 	size := evidence.Present(found.stat.Size)
 	key := found.key()
-	known, ok := l.sampler.contents.get(key)
-	if !ok { // it may be known by what it is below an overlay
+	known, ok := in.sampler.contents.get(key)
+	if !ok { // the file below an overlay may be known
 		var shared contentKey
 		var below bool
-		l.do(func() { shared, below = found.sharedKey(l.imageUntil()) })
+		in.do(func() { shared, below = found.sharedKey(in.imageUntil()) })
 		if below {
-			l.sampler.contents.alias(key, shared)
-			known, ok = l.sampler.contents.get(shared)
+			in.sampler.contents.alias(key, shared)
+			known, ok = in.sampler.contents.get(shared)
 			key = shared
 		}
 	}
 	if ok {
-		l.settle(d, size, *known)
-		l.publish(func(s *evidence.Sample) { s.Coverage.FromCache++ })
+		in.settle(d, size, *known)
+		in.publish(func(s *evidence.Sample) { s.Coverage.FromCache++ })
 		return
 	}
-	if l.over() {
-		l.settle(d, size, unreadable(evidence.ReasonBudget))
+	if in.over() {
+		in.settle(d, size, unreadable(evidence.ReasonBudget))
 		return
 	}
 	var fd int
 	var err error
-	l.do(func() { fd, err = found.reopen() })
+	in.do(func() { fd, err = found.reopen() })
 	if err != nil {
-		l.settle(d, size, unreadable(fileReason(err)))
+		in.settle(d, size, unreadable(fileReason(err)))
 		return
 	}
-	defer func() { l.do(func() { _ = unix.Close(fd) }) }()
+	defer func() { in.do(func() { _ = unix.Close(fd) }) }()
 	var c content
-	l.do(func() { c.Metadata, err = buildid.Read(descriptor(fd)) })
+	in.do(func() { c.Metadata, err = buildid.Read(descriptor(fd)) })
 	if err != nil {
-		l.settle(d, size, unreadable(fileReason(err)))
+		in.settle(d, size, unreadable(fileReason(err)))
 		return
 	}
-	c.sha256 = l.hash(fd, found.stat)
-	l.settle(d, size, c)
+	c.sha256 = in.hash(fd, found.stat)
+	in.settle(d, size, c)
 	var kind int64
-	l.do(func() { kind = found.fileSystem() })
+	in.do(func() { kind = found.fileSystem() })
 	if memorable(kind, key, &c, time.Now()) {
-		l.sampler.contents.add(key, &c)
+		in.sampler.contents.add(key, &c)
 	}
 }
 
-// memorable says whether what a file holds is remembered by its key: if it was read, and if another content has another key.
+// memorable reports whether what a file holds may be remembered by its key: it was read, and another content has another key.
 func memorable(fileSystem int64, key contentKey, c *content, now time.Time) bool {
 	old := now.Sub(time.Unix(0, max(key.ctime, key.mtime))) > settled
-	// The program that serves a FUSE file system makes up times and inodes, and when it is unmounted the kernel gives its device number
-	// to the next one, which may be the overlay of another container.
+	// The server of a FUSE file system invents times and inodes, and after an unmount the kernel assigns its device number to the next file
+	// system, which may be the overlay of another container.
 	return old && fileSystem != unix.FUSE_SUPER_MAGIC && (c.sha256.Status == evidence.StatusPresent || c.sha256.Reason == evidence.ReasonTooLarge)
 }
 
-// imageUntil is since when the container may have changed its files: since it was made, or else since its main process began.
-func (l *look) imageUntil() time.Time {
-	if made := l.target.CreatedAt; !made.IsZero() && made.Before(l.mainAt) {
+// imageUntil returns since when the container may have changed its files: since its creation, or else since its main process started.
+func (in *inspection) imageUntil() time.Time {
+	if made := in.target.CreatedAt; !made.IsZero() && made.Before(in.mainAt) {
 		return made
 	}
-	return l.mainAt
+	return in.mainAt
 }
 
-// hash reads the whole file, unless a limit forbids it before it begins.
-func (l *look) hash(fd int, before unix.Stat_t) evidence.Datum[string] {
-	limits := l.sampler.config.Limits
+// hash reads the whole file, unless a limit forbids it.
+func (in *inspection) hash(fd int, before unix.Stat_t) evidence.Datum[string] {
+	limits := in.sampler.config.Limits
 	size := before.Size
 	if size > limits.FileBytes {
 		return evidence.Unknown[string](evidence.ReasonTooLarge)
 	}
-	if size > l.left || (size > 0 && !l.sampler.bytes.AllowN(time.Now(), int(size))) {
+	if size > in.bytesLeft || (size > 0 && !in.sampler.bytes.AllowN(time.Now(), int(size))) {
 		return evidence.Unknown[string](evidence.ReasonBudget)
 	}
-	if l.buffer == nil {
-		l.buffer = new([chunk]byte)
+	if in.buffer == nil {
+		in.buffer = new([chunk]byte)
 	}
 	sum := sha256.New()
 	var at int64
 	for at <= size {
-		if l.over() {
+		if in.over() {
 			return evidence.Unknown[string](evidence.ReasonBudget)
 		}
 		var n int
 		var err error
-		l.do(func() { n, err = l.chunk(fd, sum) })
+		in.do(func() { n, err = in.hashChunk(fd, sum) })
 		if err != nil {
 			return evidence.Unknown[string](fileReason(err))
 		}
@@ -254,31 +269,31 @@ func (l *look) hash(fd int, before unix.Stat_t) evidence.Datum[string] {
 			break
 		}
 	}
-	l.left -= at
-	l.sampler.read.Add(uint64(at))
-	l.publish(func(s *evidence.Sample) { s.Coverage.BytesRead += at })
+	in.bytesLeft -= at
+	in.sampler.counters.read.Add(uint64(at))
+	in.publish(func(s *evidence.Sample) { s.Coverage.BytesRead += at })
 	var after unix.Stat_t
 	var err error
-	l.do(func() { err = unix.Fstat(fd, &after) })
+	in.do(func() { err = unix.Fstat(fd, &after) })
 	if err != nil {
 		return evidence.Unknown[string](fileReason(err))
 	}
 	if at != size || after.Size != size || after.Mtim != before.Mtim || after.Ctim != before.Ctim {
-		return evidence.Unknown[string](evidence.ReasonDeletedFile) // it is not what was mapped, nor any one thing
+		return evidence.Unknown[string](evidence.ReasonDeletedFile) // what was read is not what was mapped
 	}
-	l.sampler.hashed.Add(1)
+	in.sampler.counters.hashed.Add(1)
 	return evidence.Present(hex.EncodeToString(sum.Sum(nil)))
 }
 
-// chunk hashes what comes next.
-func (l *look) chunk(fd int, sum hash.Hash) (n int, err error) {
+// hashChunk hashes the next chunk.
+func (in *inspection) hashChunk(fd int, sum hash.Hash) (n int, err error) {
 	for {
-		n, err = unix.Read(fd, l.buffer[:])
+		n, err = unix.Read(fd, in.buffer[:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if n > 0 {
-			sum.Write(l.buffer[:n])
+			sum.Write(in.buffer[:n])
 		}
 		return max(n, 0), err
 	}

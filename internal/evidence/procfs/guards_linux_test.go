@@ -47,14 +47,14 @@ func TestAProcessThatLeavesTheContainer(t *testing.T) {
 
 func TestAProcessThatEndsWhileItIsRead(t *testing.T) {
 	c := child(t, "sleep", "1000")
-	l := newLook(t.Context(), samplerFor(t, testConfig()), evidence.Target{PID: c.Process.Pid})
+	l := newInspection(t.Context(), samplerFor(t, testConfig()), evidence.Target{PID: c.Process.Pid})
 	l.scratch = newScratch()
 	p, err := openProcess("/proc", c.Process.Pid, l.scratch)
 	require.NoError(t, err)
 	defer p.close()
 	require.NoError(t, c.Process.Kill())
 	_ = c.Wait()
-	l.visit(p, true, nil)
+	l.readProcess(p, true, nil)
 	assert.Equal(t, []evidence.Process{unknownProcess(c.Process.Pid, true, evidence.ReasonProcessGone)}, l.finish().Processes)
 }
 
@@ -62,7 +62,7 @@ func TestAProcessOfAnotherPIDNamespace(t *testing.T) {
 	p, err := openProcess("/proc", os.Getpid(), newScratch())
 	require.NoError(t, err)
 	defer p.close()
-	l := newLook(t.Context(), samplerFor(t, testConfig()), evidence.Target{})
+	l := newInspection(t.Context(), samplerFor(t, testConfig()), evidence.Target{})
 	l.member.pidNamespace = pidNamespace("/proc", os.Getpid())
 	assert.True(t, l.belongs(p))
 	l.member.pidNamespace = "pid:[1]"
@@ -117,7 +117,7 @@ func TestAnotherFileIsMappedThereByNow(t *testing.T) {
 	m.deleted = true
 	s := samplerFor(t, testConfig())
 	l, _, deleted, err := s.locateMapping(p, m, nil)
-	if s.noMapFiles.Load() {
+	if s.kernel.noMapFiles.Load() {
 		t.Skip("needs CAP_CHECKPOINT_RESTORE")
 	}
 	require.NoError(t, err)
@@ -149,9 +149,9 @@ func TestBytesOfALookAreBounded(t *testing.T) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
 	defer func() { _ = unix.Close(fd) }()
-	l := newLook(t.Context(), samplerFor(t, testConfig()), evidence.Target{})
+	l := newInspection(t.Context(), samplerFor(t, testConfig()), evidence.Target{})
 	l.scratch = newScratch()
-	l.left = 7
+	l.bytesLeft = 7
 	file := locatedAt(t, path)
 	assert.Equal(t, evidence.StatusPresent, l.hash(fd, file.stat).Status)
 	assert.Equal(t, evidence.Unknown[string](evidence.ReasonBudget), l.hash(fd, file.stat), "three are left")

@@ -9,18 +9,15 @@ import (
 	"errors"
 	"io"
 	"math"
-	"path"
 	"strconv"
 	"strings"
-
-	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// mapping is a file of code as one process has it mapped. All its lines in maps are one mapping.
+// mapping is a file of code that a process has mapped. All its lines in maps are one mapping.
 type mapping struct {
 	path    string // as the kernel wrote it, unescaped, without the mark of deletion
 	raw     string // as the kernel wrote it
-	deleted bool   // it bore the mark of deletion; a name can end the same way, so that is only a hint
+	deleted bool   // the name had the mark of deletion; as a name can end the same way, this is only a hint
 	device  device
 	inode   uint64
 
@@ -28,13 +25,13 @@ type mapping struct {
 	start, end uint64 // one line of it, for map_files
 }
 
-// mappingsOf is what a maps file says: the files of code, and the sum of all mappings of files.
+// mappingsOf is the content of a maps file: the files of code, and the sum of all mappings of files.
 type mappingsOf struct {
 	code  []mapping
 	spans spanSum
 }
 
-// device is a device number as maps spells it.
+// device is a device number.
 type device struct{ major, minor uint32 }
 
 func (d device) String() string {
@@ -44,10 +41,10 @@ func (d device) String() string {
 // maxMapsLine is longer than any line the kernel writes: a path has at most 4,096 bytes, each of which can become \ooo.
 const maxMapsLine = 20 << 10
 
-// errMapsTruncated: there are more lines than may be read.
+// errMapsTruncated means that there are more lines than may be read.
 var errMapsTruncated = errors.New("more mappings than are read")
 
-// deletedMark is what the kernel puts after the name of a file that has none any more.
+// deletedMark is what the kernel appends to the name of a deleted file.
 const deletedMark = " (deleted)"
 
 type mappingKey struct {
@@ -56,58 +53,68 @@ type mappingKey struct {
 	raw    string
 }
 
-// readMaps gives the files of code in a maps file (proc_pid_maps(5)): those mapped executable, and by their names the jars and
-// assemblies that are mapped in any way. A line that is not as the kernel writes it is passed over. Beyond the given number
-// of lines it gives what it has, and errMapsTruncated.
+// readMaps returns the files of code in a maps file (proc_pid_maps(5)): those mapped executable, and by their names the jars and
+// assemblies that are mapped in any way. A line in another format than the kernel's is ignored. Beyond the given number of lines it returns
+// what it has, and errMapsTruncated.
 func readMaps(r io.Reader, lines int) (found mappingsOf, err error) {
 	b := bufio.NewReaderSize(r, maxMapsLine)
-	var (
-		index = map[mappingKey]struct{}{}
-		run   mapsLine // where the present run of lines of one file began
-	)
+	c := mapsCollector{index: map[mappingKey]struct{}{}}
 	for n := 0; ; n++ {
 		text, err := b.ReadSlice('\n')
-		if len(text) > 0 && !errors.Is(err, bufio.ErrBufferFull) {
+		if errors.Is(err, bufio.ErrBufferFull) { // not a line of the kernel's
+			err = skipLine(b)
+		} else if len(text) > 0 {
 			if n == lines {
-				return found, errMapsTruncated
+				return c.found, errMapsTruncated
 			}
-			line, ok := parseMapsLine(bytes.TrimSuffix(text, []byte("\n")))
-			if ok && line.inode != 0 {
-				found.spans.add(line.span())
-			}
-			if ok && line.inode != 0 && len(line.path) > 0 && line.path[0] == '/' {
-				if line.inode != run.inode || line.device != run.device || line.offset == 0 || line.start < run.start {
-					run = line // but its path, which is the reader's buffer
-				}
-				if line.executable || mappedByName(line.path) {
-					key := mappingKey{device: line.device, inode: line.inode, raw: string(line.path)}
-					if _, known := index[key]; !known {
-						index[key] = struct{}{}
-						found.code = append(found.code, line.mapping(key.raw, run.start-run.offset))
-					}
-				}
+			if line, ok := parseMapsLine(bytes.TrimSuffix(text, []byte("\n"))); ok && line.inode != 0 {
+				c.add(line)
 			}
 		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return found, nil
-		case errors.Is(err, bufio.ErrBufferFull): // not a line of the kernel's: skip to its end
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = b.ReadSlice('\n')
-			}
-			if errors.Is(err, io.EOF) {
-				return found, nil
-			}
-			if err != nil {
-				return found, err
-			}
-		case err != nil:
-			return found, err
+		if errors.Is(err, io.EOF) {
+			return c.found, nil
+		}
+		if err != nil {
+			return c.found, err
 		}
 	}
 }
 
-// mapsLine is one line of maps. Its path is a part of the buffer it was parsed from.
+// skipLine reads up to the end of a line that is longer than the buffer.
+func skipLine(b *bufio.Reader) error {
+	for {
+		if _, err := b.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+	}
+}
+
+// mapsCollector collects the mappings of files from the lines of a maps file.
+type mapsCollector struct {
+	found mappingsOf
+	index map[mappingKey]struct{}
+	run   mapsLine // first of the present run of lines of one file; its path is not valid, as it is a part of the reader's buffer
+}
+
+func (c *mapsCollector) add(line mapsLine) {
+	c.found.spans.add(line.span())
+	if len(line.path) == 0 || line.path[0] != '/' {
+		return
+	}
+	if line.inode != c.run.inode || line.device != c.run.device || line.offset == 0 || line.start < c.run.start {
+		c.run = line
+	}
+	if !line.executable && !mappedByName(line.path) {
+		return
+	}
+	key := mappingKey{device: line.device, inode: line.inode, raw: string(line.path)}
+	if _, known := c.index[key]; !known {
+		c.index[key] = struct{}{}
+		c.found.code = append(c.found.code, line.mapping(key.raw, c.run.start-c.run.offset))
+	}
+}
+
+// mapsLine is one line of maps. Its path is a part of the buffer that was parsed.
 type mapsLine struct {
 	start, end, offset uint64
 	executable         bool
@@ -128,10 +135,10 @@ func (l mapsLine) mapping(raw string, base uint64) mapping {
 	return m
 }
 
-// unescape puts back the only byte maps escapes.
+// unescape restores the only byte that the kernel escapes in maps.
 func unescape(name string) string { return strings.ReplaceAll(name, `\012`, "\n") }
 
-// parseMapsLine takes one line apart: start-end perms offset major:minor inode, blanks, path.
+// parseMapsLine parses one line: start-end perms offset major:minor inode, blanks, path.
 func parseMapsLine(text []byte) (l mapsLine, ok bool) {
 	field := func() []byte {
 		text = bytes.TrimLeft(text, " ")
@@ -167,7 +174,7 @@ func parseMapsLine(text []byte) (l mapsLine, ok bool) {
 	return l, ok
 }
 
-// number parses digits only, unlike strconv, which takes signs and underscores and needs a string.
+// number parses digits only, unlike strconv, which accepts signs and underscores and needs a string.
 func number(digits []byte, base uint64, into *uint64) bool {
 	if len(digits) == 0 || len(digits) > 20 {
 		return false
@@ -190,54 +197,4 @@ func number(digits []byte, base uint64, into *uint64) bool {
 	}
 	*into = n
 	return true
-}
-
-// mappedByName: a runtime of managed code maps its files for reading and compiles them elsewhere, so that the name has to tell.
-func mappedByName(name []byte) bool {
-	name = bytes.TrimSuffix(name, []byte(deletedMark))
-	return len(name) > 4 && managedKind(lastFour(name)) != ""
-}
-
-// lastFour are the bytes that managedKind looks at.
-func lastFour(name []byte) string { return string(name[max(0, len(name)-4):]) }
-
-// managedKind gives the kind of a file of managed code by its name, or "".
-func managedKind(name string) evidence.Kind {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".jar", ".war", ".ear":
-		return evidence.KindJar
-	case ".dll", ".exe":
-		return evidence.KindAssembly
-	}
-	return ""
-}
-
-// mappedKind gives the kind of a mapped file by its path in the container.
-func mappedKind(name string) evidence.Kind {
-	if kind := managedKind(name); kind != "" {
-		return kind
-	}
-	dir, base := path.Split(name)
-	within := func(parts ...string) bool {
-		for _, part := range parts {
-			if strings.Contains(dir, part) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case strings.HasSuffix(base, ".node"):
-		return evidence.KindExtension
-	case !strings.HasSuffix(base, ".so") && !strings.Contains(base, ".so."):
-		return evidence.KindLibrary
-	case within(".libs/") || strings.Contains(base, ".so."): // what wheels bundle besides: numpy.libs/libopenblas….so
-		return evidence.KindLibrary
-	case strings.Contains(base, ".cpython-"), strings.Contains(base, ".abi3."), strings.Contains(base, ".pypy"),
-		within("/lib-dynload/", "/site-packages/", "/dist-packages/"):
-		return evidence.KindExtension
-	case within("/ruby/", "/gems/", "/vendor_ruby/", "/site_ruby/") && !strings.HasPrefix(base, "lib"):
-		return evidence.KindExtension
-	}
-	return evidence.KindLibrary
 }

@@ -51,7 +51,7 @@ func TestTheImagesFiles(t *testing.T) {
 		"made after it began, clocks vary": {begin.Add(time.Hour), begin},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLook(t.Context(), samplerFor(t, testConfig()), evidence.Target{CreatedAt: test.made})
+			l := newInspection(t.Context(), samplerFor(t, testConfig()), evidence.Target{CreatedAt: test.made})
 			l.mainAt = begin
 			assert.Equal(t, test.want, l.imageUntil())
 		})

@@ -176,7 +176,7 @@ func (s *Sampler) locateMapping(p *process, m mapping, roots []rootDir) (l locat
 		}
 	}
 	name = inside(roots, m.path)
-	if m.deleted && !s.noMapFiles.Load() {
+	if m.deleted && !s.kernel.noMapFiles.Load() {
 		span := strconv.FormatUint(m.start, 16) + "-" + strconv.FormatUint(m.end, 16)
 		byLink, linkErr := p.locateLink(filepath.Join("map_files", span))
 		switch {
@@ -185,7 +185,7 @@ func (s *Sampler) locateMapping(p *process, m mapping, roots []rootDir) (l locat
 		case linkErr == nil: // something else is mapped there by now
 			byLink.close()
 		case errors.Is(linkErr, unix.EPERM):
-			s.noMapFiles.Store(true) // a matter of our capabilities, which do not change
+			s.kernel.noMapFiles.Store(true) // a matter of our capabilities, which do not change
 		}
 	}
 	if m.deleted {

@@ -16,35 +16,35 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence/packagedb"
 )
 
-// packages looks up which distribution package owns each file.
-func (l *look) packages() {
+// findOwners finds the distribution package that owns each file.
+func (in *inspection) findOwners() {
 	var root rootDir
 	var err error
-	l.do(func() {
+	in.do(func() {
 		var main *process
-		if main, err = openProcess(l.sampler.config.ProcRoot, l.target.PID, l.scratch); err == nil {
+		if main, err = openProcess(in.sampler.config.ProcRoot, in.target.PID, in.scratch); err == nil {
 			defer main.close()
 			root, err = main.root()
 		}
 	})
 	if err != nil {
-		l.settleOwners(reasonOf(err))
+		in.settleOwners(reasonOf(err))
 		return
 	}
 	defer root.close()
 	var paths []string
-	for _, d := range l.files { // only this thread changes the list
+	for _, d := range in.files { // only this thread changes the list
 		if !d.Deleted {
 			paths = append(paths, d.Path)
 		}
 	}
-	owners, err := packagedb.Owners(containerRoot{l, root.fd}, paths)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.sealed {
+	owners, err := packagedb.Owners(containerRoot{in, root.fd}, paths)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.sealed {
 		return
 	}
-	for _, d := range l.files {
+	for _, d := range in.files {
 		switch owner := owners[d.Path]; {
 		case owner != "" && !d.Deleted:
 			d.Package = evidence.Present(owner)
@@ -58,9 +58,9 @@ func (l *look) packages() {
 	}
 }
 
-func (l *look) settleOwners(reason evidence.Reason) {
-	l.publish(func(*evidence.Sample) {
-		for _, d := range l.files {
+func (in *inspection) settleOwners(reason evidence.Reason) {
+	in.publish(func(*evidence.Sample) {
+		for _, d := range in.files {
 			d.Package = evidence.Unknown[string](reason)
 		}
 	})
@@ -82,7 +82,7 @@ func databaseReason(err error) evidence.Reason {
 
 // containerRoot is a packagedb.Root: it reads files below the root directory of a container, each in a step of its own.
 type containerRoot struct {
-	l  *look
+	in *inspection
 	fd int
 }
 
@@ -127,10 +127,10 @@ func (r containerRoot) Open(name string) (packagedb.File, error) {
 
 // step takes a step, unless the time for the sample is over. What does not exist is fs.ErrNotExist.
 func (r containerRoot) step(do func() error) (err error) {
-	if r.l.over() {
+	if r.in.over() {
 		return packagedb.ErrStopped
 	}
-	r.l.do(func() { err = do() })
+	r.in.do(func() { err = do() })
 	if errors.Is(err, unix.ENOTDIR) {
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
@@ -153,7 +153,7 @@ func (f openFileInRoot) ReadAt(p []byte, at int64) (n int, err error) {
 }
 
 func (f openFileInRoot) Close() (err error) {
-	f.l.do(func() { err = unix.Close(f.open) })
+	f.in.do(func() { err = unix.Close(f.open) })
 	return err
 }
 

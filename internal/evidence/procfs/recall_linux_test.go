@@ -25,7 +25,7 @@ func TestWhatIsRecalledIsStillTrue(t *testing.T) {
 	for _, noSpans := range []bool{false, true} {
 		t.Run(pick2(noSpans, "by the text of maps", "by the spans"), func(t *testing.T) {
 			s := samplerFor(t, testConfig())
-			s.noSpans.Store(noSpans)
+			s.kernel.noSpans.Store(noSpans)
 			dir, err := filepath.EvalSymlinks(t.TempDir())
 			require.NoError(t, err)
 			look := func() map[string]evidence.File {

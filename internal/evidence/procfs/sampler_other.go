@@ -11,18 +11,18 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// Sampler takes samples of containers. There is none on this system.
+// Sampler takes samples of containers. This system has none.
 type Sampler struct{}
 
-// NewSampler gives ErrUnsupported.
+// NewSampler returns ErrUnsupported.
 func NewSampler(Config) (*Sampler, error) { return nil, ErrUnsupported }
 
-// Sample gives ErrUnsupported.
+// Sample returns ErrUnsupported.
 func (*Sampler) Sample(context.Context, evidence.Target) (evidence.Sample, error) {
 	return evidence.Sample{}, ErrUnsupported
 }
 
-// Stats gives the zero Stats.
+// Stats returns the zero Stats.
 func (*Sampler) Stats() Stats { return Stats{} }
 
 // Close does nothing.

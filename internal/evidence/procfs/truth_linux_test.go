@@ -437,7 +437,7 @@ func TestSamplesAreTrue(t *testing.T) {
 
 	t.Run("without map_files", func(t *testing.T) { // as without CAP_CHECKPOINT_RESTORE
 		s := samplerFor(t, testConfig())
-		s.noMapFiles.Store(true)
+		s.kernel.noMapFiles.Store(true)
 		sample, err := s.Sample(t.Context(), dlopen.target())
 		require.NoError(t, err)
 		checkSample(t, dlopen.pid, sample)

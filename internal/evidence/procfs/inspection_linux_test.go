@@ -49,7 +49,7 @@ func TestAFileThatChangedIsNotHashed(t *testing.T) {
 	fd, err := unix.Open(path, unix.O_RDONLY, 0)
 	require.NoError(t, err)
 	defer func() { _ = unix.Close(fd) }()
-	l := newLook(t.Context(), samplerFor(t, testConfig()), evidence.Target{})
+	l := newInspection(t.Context(), samplerFor(t, testConfig()), evidence.Target{})
 	l.scratch = newScratch()
 	hash := func(before unix.Stat_t) evidence.Datum[string] {
 		_, err := unix.Seek(fd, 0, 0)
