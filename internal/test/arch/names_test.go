@@ -33,7 +33,7 @@ func TestNamesInMarkdownExist(t *testing.T) {
 			for _, match := range pathed.FindAllStringSubmatch(line, -1) {
 				found++
 				_, err := os.Stat(filepath.Join(repository, filepath.FromSlash(match[1])))
-				assert.NoError(t, err, "%s names %s", file, match[1])
+				require.NoError(t, err, "%s names %s", file, match[1])
 			}
 		}
 	}
