@@ -5,11 +5,11 @@ package redact
 
 import "strings"
 
-// word is a word of a command line within a text, without the quotes around it.
+// word is the position of a word of a command line in a text, without its quotes.
 type word struct{ from, to int }
 
-// maskCommands masks what only the order of the words tells, in each command of a shell's line or of a title that a process gave
-// itself: sh -c "curl -u me:hunter2 db && docker login -p hunter2".
+// maskCommands masks secrets that only the order of words shows, in each command of a shell line or of a process title:
+// sh -c "curl -u me:hunter2 db && docker login -p hunter2".
 func maskCommands(s string) string {
 	var b strings.Builder
 	at := 0
@@ -21,7 +21,7 @@ func maskCommands(s string) string {
 		for i, w := range words {
 			args[i] = s[w.from:w.to]
 		}
-		list(args)
+		maskList(args)
 		for i, w := range words {
 			if args[i] != s[w.from:w.to] {
 				b.WriteString(s[at:w.from])
@@ -35,7 +35,7 @@ func maskCommands(s string) string {
 		switch {
 		case strings.IndexByte(" \t\r", s[from]) >= 0:
 			from++
-		case strings.HasPrefix(s[from:], "\\\n"): // the line goes on
+		case strings.HasPrefix(s[from:], "\\\n"): // a continued line
 			from += 2
 		case strings.IndexByte(";|&\n()", s[from]) >= 0:
 			command(words)
@@ -52,7 +52,7 @@ func maskCommands(s string) string {
 	return b.String()
 }
 
-// wordEnd says where the word ends that begins at from. A quote without its other is a character like any.
+// wordEnd returns the end of the word that begins at from. An unpaired quote is an ordinary character.
 func wordEnd(s string, from int) int {
 	for i := from; i < len(s); i++ {
 		switch s[i] {
@@ -67,7 +67,7 @@ func wordEnd(s string, from int) int {
 	return len(s)
 }
 
-// unquoted is a word without the quotes around all of it.
+// unquoted returns a word without the quotes that enclose it.
 func unquoted(s string, from, to int) word {
 	if q := s[from]; to-from >= 2 && (q == '"' || q == '\'') && strings.IndexByte(s[from+1:to], q) == to-from-2 {
 		return word{from + 1, to - 1}

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// named is a name and what separates it from its value: --password=, "token": , Authorization: , :secret => , ('TOKEN', .
+// named is a name and its separator from the value: --password=, "token": , Authorization: , :secret => , ('TOKEN', .
 var named = regexp.MustCompile(`([A-Za-z0-9_.-]+)(?:[\\"'\]]*[ \t]*(?:=>|[:+]?=|:)|\\*["'][ \t]*,)[ \t]*`)
 
-// maskNamed masks the values of secret names. A name that the text begins with owns all that follows it, for it is one argument
-// or one header; any other owns what a shell, a URL or JSON would give it.
+// maskNamed masks the values of secret names. The value of a name at the start of the text is the rest of the text, which is one argument or
+// one header. The value of any other name ends as in a shell, a URL or JSON.
 func maskNamed(s string) string {
 	var b strings.Builder
 	at := 0
@@ -42,12 +42,12 @@ func maskNamed(s string) string {
 	return b.String()
 }
 
-// plainValue: a switch is no secret, whatever it switches is called.
+// plainValue reports whether a value is a boolean, which is not a secret under any name.
 func plainValue(s string) bool { return s == "true" || s == "false" }
 
-// valueLength says how far the value reaches that s begins with.
-func valueLength(s, name string, whole bool) int {
-	if whole {
+// valueLength returns the length of the value at the start of s.
+func valueLength(s, name string, toEnd bool) int {
+	if toEnd {
 		return len(s)
 	}
 	bare := strings.TrimLeft(s, `\`)
@@ -58,8 +58,8 @@ func valueLength(s, name string, whole bool) int {
 	case s != "" && strings.IndexByte("([{", s[0]) >= 0:
 		return bracketLength(s)
 	case len(s) > len(mask) && strings.HasPrefix(s, mask) && strings.IndexByte(",)]}", s[len(mask)]) >= 0:
-		return len(mask) // what was a list or an object
-	case header(name): // its value has blanks: a scheme and what follows, or several cookies
+		return len(mask) // a masked list or object
+	case header(name): // its value has spaces: a scheme and a credential, or several cookies
 		return lengthUntil(s, "\r\n\"'`")
 	}
 	return lengthUntil(s, " \t\r\n&\"'`")
@@ -72,8 +72,8 @@ func lengthUntil(s, ends string) int {
 	return len(s)
 }
 
-// quotedLength says how long the quoted text is that s begins with. The quote has backslashes before it where the text is within
-// another that is quoted; with one more it stands for itself.
+// quotedLength returns the length of the quoted text at the start of s. In a nested quoted text, the quote has backslashes before it;
+// with more of them it is a literal quote.
 func quotedLength(s, quote string) int {
 	for at := len(quote); at < len(s); {
 		end := strings.IndexByte(s[at:], quote[len(quote)-1])
@@ -92,7 +92,7 @@ func quotedLength(s, quote string) int {
 	return len(s)
 }
 
-// bracketLength says how long the list or object is that s begins with.
+// bracketLength returns the length of the list or object at the start of s.
 func bracketLength(s string) int {
 	depth := 0
 	for i := range len(s) {
@@ -108,16 +108,16 @@ func bracketLength(s string) int {
 	return len(s)
 }
 
-// header says whether a name is that of a header with credentials in it.
+// header reports whether a header of that name contains credentials.
 func header(name string) bool {
 	name = strings.ToLower(name)
 	return strings.HasSuffix(name, "authorization") || strings.HasSuffix(name, "cookie")
 }
 
-// flagWithin is a flag and the word after it, inside one text: sh -c "mysql --password hunter2".
+// flagWithin is a flag and the word after it in one text: sh -c "mysql --password hunter2".
 var flagWithin = regexp.MustCompile(`(?:^|[\s"'])(--?[A-Za-z][A-Za-z0-9_.-]*)[ \t]+(?:\\\r?\n[ \t]*|=[ \t]+)?("[^"]*"|'[^']*'|[^\s"'-][^\s]*)`)
 
-// shortWithin is -p with its value attached, inside one text.
+// shortWithin is -p with an attached value in one text.
 var shortWithin = regexp.MustCompile(`[\s"'](-p[^\s"'=]+)`)
 
 func maskFlagsWithin(s string) string {
@@ -133,7 +133,7 @@ func maskFlagsWithin(s string) string {
 		}
 		from, to := at+match[4], at+match[5]
 		if !secretFlag(s[at+match[2] : at+match[3]]) {
-			to = from // what looked like its value may be a flag's owner itself
+			to = from // the word after it may be a flag too
 			b.WriteString(s[at:to])
 			at = to
 			continue
@@ -158,42 +158,53 @@ func maskFlagsWithin(s string) string {
 	return b.String()
 }
 
-// list masks what only the order of the arguments tells: a flag's value in the argument after it.
-func list(args []string) {
+// maskList masks secrets that only the order of the arguments shows, such as the argument after a flag.
+func maskList(args []string) {
 	if len(args) == 0 {
 		return
 	}
-	given := slices.Clone(args) // what is masked must not hide what it says of the next
+	given := slices.Clone(args) // a masked argument is still needed to recognize the next one
 	program := programOf(args[0])
 	for i := 1; i < len(args); i++ {
 		arg, before := given[i], given[i-1]
 		if arg == "=" {
-			given[i] = before // the value is what comes after the sign
+			given[i] = before // the next argument is the value
 			continue
 		}
-		after := secretAfter[program]
-		switch {
-		case i > 1 && secretFlag(before) && !strings.HasPrefix(arg, "--") && !plainValue(arg),
-			slices.Contains(after, before),
-			secretWord(before) && strings.IndexByte("-=:", (arg + "-")[0]) < 0,
-			before == "-p" && !plainPrograms[program] && !plainAfterP.MatchString(arg):
+		if i > 1 && secretFlag(before) && !strings.HasPrefix(arg, "--") && !plainValue(arg) || secretAfterWord(program, before, arg) {
 			args[i] = hide(arg)
-		case attachedTo(program, arg):
-			args[i] = arg[:2] + hide(arg[2:])
-		case len(arg) > 3 && slices.Contains(after, arg[:3]): // /p:
-			args[i] = arg[:3] + hide(arg[3:])
-		case userFlags[before]:
-			args[i] = maskUserPair(program, arg)
-		case before == "--from-literal":
-			args[i] = maskLiteral(arg)
-		default:
-			maskJoined(program, &args[i])
+		} else {
+			maskArgument(program, before, &args[i])
 		}
 		if known := programOf(arg); isProgram[known] {
-			program = known // env, sudo, timeout and their like come before it
+			program = known // after env, sudo, timeout and the like
 		}
 	}
 	maskLast(args)
+}
+
+// secretAfterWord reports whether arg is a secret because of the argument before it, which is not a long flag.
+func secretAfterWord(program, before, arg string) bool {
+	return slices.Contains(secretAfter[program], before) ||
+		secretWord(before) && strings.IndexByte("-=:", (arg + "-")[0]) < 0 ||
+		before == "-p" && !plainPrograms[program] && !plainAfterP.MatchString(arg)
+}
+
+// maskArgument masks the part of an argument that is secret.
+func maskArgument(program, before string, arg *string) {
+	a := *arg
+	switch {
+	case attachedTo(program, a):
+		*arg = a[:2] + hide(a[2:])
+	case len(a) > 3 && slices.Contains(secretAfter[program], a[:3]): // /p:
+		*arg = a[:3] + hide(a[3:])
+	case userFlags[before]:
+		*arg = maskUserPair(program, a)
+	case before == "--from-literal":
+		*arg = maskLiteral(a)
+	default:
+		maskJoined(program, arg)
+	}
 }
 
 func programOf(arg string) string {
@@ -207,7 +218,7 @@ func programOf(arg string) string {
 	return program
 }
 
-// maskJoined masks in a flag that has its value joined to it: -ume:hunter2, --user=me:hunter2, --from-literal=a=hunter2.
+// maskJoined masks the value that is part of a flag: -ume:hunter2, --user=me:hunter2, --from-literal=a=hunter2.
 func maskJoined(program string, arg *string) {
 	if name, value, ok := strings.Cut(*arg, "="); ok {
 		switch {
@@ -228,7 +239,7 @@ func maskJoined(program string, arg *string) {
 	}
 }
 
-// oraclePrograms take user/password@database.
+// oraclePrograms have an argument user/password@database.
 var oraclePrograms = map[string]bool{"sqlplus": true, "sqlldr": true, "rman": true, "expdp": true, "impdp": true}
 
 var oracleLogin = regexp.MustCompile(`^[^-/@=][^/@=]*/([^/@][^@]*)`)
@@ -244,7 +255,7 @@ func maskLiteral(s string) string {
 	return key + "=" + hide(value)
 }
 
-// lastSecrets are commands that take a secret without a flag, as their last arguments.
+// lastSecrets are commands whose last arguments are secrets without a flag.
 var lastSecrets = []struct {
 	program, command string
 	last             int
@@ -260,7 +271,7 @@ var lastSecrets = []struct {
 	{"htpasswd", "-bc", 1},
 }
 
-// maskLast masks the last arguments of such a command.
+// maskLast masks the last arguments of the commands in lastSecrets.
 func maskLast(args []string) {
 	for _, secret := range lastSecrets {
 		at := slices.IndexFunc(args, func(arg string) bool { return path.Base(arg) == secret.program })
@@ -279,7 +290,7 @@ func maskLast(args []string) {
 	}
 }
 
-// secretFlag says whether the argument is a flag, without a value, whose value is secret.
+// secretFlag reports whether the argument is a flag without a value whose value is secret.
 func secretFlag(arg string) bool {
 	name := strings.TrimLeft(arg, "-")
 	if name == arg || name == "" || len(arg)-len(name) > 2 || strings.ContainsAny(name, "=: \t/") {
@@ -289,7 +300,7 @@ func secretFlag(arg string) bool {
 	return len(words) > 0 && !refusals[words[0]] && secretName(name)
 }
 
-// secretWord says whether the argument is a secret's name without dashes, as aws configure set and nmcli take it before the secret.
+// secretWord reports whether the argument is the name of a secret without dashes, as aws configure set and nmcli have it before the secret.
 func secretWord(arg string) bool {
 	switch arg {
 	case "password", "passwd", "passphrase", "authtoken", "psk":
@@ -300,7 +311,7 @@ func secretWord(arg string) bool {
 
 var bareName = regexp.MustCompile(`^[a-z]+(?:_[a-z]+)+$`)
 
-// attachedTo says whether the argument is a flag of one letter with a secret attached: for some programs any, else see attachedSecret.
+// attachedTo reports whether the argument is a one-letter flag with an attached secret.
 func attachedTo(program, arg string) bool {
 	switch {
 	case len(arg) < 3 || arg[0] != '-' || arg[1] == '-':
@@ -313,7 +324,7 @@ func attachedTo(program, arg string) bool {
 	return slices.Contains(secretAfter[program], arg[:2])
 }
 
-// attachedSecret says whether the argument is -p with a value attached, as the MySQL and MariaDB tools take a password.
+// attachedSecret reports whether the argument is -p with an attached password, as in the MySQL and MariaDB tools.
 func attachedSecret(arg string) bool {
 	if len(arg) < 3 || !strings.HasPrefix(arg, "-p") || secretFlag(arg) {
 		return false
@@ -325,7 +336,7 @@ func attachedSecret(arg string) bool {
 	return !plainP[word] && !plainAfterP.MatchString(arg[2:])
 }
 
-// plainP are the long options with one dash, of find, java, terraform, haproxy and their like, that -p must not be seen in.
+// plainP are long options with one dash, of find, java, terraform, haproxy and others, that are not -p with a password.
 var plainP = map[string]bool{
 	"path": true, "port": true, "ports": true, "print": true, "print0": true, "printf": true, "proxy": true, "profile": true,
 	"plugin": true, "plugins": true, "pid": true, "pidfile": true, "prune": true, "parallel": true, "parallelism": true,
@@ -335,10 +346,10 @@ var plainP = map[string]bool{
 	"passin": true, "passout": true,
 }
 
-// plainAfterP is a port, a mapping of ports, a path, a flag, or what is masked already.
+// plainAfterP is a port, a mapping of ports, a path, a flag or a mask.
 var plainAfterP = regexp.MustCompile(`^(?:[0-9.:/\[\]-]+(?:/(?:tcp|udp|sctp))?|\.{0,2}/.*|-.*|\*{1,3})$`)
 
-// secretAfter are short flags that only some programs take a secret after, or with it attached.
+// secretAfter are short flags that have a secret after them, or attached, in some programs only.
 var secretAfter = map[string][]string{
 	"sshpass":    {"-p"},
 	"redis-cli":  {"-a"},
@@ -359,17 +370,18 @@ var secretAfter = map[string][]string{
 	"etcdctl":    {"--user"},
 }
 
-// attachedP are programs whose -p has a password attached, whatever it looks like.
+// attachedP are programs whose -p always has an attached password.
 var attachedP = map[string]bool{"mysql": true, "sshpass": true, "7z": true, "7za": true, "7zr": true}
 
-// plainPrograms are those whose -p is no secret. They count as the first word only: others are called by subcommands of such names.
+// plainPrograms are programs whose -p is not a secret. They are compared with the first word only, because other programs have subcommands of
+// the same names.
 var plainPrograms = map[string]bool{
 	"mkdir": true, "cp": true, "scp": true, "tar": true, "rsync": true, "install": true, "touch": true, "ps": true, "perl": true, "bash": true,
 	"sh": true, "make": true, "gcc": true, "g++": true, "cc": true, "c++": true, "clang": true, "systemctl": true, "tini": true, "ffmpeg": true,
 	"gunicorn": true, "nginx": true, "pytest": true, "find": true,
 }
 
-// isProgram are the programs that are known to take secrets.
+// isProgram are the programs with flags that are secret in them only.
 var isProgram = func() map[string]bool {
 	all := maps.Clone(attachedP)
 	for program := range secretAfter {
@@ -378,12 +390,12 @@ var isProgram = func() map[string]bool {
 	return all
 }()
 
-// userFlags take user:password.
+// userFlags have a value user:password.
 var userFlags = map[string]bool{"-u": true, "--user": true, "-U": true, "--proxy-user": true, "--login": true}
 
 var numericPair = regexp.MustCompile(`^[0-9]*:[0-9]*$`) // uid:gid
 
-// maskUserPair masks the password of user:password. Samba's tools have a percent sign between them, lftp a comma.
+// maskUserPair masks the password of user:password. The separator is a percent sign in Samba's tools and a comma in lftp.
 func maskUserPair(program, s string) string {
 	separator := ":"
 	switch program {

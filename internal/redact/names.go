@@ -9,13 +9,13 @@ import (
 	"unicode"
 )
 
-// secretParts are what makes a name that of a secret wherever they stand in it.
+// secretParts mark the name of a secret anywhere in it.
 var secretParts = []string{
 	"password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "accesskey", "privatekey", "accountkey",
 	"credential", "authorization", "authkey", "signingkey", "encryptionkey", "masterkey", "sharedkey", "licensekey", "masterauth",
 }
 
-// secretWords do so only as a word of the name of their own: --pass, not --passive; --auth, not --author.
+// secretWords mark it only as a separate word of the name: --pass, not --passive; --auth, not --author.
 var secretWords = map[string]bool{
 	"pass": true, "pwd": true, "pw": true, "passw": true, "auth": true, "cred": true, "creds": true, "cookie": true, "jwt": true,
 	"bearer": true, "sig": true, "signature": true, "sas": true, "otp": true, "totp": true, "pin": true, "mnemonic": true,
@@ -23,31 +23,31 @@ var secretWords = map[string]bool{
 	"oauth": true, "hmac": true, "salt": true, "authtoken": true,
 }
 
-// secretEndings do so at the end of a word: --dbpass, --storepass, --bindpw.
+// secretEndings mark it at the end of a word: --dbpass, --storepass, --bindpw.
 var secretEndings = []string{"pass", "pwd", "pw"}
 
-// plainEndings are words that only end so.
+// plainEndings are words with a secret ending that mark no secret.
 var plainEndings = map[string]bool{"bypass": true, "compass": true, "encompass": true, "multipass": true, "singlepass": true, "onepass": true}
 
-// plainKeys stand before a key that is none of a secret: --sort-key, --public-key.
+// plainKeys are words before a key that is not a secret: --sort-key, --public-key.
 var plainKeys = map[string]bool{
 	"public": true, "sort": true, "primary": true, "partition": true, "foreign": true, "routing": true, "order": true, "group": true,
 }
 
-// counts start a name that is of a number of tokens, as language models have them.
+// counts are the first words of the name of a number of tokens, as language models have them.
 var counts = map[string]bool{"max": true, "min": true, "num": true, "n": true}
 
-// plainWords end a name that says where a secret is, or something about it, and is none.
+// plainWords are the last words of names that describe a secret, such as its file, and are not one.
 var plainWords = map[string]bool{
 	"file": true, "files": true, "path": true, "dir": true, "directory": true, "url": true, "uri": true, "endpoint": true,
 	"ttl": true, "timeout": true, "name": true, "names": true, "length": true, "size": true, "type": true, "algorithm": true,
 	"alg": true, "store": true, "format": true, "method": true, "mode": true, "policy": true, "enabled": true,
 }
 
-// refusals start the name of a flag that takes no secret after it: --no-password, --skip-token.
+// refusals are the first words of flags without a secret value: --no-password, --skip-token.
 var refusals = map[string]bool{"no": true, "skip": true, "disable": true, "without": true, "enable": true}
 
-// secretName says whether a flag, variable, header or field of that name holds a secret.
+// secretName reports whether a flag, variable, header or field of that name contains a secret.
 func secretName(name string) bool {
 	words := split(name)
 	if len(words) == 0 || plainWords[words[len(words)-1]] {
@@ -77,7 +77,7 @@ func endsSecret(word string) bool {
 	return !plainEndings[word] && slices.ContainsFunc(secretEndings, func(end string) bool { return strings.HasSuffix(word, end) })
 }
 
-// split gives the words of a name in lower case: dbPassword, db-password, DB_PASSWORD and db.password all have two.
+// split returns the words of a name in lower case: dbPassword, db-password, DB_PASSWORD and db.password all have two.
 func split(name string) []string {
 	var words []string
 	start := 0

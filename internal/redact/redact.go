@@ -1,13 +1,13 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package redact takes out of text what must never leave the node: passwords, tokens, keys and credentials in URLs, as they
-// appear in the arguments of processes.
+// Package redact masks the secrets in the arguments of processes: passwords, tokens, keys and credentials in URLs. They must never
+// leave the node.
 //
-// It promises three things for every input, and a fuzz test holds it to each: what it gives is never longer than what it was
-// given, doing it again changes nothing more, and it never panics. It works by shape, so it cannot know a secret that looks
-// like an ordinary word after a flag of an ordinary name; for those there are additions, and ModeNone. Where a shape is in
-// doubt it masks: a lost argument costs a reader a glance, a leaked one costs a rotation.
+// It promises for every input, and a fuzz test checks it: the result is never longer than the input, redacting it again changes
+// nothing, and there is no panic. It recognizes secrets by their form. A secret that looks like an ordinary word after a flag with an
+// ordinary name is not recognized; additions and ModeNone exist for those. In doubt it masks: a masked argument is a small loss for
+// a reader, and a leaked one must be rotated.
 package redact
 
 import (
@@ -17,17 +17,17 @@ import (
 	"regexp/syntax"
 )
 
-// Mode says what becomes of arguments.
+// Mode selects how arguments are reported.
 type Mode string
 
 // The modes. The zero Mode is ModeRedacted.
 const (
 	ModeRedacted Mode = "redacted" // masked by the rules of this package
-	ModeFull     Mode = "full"     // as they are
-	ModeNone     Mode = "none"     // not read at all
+	ModeFull     Mode = "full"     // unchanged
+	ModeNone     Mode = "none"     // not read
 )
 
-// Validate refuses what is not a mode.
+// Validate returns an error if m is not a mode.
 func (m Mode) Validate() error {
 	switch m {
 	case "", ModeRedacted, ModeFull, ModeNone:
@@ -36,17 +36,17 @@ func (m Mode) Validate() error {
 	return fmt.Errorf("arguments mode %q is not one of full, redacted, none", string(m))
 }
 
-// maxAdditions bounds what configuration may add; each costs a pass over every argument.
+// maxAdditions limits the additional expressions of the configuration. Each is matched against every argument.
 const maxAdditions = 64
 
-// maxInstructions bounds an expression as it is compiled. A pass over an argument takes time by the bytes of the one times the
-// instructions of the other: one of a thousand, such as .{999}x, takes a tenth to half a second for 4 KiB.
+// maxInstructions limits the size of a compiled expression. Matching takes time proportional to the bytes of the argument and the
+// instructions of the expression: a thousand instructions, as in .{999}x, take 0.1 to 0.5 s for 4 KiB.
 const maxInstructions = 256
 
-// compile checks the additions one by one, so that the error names the bad one.
+// compile compiles the additions. Its error contains the index of the invalid one.
 func compile(additions []string) ([]*regexp.Regexp, error) {
 	if len(additions) > maxAdditions {
-		return nil, fmt.Errorf("%d expressions to redact are more than %d: join some with |", len(additions), maxAdditions)
+		return nil, fmt.Errorf("%d expressions to redact are more than %d: combine some with |", len(additions), maxAdditions)
 	}
 	compiled := make([]*regexp.Regexp, 0, len(additions))
 	for i, addition := range additions {
@@ -55,18 +55,18 @@ func compile(additions []string) ([]*regexp.Regexp, error) {
 			return nil, fmt.Errorf("expression %d to redact: %w", i, err)
 		}
 		if n := instructions(addition); n > maxInstructions {
-			return nil, fmt.Errorf("expression %d to redact, %q, takes %d steps a byte, more than %d: repeat with + or {n,} instead of counting high",
+			return nil, fmt.Errorf("expression %d to redact, %q, needs %d steps for each byte, more than %d: use + or {n,} instead of a large repeat count",
 				i, addition, n, maxInstructions)
 		}
 		if expression.MatchString("") {
-			return nil, fmt.Errorf("expression %d to redact, %q, matches the empty text: make it match at least one character", i, addition)
+			return nil, fmt.Errorf("expression %d to redact, %q, matches the empty text: it must match at least one character", i, addition)
 		}
 		compiled = append(compiled, expression)
 	}
 	return compiled, nil
 }
 
-// instructions says how large an expression is that compiles.
+// instructions returns the number of instructions of a valid expression.
 func instructions(expression string) int {
 	parsed, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// made joins what must not stand in a source file in one piece, or every scanner of secrets would find it.
+// made joins the parts of a secret that scanners of secrets must not find in this file.
 func made(parts ...string) string { return strings.Join(parts, "") }
 
-func TestArguments(t *testing.T) {
+func TestArgumentsMasksSecretsOnly(t *testing.T) {
 	for name, test := range map[string]struct{ args, want []string }{
 		"nothing secret":             {[]string{"/bin/api", "--listen", ":8080", "-v", "--retries=3"}, []string{"/bin/api", "--listen", ":8080", "-v", "--retries=3"}},
 		"flag with its value":        {[]string{"app", "--password=hunter2"}, []string{"app", "--password=***"}},
@@ -121,19 +121,19 @@ func TestArguments(t *testing.T) {
 			require.NoError(t, err)
 			given := append([]string(nil), test.args...)
 			assert.Equal(t, test.want, r.Arguments(test.args))
-			assert.Equal(t, given, test.args, "what was given is left alone")
+			assert.Equal(t, given, test.args, "the input is not changed")
 		})
 	}
 }
 
-func TestAdditions(t *testing.T) {
+func TestAdditionMasksItsFirstGroupOrItsMatch(t *testing.T) {
 	r, err := New([]string{`ACME-[0-9]+`, `--tenant (\w+)`})
 	require.NoError(t, err)
 	assert.Equal(t, "x *** y", r.String("x ACME-12345 y"))
 	assert.Equal(t, "--tenant *** --other me", r.String("--tenant acme --other me"), "only the group is masked")
 }
 
-func TestAdditionsThatCannotBe(t *testing.T) {
+func TestNewFailsWhenAnAdditionIsInvalid(t *testing.T) {
 	for name, test := range map[string]struct {
 		additions []string
 		want      string
@@ -150,14 +150,14 @@ func TestAdditionsThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestModes(t *testing.T) {
+func TestModeIsValidated(t *testing.T) {
 	for _, mode := range []Mode{"", ModeFull, ModeNone, ModeRedacted} {
 		require.NoError(t, mode.Validate())
 	}
 	assert.ErrorContains(t, Mode("some").Validate(), `"some"`)
 }
 
-// FuzzArguments holds the package to its three promises, over lists as over single texts.
+// FuzzArguments checks the promises of the package for lists and for single texts.
 func FuzzArguments(f *testing.F) {
 	for _, seed := range []string{
 		"app\x00--password=x", "mysql\x00-pfoo", "app\x00--token\x00abc", "curl\x00-u\x00a:b", "a://b:c@d", "x: y@z:1@h",

@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// mask stands for what was taken out. A shorter secret gets as much of it as it had bytes, so that nothing grows.
+// mask replaces a secret. A shorter secret is replaced by as many characters of it as the secret has bytes, so that the text does not grow.
 const mask = "***"
 
-// passes bounds how often the rules are applied to their own result. Two are enough for every text seen; what has not settled
-// after that many is masked whole.
+// passes limits how often the rules are applied to their own result. Two passes were enough for every known text. A text that still
+// changes after the last pass is masked completely.
 const passes = 8
 
-// Redactor masks by the rules of this package and some additions. It may be used by several goroutines at once.
+// Redactor masks by the rules of this package and additional expressions. It is safe for concurrent use.
 type Redactor struct {
 	additions []*regexp.Regexp
 }
 
-// New makes a Redactor. Of an addition (an RE2 expression) that matches, everything is masked, or what its first group matched
-// where it has one. An error names the expression that does not compile or that matches the empty text.
+// New returns a Redactor. An addition is an RE2 expression: its first group is masked, or the complete match if it has no group. New returns
+// an error if an addition is invalid, too large, or matches the empty text.
 func New(additions []string) (*Redactor, error) {
 	compiled, err := compile(additions)
 	if err != nil {
@@ -31,7 +31,7 @@ func New(additions []string) (*Redactor, error) {
 	return &Redactor{additions: compiled}, nil
 }
 
-// String masks what is secret in one text: an argument, or a whole command line.
+// String masks the secrets in one text: an argument or a command line.
 func (r *Redactor) String(s string) string {
 	for range passes {
 		next := r.pass(s)
@@ -43,13 +43,13 @@ func (r *Redactor) String(s string) string {
 	return hide(s)
 }
 
-// Arguments masks what is secret in the arguments of a process, the program first. Unlike String it knows where an argument ends,
-// and what the one before says of it. The result is a new slice of the same length.
+// Arguments masks the secrets in the arguments of a process, including the program. Unlike String it knows the end of each argument and the
+// argument before it. It returns a new slice of the same length.
 func (r *Redactor) Arguments(args []string) []string {
 	args = slices.Clone(args)
 	for range passes {
 		before := slices.Clone(args)
-		list(args)
+		maskList(args)
 		for i := range args {
 			args[i] = r.String(args[i])
 		}
@@ -63,7 +63,7 @@ func (r *Redactor) Arguments(args []string) []string {
 	return args
 }
 
-// pass applies every rule once. The shapes come first: they are the surest, and what they leave is short.
+// pass applies every rule once. The shapes are first because they are the most reliable and leave short texts.
 func (r *Redactor) pass(s string) string {
 	if strings.Contains(s, "-----BEGIN ") {
 		s = replaceGroup(s, pemBlock, 0)
@@ -94,10 +94,10 @@ func (r *Redactor) pass(s string) string {
 	return s
 }
 
-// hide gives the mask for a secret, never longer than it.
+// hide returns the mask for a secret. It is never longer than the secret.
 func hide(secret string) string { return mask[:min(len(mask), len(secret))] }
 
-// hideKeeping masks a value but leaves the quotes around it, with the backslashes that are before them in a text within another.
+// hideKeeping masks a value and keeps its quotes, including the backslashes before them in a nested text.
 func hideKeeping(value string) string {
 	slashes := len(value) - len(strings.TrimLeft(value, `\`))
 	if slashes < len(value) && (value[slashes] == '"' || value[slashes] == '\'') {
@@ -109,7 +109,7 @@ func hideKeeping(value string) string {
 	return hide(value)
 }
 
-// replaceGroup masks what a group of the expression matched (0: all of it) wherever the expression matches.
+// replaceGroup masks a group of the expression, or with 0 the complete match, in all matches.
 func replaceGroup(s string, expression *regexp.Regexp, group int) string {
 	found := expression.FindAllStringSubmatchIndex(s, -1)
 	if found == nil {
@@ -119,7 +119,7 @@ func replaceGroup(s string, expression *regexp.Regexp, group int) string {
 	at := 0
 	for _, match := range found {
 		from, to := match[2*group], match[2*group+1]
-		if from < 0 { // the group took no part in this match
+		if from < 0 { // the group is not part of this match
 			from, to = match[0], match[1]
 		}
 		b.WriteString(s[at:from])

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// pemBlock is one block, or what there is of it: arguments are cut at a bound, and half a key is a key.
+// pemBlock is one block or its beginning: arguments are cut at a maximum length, and a part of a key must be masked too.
 var pemBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]{1,64}-----.*?(?:-----END [A-Z0-9 ]{1,64}-----|$)`)
 
-// shape is an expression and what must stand in a text for it to match at all: looking for that is far cheaper.
+// shape is an expression and the substrings of which a matching text contains at least one. The search for them is far cheaper.
 type shape struct {
 	has        []string
 	expression *regexp.Regexp
@@ -30,8 +30,8 @@ func (p shape) possible(s string) bool {
 	return false
 }
 
-// keyShapes are what issuers gave their keys so that they can be found. Each follows the issuer's published prefix; lengths are
-// lower bounds, as issuers have changed them.
+// keyShapes are the forms of keys that issuers publish so that keys can be found. Lengths are lower bounds because issuers have changed
+// them.
 var keyShapes = []shape{
 	shapeOf(`\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|AGPA|ANPA|ANVA|APKA)[A-Z0-9]{12,}\b`,
 		"AKIA", "ASIA", "ABIA", "ACCA", "AROA", "AIDA", "AGPA", "ANPA", "ANVA", "APKA"), // AWS
@@ -60,19 +60,19 @@ var keyShapes = []shape{
 	shapeOf(`\b[0-9]{8,10}:AA[A-Za-z0-9_-]{30,}`, ":AA"), // Telegram bots
 }
 
-// authScheme is an HTTP credential (RFC 9110 section 11) wherever it stands.
+// authScheme is an HTTP credential (RFC 9110 section 11) anywhere in a text.
 var authScheme = regexp.MustCompile(`(?i)\b(?:bearer|basic|dpop|negotiate|digest)[ \t]+([A-Za-z0-9._~+/=*-]+)`)
 
 // userPassword is user:password@somewhere without a scheme, as in Go's MySQL data source names.
 var userPassword = regexp.MustCompile(`[A-Za-z0-9_.%+-]+:([^\s:@'"/]+)@([A-Za-z0-9_.(\[-]+)`)
 
-// networkPassword is that of a data source name of Go's, which has any character in it: me:p/a@ss@tcp(db:3306)/shop.
+// networkPassword is the password in a Go data source name. It may contain any character: me:p/a@ss@tcp(db:3306)/shop.
 var networkPassword = regexp.MustCompile(`[A-Za-z0-9_.%+-]+:([^\s"']+)@(?:tcp|tcp6|unix)\(`)
 
-// oraclePassword is that of jdbc:oracle:thin:scott/tiger@//db:1521/shop.
+// oraclePassword is the password in jdbc:oracle:thin:scott/tiger@//db:1521/shop.
 var oraclePassword = regexp.MustCompile(`oracle:[a-z0-9]+:[^\s/"']*/([^\s"']+)@`)
 
-// maskConnectionStrings masks the password of user:password@host. An image reference, name:tag@sha256:…, has the same shape.
+// maskConnectionStrings masks the password of user:password@host. An image reference, name:tag@sha256:…, has the same form and is kept.
 func maskConnectionStrings(s string) string {
 	s = replaceGroup(replaceGroup(s, networkPassword, 1), oraclePassword, 1)
 	var b strings.Builder
@@ -94,15 +94,15 @@ var (
 	port     = regexp.MustCompile(`^[^:@]*:[0-9]{1,5}(?:[/?#]|$)`)
 )
 
-// maskURLs masks the userinfo (RFC 3986 section 3.2.1) of each URL, user and all: a token is often given as the user. People
-// write passwords with / and @ in them unescaped, so where there is a colon that starts no port, the last @ ends the userinfo.
+// maskURLs masks the userinfo (RFC 3986 section 3.2.1) of each URL, including the user, which is often a token. Passwords are often
+// written with an unescaped / or @, so after a colon that does not start a port the last @ ends the userinfo.
 func maskURLs(s string) string {
 	var b strings.Builder
 	at := 0
 	for _, match := range urlStart.FindAllStringIndex(s, -1) {
 		from := match[1]
 		if from < at {
-			continue // within the userinfo of the one before
+			continue // in the userinfo of the previous URL
 		}
 		rest := s[from:]
 		if end := strings.IndexAny(rest, " \t\r\n\"'<>`"); end >= 0 {
