@@ -7,7 +7,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,7 +40,7 @@ const (
 	between  = 90 * time.Millisecond
 	relist   = time.Second // the period of the kubelet's generic PLEG
 	polled   = 2 * time.Second
-	spin     = 100 * time.Microsecond // between two looks at a status
+	spin     = 100 * time.Microsecond // between two status calls
 )
 
 // moment is a start or an end of a container.
@@ -50,7 +49,7 @@ type moment struct {
 	end bool
 }
 
-// reader notes when it first learnt of each moment.
+// reader records when it first received each moment.
 type reader struct {
 	mu   sync.Mutex
 	seen map[moment]time.Time
@@ -72,28 +71,27 @@ func (r *reader) at(id string, end bool) time.Time {
 	return r.seen[moment{id, end}]
 }
 
-// BenchmarkLatency measures, on a real containerd under light churn, the time from the runtime's own time of a start or an
-// end until the receiver calls ConsumeLogs, beside what else there is, all of it in the same run over the same containers:
-// a bare subscriber of containerd's native events, a bare reader of CRI's GetContainerEvents where the version has it, and
-// a list every second. added is the receiver less the bare native subscriber, container by container. polling is the
-// receiver without a stream, at its default period.
+// BenchmarkLatency measures, on a real containerd under light churn, the time from the runtime's own time of a start or an end until
+// the receiver calls ConsumeLogs. In the same run, over the same containers, it measures for comparison a bare subscriber of
+// containerd's native events, a bare reader of CRI's GetContainerEvents where the version has it, and a list every second. added is the
+// receiver minus the bare native subscriber, container by container. polling is the receiver without a stream, at its default period.
 //
-// status is when CRI's status first shows a start: after the native event it is asked for again and again. Nobody can know
-// CRI's started_at, by which a run is identified, before that. beyond-status is the receiver less that.
+// status is when CRI's status first reports a start, with a status call every 100 µs after the native event. CRI's started_at, which
+// identifies a run, cannot be known earlier. beyond-status is the receiver minus status.
 //
-// It runs on the installed containerd, and on each one below build/runtimes or named by ZASTAVA_TEST_CONTAINERD_BIN.
+// It runs on the installed containerd and on each one below build/runtimes, or only on the one in ZASTAVA_TEST_CONTAINERD_BIN.
 func BenchmarkLatency(b *testing.B) {
 	for _, dirs := range containerds() {
-		c := start(b, dirs)
+		c := realruntime.Containerd(b, dirs...)
 		b.Run(c.Version(), func(b *testing.B) { latency(b, c) })
 	}
 }
 
-// containerds gives the directories of the binaries of each containerd; none: those of PATH.
+// containerds returns the directories of the programs of each containerd, nil for the installed one or the one in BinDirsVariable.
 func containerds() [][]string {
 	all := [][]string{nil}
-	if named := filepath.SplitList(os.Getenv(realruntime.BinDirsVariable)); len(named) > 0 {
-		return append(all, named)
+	if os.Getenv(realruntime.BinDirsVariable) != "" {
+		return all
 	}
 	built, _ := filepath.Glob("../../../build/runtimes/containerd*")
 	for _, dir := range built {
@@ -102,19 +100,6 @@ func containerds() [][]string {
 		}
 	}
 	return all
-}
-
-func start(b *testing.B, dirs []string) *privateruntime.Containerd {
-	b.Helper()
-	dir, err := os.MkdirTemp("", "zst-") //nolint:usetesting // the benchmark's own directory has too long a name for a socket
-	require.NoError(b, err)
-	c, err := privateruntime.Start(b.Context(), privateruntime.Options{Dir: dir, BinDirs: dirs})
-	if errors.Is(err, privateruntime.ErrUnavailable) {
-		b.Skip(err)
-	}
-	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, c.Wipe(context.Background())) })
-	return c
 }
 
 func latency(b *testing.B, c *privateruntime.Containerd) {
@@ -141,13 +126,29 @@ func latency(b *testing.B, c *privateruntime.Containerd) {
 		readers[name] = newReader()
 		stop = append(stop, receive(b, c, stream, readers[name]))
 	}
-	time.Sleep(time.Second) // until every subscription stands
+	time.Sleep(time.Second) // until every subscription is established
 
 	driver := c.Driver()
 	pod, err := driver.RunPod(b.Context(), privateruntime.PodSpec{Name: "latency"})
 	require.NoError(b, err)
-	warm := 5 // lives before those that count
-	var ids []string
+	ids := runLives(b, driver, pod)
+	awaitAll(b, readers, ids)
+	var truth []privateruntime.Record
+	for _, id := range ids {
+		r, err := driver.Wait(b.Context(), id)
+		require.NoError(b, err)
+		truth = append(truth, r)
+	}
+	end()
+	require.NoError(b, driver.RemovePod(b.Context(), pod))
+
+	showAll(b, readers, truth)
+}
+
+// runLives runs containers one after the other, and returns the ids of those that count: the first ones warm up.
+func runLives(b *testing.B, driver *privateruntime.Driver, pod *privateruntime.Pod) (ids []string) {
+	b.Helper()
+	const warm = 5
 	for i := range warm + lives {
 		id, err := driver.Run(b.Context(), pod, privateruntime.ContainerSpec{
 			Name: fmt.Sprintf("life-%d", i), Args: []string{"sleepms", strconv.Itoa(lifetime)},
@@ -158,6 +159,12 @@ func latency(b *testing.B, c *privateruntime.Containerd) {
 		}
 		time.Sleep(between)
 	}
+	return ids
+}
+
+// awaitAll waits until every reader has noted every start and end.
+func awaitAll(b *testing.B, readers map[string]*reader, ids []string) {
+	b.Helper()
 	for name, r := range readers {
 		require.Eventually(b, func() bool {
 			for _, id := range ids {
@@ -166,17 +173,13 @@ func latency(b *testing.B, c *privateruntime.Containerd) {
 				}
 			}
 			return true
-		}, 30*time.Second, 50*time.Millisecond, "%s has not seen all", name)
+		}, 30*time.Second, 50*time.Millisecond, "%s has not received all", name)
 	}
-	var truth []privateruntime.Record
-	for _, id := range ids {
-		r, err := driver.Wait(b.Context(), id)
-		require.NoError(b, err)
-		truth = append(truth, r)
-	}
-	end()
-	require.NoError(b, driver.RemovePod(b.Context(), pod))
+}
 
+// showAll reports, for starts and ends, how much later than the runtime's own time each reader noted them.
+func showAll(b *testing.B, readers map[string]*reader, truth []privateruntime.Record) {
+	b.Helper()
 	for _, what := range []struct {
 		name string
 		end  bool

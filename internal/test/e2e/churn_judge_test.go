@@ -88,7 +88,7 @@ func outOfMemory(r *privateruntime.Record) { r.ExitCode, r.Reason = 137, "OOMKil
 func unknown(r *privateruntime.Record) { r.ExitCode, r.Reason = 255, "Unknown" }
 
 // TestJudge holds the judge of the churn to what it must find: each case is one way to be right or wrong.
-func TestJudge(t *testing.T) {
+func TestJudgeReportsEveryFault(t *testing.T) {
 	create, start := fact(backendapi.KindCreate, 1), fact(backendapi.KindStart, 2)
 	stop, remove := fact(backendapi.KindStop, 5, ended(3, "Error")), fact(backendapi.KindRemove, 7.2)
 	whole := []backendapi.Event{create, start, stop, remove}
@@ -99,17 +99,17 @@ func TestJudge(t *testing.T) {
 		name   string
 		record privateruntime.Record
 		events []backendapi.Event
-		lie    string // what the first lie contains; empty: all is true
+		fault  string // what a fault contains, empty if there is none
 	}{
-		{"the whole truth", aLife(), whole, ""},
-		{"nothing, in a gap", aLife(), []backendapi.Event{gap(0, 7)}, ""},
-		{"nothing, in two gaps that meet", aLife(), []backendapi.Event{gap(3, 8), gap(0, 4)}, ""},
-		{"nothing, without a word", aLife(), nil, "nothing about it"},
-		{"nothing, and the gap begins too late", aLife(), []backendapi.Event{gap(1.5, 8)}, "nothing about it"},
-		{"nothing, and the gap ends too soon", aLife(), []backendapi.Event{gap(0, 6.9)}, "nothing about it"},
-		{"nothing, in a gap, and it is still there", aLife(still), []backendapi.Event{gap(0, 8)}, "nothing about it"},
-		{"a gap for no reason", aLife(), append(slices.Clone(whole), gap(100, 101)), "nothing was down"},
-		{"a gap for what is not told", aLife(func(r *privateruntime.Record) {
+		{"every event", aLife(), whole, ""},
+		{"no event, in a gap", aLife(), []backendapi.Event{gap(0, 7)}, ""},
+		{"no event, in two gaps that meet", aLife(), []backendapi.Event{gap(3, 8), gap(0, 4)}, ""},
+		{"no event and no gap", aLife(), nil, "there is no event"},
+		{"no event, and the gap begins too late", aLife(), []backendapi.Event{gap(1.5, 8)}, "there is no event"},
+		{"no event, and the gap ends too early", aLife(), []backendapi.Event{gap(0, 6.9)}, "there is no event"},
+		{"no event, in a gap, of a container that exists", aLife(still), []backendapi.Event{gap(0, 8)}, "there is no event"},
+		{"a gap without a reason", aLife(), append(slices.Clone(whole), gap(100, 101)), "nothing was down"},
+		{"a gap for a container without events", aLife(func(r *privateruntime.Record) {
 			r.CreatedAt, r.StartedAt, r.FinishedAt, r.RemovingAt, r.RemovedAt = moment(100), moment(101), moment(102), moment(103), moment(104)
 		}), []backendapi.Event{gap(99, 105)}, ""},
 		{"the creation is missing", aLife(), without(backendapi.KindCreate), "CONTAINER_CREATE is missing"},
@@ -117,7 +117,7 @@ func TestJudge(t *testing.T) {
 		{"the start is missing", aLife(), without(backendapi.KindStart), "CONTAINER_START is missing"},
 		{"the start is missing, in a gap", aLife(), []backendapi.Event{create, remove, gap(1.5, 8)}, ""},
 		{"the start at another time", aLife(), without(backendapi.KindStart, fact(backendapi.KindStart, 2.1)), "CONTAINER_START: when"},
-		{"a start of what never started", aLife(runs, func(r *privateruntime.Record) {
+		{"a start of a container that never started", aLife(runs, func(r *privateruntime.Record) {
 			r.State, r.StartedAt = cri.ContainerState_CONTAINER_CREATED, time.Time{}
 		}), []backendapi.Event{create, start}, "it never started"},
 		{"a restart of the first attempt", aLife(), without(backendapi.KindStart, fact(backendapi.KindRestart, 2)), "CONTAINER_RESTART at"},
@@ -126,41 +126,41 @@ func TestJudge(t *testing.T) {
 		{"the stop at another time", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5.1, ended(3, "Error"))), "stopped at"},
 		{"another exit code", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(4, "Error"))), "exit code"},
 		{"another reason", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(3, "Completed"))), "reason Completed"},
-		{"one revision twice", aLife(), append(slices.Clone(whole), stop), "comes twice"},
-		{"the reason came with a revision", aLife(outOfMemory), []backendapi.Event{
+		{"one revision twice", aLife(), append(slices.Clone(whole), stop), "exists twice"},
+		{"the reason in a revision", aLife(outOfMemory), []backendapi.Event{
 			create, start, remove, fact(backendapi.KindStop, 5, ended(137, "Error")), fact(backendapi.KindStop, 5, ended(137, "OOMKilled"), revised(1)),
 		}, ""},
-		{"the reason never came", aLife(outOfMemory), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(137, "Error"))), "reason Error"},
-		{"the reason never came, for nobody could look", aLife(outOfMemory), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(137, "Error")), gap(5.5, 7)), ""},
-		{"the stop of what runs", aLife(runs), []backendapi.Event{create, start, stop}, "it did not end"},
-		{"it runs", aLife(runs), []backendapi.Event{create, start}, ""},
+		{"the reason is missing", aLife(outOfMemory), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(137, "Error"))), "reason Error"},
+		{"the reason is missing, in a gap after the end", aLife(outOfMemory), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(137, "Error")), gap(5.5, 7)), ""},
+		{"the stop of a running container", aLife(runs), []backendapi.Event{create, start, stop}, "it did not end"},
+		{"a running container", aLife(runs), []backendapi.Event{create, start}, ""},
 		{"an inferred stop, in a gap", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(4)), gap(4, 8)), ""},
 		{"an inferred stop without a gap", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(4))), "no gap"},
-		{"an inferred stop of what the runtime still has", aLife(still), []backendapi.Event{create, start, fact(backendapi.KindStop, 8, since(4)), gap(4, 8)}, "still knows"},
-		{"an end before the start, by a hair", aLife(func(r *privateruntime.Record) { r.StartedAt = moment(5.001) }), []backendapi.Event{
+		{"an inferred stop of a container that exists", aLife(still), []backendapi.Event{create, start, fact(backendapi.KindStop, 8, since(4)), gap(4, 8)}, "still reports"},
+		{"an end just before the start", aLife(func(r *privateruntime.Record) { r.StartedAt = moment(5.001) }), []backendapi.Event{
 			create, remove, fact(backendapi.KindStart, 5.001), fact(backendapi.KindStop, 8, since(5.001)), gap(4, 8),
 		}, ""},
 		{"a window that begins too late", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(5.1)), gap(4, 8)), "its window begins"},
-		{"a window that ends too soon", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 4.9, since(4)), gap(4, 8)), "its window ends"},
-		{"an inferred stop with a code", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(4), ended(3, "Error")), gap(4, 8)), "nobody saw"},
+		{"a window that ends too early", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 4.9, since(4)), gap(4, 8)), "its window ends"},
+		{"an inferred stop with a code", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 8, since(4), ended(3, "Error")), gap(4, 8)), "unobserved end"},
 		{"an end that the runtime does not know", aLife(unknown), without(backendapi.KindStop, fact(backendapi.KindStop, 5, since(4))), ""},
 		{"an end that the runtime does not know, at another time", aLife(unknown), without(backendapi.KindStop, fact(backendapi.KindStop, 4.5, since(4))), "its window ends"},
-		{"an end that the observer saw and the runtime lost", aLife(unknown), without(backendapi.KindStop, fact(backendapi.KindStop, 4.5, ended(3, "Error"))), ""},
-		{"an end that nobody can know so well", aLife(unknown), without(backendapi.KindStop, fact(backendapi.KindStop, 5.5, ended(3, "Error"))), "knows no more"},
+		{"an end that the observer received and the runtime lost", aLife(unknown), without(backendapi.KindStop, fact(backendapi.KindStop, 4.5, ended(3, "Error"))), ""},
+		{"an end after the runtime's own time", aLife(unknown), without(backendapi.KindStop, fact(backendapi.KindStop, 5.5, ended(3, "Error"))), "the runtime reports only"},
 		{"the removal is missing", aLife(), without(backendapi.KindRemove), "removal is missing"},
 		{"the removal is missing, in a gap", aLife(), without(backendapi.KindRemove, gap(4, 8)), ""},
 		{"the removal is missing, in a gap that begins too late", aLife(), without(backendapi.KindRemove, gap(6.5, 8)), "removal is missing"},
-		{"the removal is missing, in a gap that ends too soon", aLife(), without(backendapi.KindRemove, gap(4, 6.5)), "removal is missing"},
-		{"a removal too soon", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 6.9)), "removed at"},
+		{"the removal is missing, in a gap that ends too early", aLife(), without(backendapi.KindRemove, gap(4, 6.5)), "removal is missing"},
+		{"a removal too early", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 6.9)), "removed at"},
 		{"a removal too late", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 7.6)), "removed at"},
 		{"a removal in a window", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 9, since(7))), ""},
 		{"a removal in a later window", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 9, since(7.6))), "its window begins"},
-		{"the removal of what is there", aLife(still), whole, "it is there"},
-		{"one thing under two ids", aLife(), append(slices.Clone(whole), fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) { e.EventID = "other" })), "twice, as"},
-		{"seen before it happened", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) {
+		{"the removal of a container that exists", aLife(still), whole, "it still exists"},
+		{"one stop under two ids", aLife(), append(slices.Clone(whole), fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) { e.EventID = "other" })), "twice, as"},
+		{"observed before it happened", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) {
 			before := moment(4)
 			e.Observation.ObservedAt = &before
-		})), "was seen before"},
+		})), "was observed before"},
 		{"another pod's", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) {
 			other := *e.Workload
 			other.Pod = "other"
@@ -170,26 +170,26 @@ func TestJudge(t *testing.T) {
 			other := *e.Workload
 			other.ContainerID, e.EventID = "containerd://b", "b"
 			e.Workload = &other
-		})), "was never made"},
+		})), "was never created"},
 		{"a pause", aLife(), append(slices.Clone(whole), fact(backendapi.KindPause, 3)), "did not happen"},
-		{"a lack of memory that was none", aLife(), append(slices.Clone(whole), fact(backendapi.KindOOM, 3)), "which it had"},
+		{"an OOM kill with enough memory", aLife(), append(slices.Clone(whole), fact(backendapi.KindOOM, 3)), "of which it had enough"},
 		{"a crash loop of one", aLife(), append(slices.Clone(whole), fact(backendapi.KindCrashLoop, 5)), "after 1 failed ends"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			told := chronicle{records: []privateruntime.Record{c.record}, outages: []span{{moment(0), moment(10)}}, hungry: hungryLife}
-			v := told.judge(c.events)
-			if c.lie == "" {
-				assert.Empty(t, v.lies)
+			known := chronicle{records: []privateruntime.Record{c.record}, outages: []span{{moment(0), moment(10)}}, hungry: hungryLife}
+			v := known.judge(c.events)
+			if c.fault == "" {
+				assert.Empty(t, v.faults)
 				return
 			}
-			require.NotEmpty(t, v.lies)
-			assert.Contains(t, fmt.Sprint(v.lies), c.lie)
+			require.NotEmpty(t, v.faults)
+			assert.Contains(t, fmt.Sprint(v.faults), c.fault)
 		})
 	}
 }
 
-// TestJudgeOfRestarts has two attempts of one container.
-func TestJudgeOfRestarts(t *testing.T) {
+// TestJudgeComparesRestarts has two attempts of one container.
+func TestJudgeComparesRestarts(t *testing.T) {
 	second := aLife(still, func(r *privateruntime.Record) {
 		r.ID, r.Attempt = "b", 1
 		r.CreatedAt, r.StartedAt, r.FinishedAt = moment(8), moment(9), moment(10)
@@ -205,14 +205,14 @@ func TestJudgeOfRestarts(t *testing.T) {
 		}
 	}
 	of := func(change func(*backendapi.Event)) []string {
-		told := chronicle{records: []privateruntime.Record{aLife(), second}, hungry: hungryLife}
-		return told.judge([]backendapi.Event{
+		known := chronicle{records: []privateruntime.Record{aLife(), second}, hungry: hungryLife}
+		return known.judge([]backendapi.Event{
 			fact(backendapi.KindCreate, 1), fact(backendapi.KindStart, 2), fact(backendapi.KindStop, 5, ended(3, "Error")), fact(backendapi.KindRemove, 7.2),
 			fact(backendapi.KindCreate, 8, again), fact(backendapi.KindRestart, 9, again, change), fact(backendapi.KindStop, 10, again, ended(3, "Error")),
-		}).lies
+		}).faults
 	}
 	assert.Empty(t, of(previous("a", 0)))
 	assert.Contains(t, fmt.Sprint(of(previous("a", 1))), "1 runs missed")
-	assert.Contains(t, fmt.Sprint(of(previous("c", 0))), "never made")
+	assert.Contains(t, fmt.Sprint(of(previous("c", 0))), "never created")
 	assert.Contains(t, fmt.Sprint(of(previous("b", 0))), "the run before was of api attempt 1")
 }

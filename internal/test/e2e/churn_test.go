@@ -299,14 +299,14 @@ func (s *stack) judged(told chronicle) {
 	s.t.Helper()
 	var v verdict
 	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-		if v = told.judge(s.events()); len(v.lies) > 0 {
+		if v = told.judge(s.events()); len(v.faults) > 0 {
 			continue
 		}
 		time.Sleep(2500 * time.Millisecond) // a second look at every stop later, nothing was added
-		if v = told.judge(s.events()); len(v.lies) == 0 {
+		if v = told.judge(s.events()); len(v.faults) == 0 {
 			s.t.Logf("of %d containers: %s", len(told.records), v)
 			return
 		}
 	}
-	s.t.Fatalf("of %d containers: %s; %d false:\n%s", len(told.records), v, len(v.lies), strings.Join(v.lies, "\n"))
+	s.t.Fatalf("of %d containers: %s; %d faults:\n%s", len(told.records), v, len(v.faults), strings.Join(v.faults, "\n"))
 }

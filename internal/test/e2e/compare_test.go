@@ -15,13 +15,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-// truth is what the backend must hold of one container.
+// truth is what the backend must have about one container.
 type truth struct {
 	record    privateruntime.Record
 	inventory bool // it ran before the observer began
 }
 
-// differences compares what the backend holds with what the driver did. Empty: they are equal.
+// differences compares the backend's events with what the driver did. It returns nil when they agree.
 func differences(truths []truth, events []backendapi.Event) []string {
 	var diffs []string
 	byContainer := map[string][]backendapi.Event{}
@@ -32,7 +32,7 @@ func differences(truths []truth, events []backendapi.Event) []string {
 		}
 		key := fmt.Sprint(e.EventID, e.Revision)
 		if ids[key] {
-			diffs = append(diffs, fmt.Sprintf("the id of %s comes twice: %s revision %d", e.Kind, e.EventID, e.Revision))
+			diffs = append(diffs, fmt.Sprintf("the id of %s exists twice: %s revision %d", e.Kind, e.EventID, e.Revision))
 		}
 		ids[key] = true
 		_, id, _ := strings.Cut(e.Workload.ContainerID, "://")
@@ -43,116 +43,143 @@ func differences(truths []truth, events []backendapi.Event) []string {
 		delete(byContainer, tr.record.ID)
 	}
 	for id, events := range byContainer {
-		diffs = append(diffs, fmt.Sprintf("container %s was never made, and has %d events", id, len(events)))
+		diffs = append(diffs, fmt.Sprintf("container %s was never created, and has %d events", id, len(events)))
 	}
 	return diffs
 }
 
+// comparison compares the events of one container with what the driver did.
+type comparison struct {
+	truth
+	latest map[backendapi.Kind]backendapi.Event // the latest revision of each kind
+	diffs  []string
+}
+
 func compareOne(tr truth, events []backendapi.Event) []string {
-	r := tr.record
-	var diffs []string
-	differ := func(format string, args ...any) {
-		diffs = append(diffs, fmt.Sprintf("%s attempt %d (%.12s): ", r.Name, r.Attempt, r.ID)+fmt.Sprintf(format, args...))
-	}
-	latest := map[backendapi.Kind]backendapi.Event{}
+	c := comparison{truth: tr, latest: map[backendapi.Kind]backendapi.Event{}}
 	for _, e := range events {
-		if was, ok := latest[e.Kind]; !ok || e.Revision > was.Revision {
-			latest[e.Kind] = e
+		if was, ok := c.latest[e.Kind]; !ok || e.Revision > was.Revision {
+			c.latest[e.Kind] = e
 		}
 	}
-	want := map[backendapi.Kind]time.Time{}
-	began := backendapi.KindStart
-	if r.Attempt > 0 && !tr.inventory {
-		began = backendapi.KindRestart
+	c.compareKinds()
+	if stop, ok := c.latest[backendapi.KindStop]; ok && stop.Run != nil {
+		c.compareStop(stop)
 	}
-	if !tr.inventory {
+	if removed, ok := c.latest[backendapi.KindRemove]; ok && removed.When.Before(c.record.RemovingAt) {
+		c.differ("removed at %v, before the removal began (%v)", removed.When, c.record.RemovingAt)
+	}
+	return c.diffs
+}
+
+func (c *comparison) differ(format string, args ...any) {
+	c.diffs = append(c.diffs, fmt.Sprintf("%s attempt %d (%.12s): ", c.record.Name, c.record.Attempt, c.record.ID)+fmt.Sprintf(format, args...))
+}
+
+// wanted returns the kinds of the events that must exist, with the runtime's time of each. A removal has no exact time: it is between
+// RemovingAt and the list that no longer showed the container.
+func (c *comparison) wanted() map[backendapi.Kind]time.Time {
+	r := c.record
+	want := map[backendapi.Kind]time.Time{}
+	if !c.inventory {
 		want[backendapi.KindCreate] = r.CreatedAt
 	}
 	if r.Started() {
+		began := backendapi.KindStart
+		if r.Attempt > 0 && !c.inventory {
+			began = backendapi.KindRestart
+		}
 		want[began] = r.StartedAt
 	}
 	if _, ended := r.Ended(); ended {
 		want[backendapi.KindStop] = r.FinishedAt
 	}
 	if !r.RemovedAt.IsZero() {
-		want[backendapi.KindRemove] = time.Time{} // between RemovingAt and the look that did not show it
+		want[backendapi.KindRemove] = time.Time{}
 	}
-	for kind, when := range want {
-		e, ok := latest[kind]
-		if !ok {
-			differ("%s is missing", kind)
-			continue
-		}
-		if !when.IsZero() && !e.When.Equal(when) && !(kind == backendapi.KindStop && endUnknown(r)) {
-			differ("%s: when %v, the runtime says %v", kind, e.When, when)
-		}
-		if e.Workload.Namespace != r.Namespace || e.Workload.Pod != r.Pod || e.Workload.PodUID != r.PodUID || e.Workload.Container != r.Name {
-			differ("%s: workload %+v", kind, *e.Workload)
-		}
-	}
-	for kind := range latest {
-		if _, ok := want[kind]; !ok && kind != backendapi.KindCrashLoop && kind != backendapi.KindCrashLoopEnd && kind != backendapi.KindOOM {
-			differ("%s is extra", kind)
-		}
-	}
-	if stop, ok := latest[backendapi.KindStop]; ok && stop.Run != nil {
-		switch {
-		case endUnknown(r):
-			diffs = append(diffs, compareUnknownEnd(r, stop)...)
-		case stop.Run.ExitCode == nil:
-			differ("the exit code is missing, the runtime says %d", r.ExitCode)
-		case *stop.Run.ExitCode != uint32(r.ExitCode):
-			differ("exit code %d, the runtime says %d", *stop.Run.ExitCode, r.ExitCode)
-		case stop.Run.Reason != r.Reason:
-			differ("reason %s, the runtime says %s", stop.Run.Reason, r.Reason)
-		case stop.Run.OOMKilled != (r.Reason == "OOMKilled"):
-			differ("oomKilled %v with reason %s", stop.Run.OOMKilled, r.Reason)
-		}
-		if stop.Observation.Precision != "exact" && !endUnknown(r) {
-			differ("the stop is known as a %s only", stop.Observation.Precision)
-		}
-	}
-	if removed, ok := latest[backendapi.KindRemove]; ok && removed.When.Before(r.RemovingAt) {
-		differ("removed at %v, before it was (%v)", removed.When, r.RemovingAt)
-	}
-	return diffs
+	return want
 }
 
-// endUnknown tells that the runtime itself does not know how the run ended: containerd 2 says so of what ended while it was
-// down, and calls the time of its own restart the end.
+// compareKinds compares which events exist, and of each the time and the workload.
+func (c *comparison) compareKinds() {
+	want := c.wanted()
+	for kind, when := range want {
+		e, ok := c.latest[kind]
+		if !ok {
+			c.differ("%s is missing", kind)
+			continue
+		}
+		if !when.IsZero() && !e.When.Equal(when) && !(kind == backendapi.KindStop && endUnknown(c.record)) {
+			c.differ("%s: when %v, the runtime reports %v", kind, e.When, when)
+		}
+		if !isOf(e.Workload, &c.record) {
+			c.differ("%s: workload %+v", kind, *e.Workload)
+		}
+	}
+	for kind := range c.latest {
+		if _, ok := want[kind]; !ok && kind != backendapi.KindCrashLoop && kind != backendapi.KindCrashLoopEnd && kind != backendapi.KindOOM {
+			c.differ("%s is extra", kind)
+		}
+	}
+}
+
+// isOf reports whether a workload is the recorded container's.
+func isOf(w *backendapi.Workload, r *privateruntime.Record) bool {
+	return w.Namespace == r.Namespace && w.Pod == r.Pod && w.PodUID == r.PodUID && w.Container == r.Name
+}
+
+func (c *comparison) compareStop(stop backendapi.Event) {
+	r := c.record
+	if endUnknown(r) {
+		c.compareUnknownEnd(stop)
+		return
+	}
+	switch {
+	case stop.Run.ExitCode == nil:
+		c.differ("the exit code is missing, the runtime reports %d", r.ExitCode)
+	case *stop.Run.ExitCode != uint32(r.ExitCode):
+		c.differ("exit code %d, the runtime reports %d", *stop.Run.ExitCode, r.ExitCode)
+	case stop.Run.Reason != r.Reason:
+		c.differ("reason %s, the runtime reports %s", stop.Run.Reason, r.Reason)
+	case stop.Run.OOMKilled != (r.Reason == "OOMKilled"):
+		c.differ("oomKilled %v with reason %s", stop.Run.OOMKilled, r.Reason)
+	}
+	if stop.Observation.Precision != "exact" {
+		c.differ("the stop has only the precision %s", stop.Observation.Precision)
+	}
+}
+
+// endUnknown reports whether the runtime itself does not know how the run ended: containerd 2 reports this for runs that ended while
+// it was down, with the time of its own restart as the end.
 func endUnknown(r privateruntime.Record) bool { return r.ExitCode == 255 && r.Reason == "Unknown" }
 
-// compareUnknownEnd compares the stop of such a run: no code, and a window that ends with what the runtime says. The observer may
-// know better, though: a shim that outlived containerd tells the end as it was to the next one's event stream, too late for CRI.
-func compareUnknownEnd(r privateruntime.Record, stop backendapi.Event) []string {
-	var diffs []string
-	differ := func(format string, args ...any) {
-		diffs = append(diffs, fmt.Sprintf("%s attempt %d (%.12s): ", r.Name, r.Attempt, r.ID)+fmt.Sprintf(format, args...))
-	}
+// compareUnknownEnd compares the stop of such a run, which has no exit code and a window that ends at the runtime's time. The observer
+// may know better: a shim that outlived containerd reports the real end to the event stream of the next one, too late for CRI.
+func (c *comparison) compareUnknownEnd(stop backendapi.Event) {
+	r := c.record
 	if stop.Observation.Source == "stream" && stop.Observation.Precision == "exact" {
 		if stop.Run.ExitCode == nil || *stop.Run.ExitCode != 137 || stop.When.Before(r.StartedAt) || stop.When.After(r.FinishedAt) {
-			differ("exit %v at %v; it was killed before %v", stop.Run.ExitCode, stop.When, r.FinishedAt)
+			c.differ("exit %v at %v; it was killed before %v", stop.Run.ExitCode, stop.When, r.FinishedAt)
 		}
-		return diffs
+		return
 	}
 	if stop.Run.ExitCode != nil {
-		differ("exit code %d, which nobody can know", *stop.Run.ExitCode)
+		c.differ("exit code %d, which cannot be known", *stop.Run.ExitCode)
 	}
 	if stop.Run.OOMKilled {
-		differ("OOM-killed, which nobody can know")
+		c.differ("OOM-killed, which cannot be known")
 	}
 	switch o := stop.Observation; {
 	case o.Precision != "window" || o.WindowStart == nil:
-		differ("an end that nobody saw is known as %q from %v", o.Precision, o.WindowStart)
+		c.differ("an unobserved end has the precision %q from %v", o.Precision, o.WindowStart)
 	case !stop.When.Equal(r.FinishedAt):
-		differ("its window ends at %v, the runtime says %v", stop.When, r.FinishedAt)
+		c.differ("its window ends at %v, the runtime reports %v", stop.When, r.FinishedAt)
 	case o.WindowStart.Before(r.StartedAt) || o.WindowStart.After(r.FinishedAt):
-		differ("its window begins at %v, the run lasted from %v to %v", o.WindowStart, r.StartedAt, r.FinishedAt)
+		c.differ("its window begins at %v, the run lasted from %v to %v", o.WindowStart, r.StartedAt, r.FinishedAt)
 	}
-	return diffs
 }
 
-// truthsOf are the driver's records, of which those in inventory ran before the observer began.
+// truthsOf returns the driver's records. Those in inventory ran before the observer began.
 func truthsOf(d *privateruntime.Driver, inventory ...string) []truth {
 	var out []truth
 	for _, r := range d.Records() {
@@ -161,7 +188,7 @@ func truthsOf(d *privateruntime.Driver, inventory ...string) []truth {
 	return out
 }
 
-// agree waits until the backend holds exactly what the driver did, and stays so for a moment.
+// agree waits until the backend's events agree with what the driver did, and still do a moment later.
 func (s *stack) agree(truths []truth) {
 	s.t.Helper()
 	var diffs []string
@@ -169,7 +196,7 @@ func (s *stack) agree(truths []truth) {
 		if diffs = differences(truths, s.events()); len(diffs) > 0 {
 			continue
 		}
-		time.Sleep(2500 * time.Millisecond) // a list and a second look at every stop later, nothing was added
+		time.Sleep(2500 * time.Millisecond) // after another list and a recheck of every stop
 		if diffs = differences(truths, s.events()); len(diffs) == 0 {
 			return
 		}
@@ -177,7 +204,7 @@ func (s *stack) agree(truths []truth) {
 	s.t.Fatalf("the backend and the driver disagree:\n%s", strings.Join(diffs, "\n"))
 }
 
-// find gives the latest revision of an event of a container, or nil.
+// find returns the latest revision of an event of a container, or nil.
 func find(events []backendapi.Event, container string, kind backendapi.Kind) *backendapi.Event {
 	var found *backendapi.Event
 	for i := range events {

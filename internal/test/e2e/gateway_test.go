@@ -58,7 +58,7 @@ func (r *relay) startAgent() {
 	r.agent = r.collect("agent", "ZASTAVA_GATEWAY="+r.address, "ZASTAVA_RUNTIME_ENDPOINT="+r.runtime.Endpoint(), "K8S_NODE_NAME=node-of-the-agent")
 }
 
-// retry makes both ask again soon: what is tested is that they do, not how patient they are.
+// retry makes both retry soon: the test is about whether they do, not about how long they wait.
 const retry = "exporters::%s::retry_on_failure: {initial_interval: 50ms, max_interval: 500ms, max_elapsed_time: 0}"
 
 func (r *relay) collect(which string, env ...string) *process.Process {
@@ -75,8 +75,8 @@ func (r *relay) collect(which string, env ...string) *process.Process {
 	}, env...)
 }
 
-// live lets containers live until the channel is closed: some die between two looks of the agent, some do not, every third
-// one is restarted. It gives the ids of all.
+// live runs containers until the channel is closed: some end between two lists of the agent, some do not, and every third one is
+// restarted. It returns the ids of all.
 func (r *relay) live(stop <-chan struct{}) (ids []string) {
 	pods := make([]string, 4)
 	for i := range pods {
@@ -118,7 +118,7 @@ func (r *relay) live(stop <-chan struct{}) (ids []string) {
 	}
 }
 
-// expected are the events that must come of a container: its life as the runtime tells it.
+// expected returns the events that a container's life must result in.
 func (r *relay) expected(id string) []backendapi.Event {
 	l, ok := r.runtime.Life(id)
 	require.True(r.t, ok)
@@ -134,17 +134,17 @@ func (r *relay) expected(id string) []backendapi.Event {
 	return []backendapi.Event{one(backendapi.KindCreate, l.Created, l.Created), one(began, l.Started, l.Started), stop}
 }
 
-// TestAKilledGatewayLosesNothing kills the gateway while containers live and die, once while the backend is away and all it
-// has is in its queue. What the backend holds in the end is what happened: every event once, under the id that follows from
-// what happened, with its time, its provenance and its node, and in the order of the container's life.
-func TestAKilledGatewayLosesNothing(t *testing.T) {
+// TestGatewayLosesNothingWhenKilled kills the gateway while containers start and end, once while the backend is down and the gateway
+// has events only in its queue. In the end the backend must have every event once, under the id that follows from what happened, with
+// its time, provenance and node, and in the order of the container's life.
+func TestGatewayLosesNothingWhenKilled(t *testing.T) {
 	kills := 3
 	if os.Getenv("ZASTAVA_E2E") == "long" {
 		kills = 30
 	}
 	r := newRelay(t)
 	first := r.runtime.Fill(1, 1)[0]
-	r.await("the first look", func() bool { return find(r.events(), first, backendapi.KindStart) != nil })
+	r.await("the first list", func() bool { return find(r.events(), first, backendapi.KindStart) != nil })
 	stop := make(chan struct{})
 	var ids []string
 	var living sync.WaitGroup
@@ -165,13 +165,41 @@ func TestAKilledGatewayLosesNothing(t *testing.T) {
 	}
 	more("events through the last gateway")
 	r.backend.Kill()
-	time.Sleep(500 * time.Millisecond) // the gateway takes what the backend cannot
+	time.Sleep(500 * time.Millisecond) // the gateway queues what the backend cannot receive
 	r.gateway.Kill()
 	r.startGateway()
 	r.backend.Restart()
-	more("events after the backend was away")
+	more("events after the backend was down")
 	ended()
 
+	r.verify(ids, first)
+	t.Logf("%d containers over %d kills of the gateway", len(ids), kills+1)
+
+	t.Run("a revision keeps its number", func(t *testing.T) {
+		last, err := r.runtime.Create(r.runtime.RunPod("shop", "revised"), "c", 0) // a new one: the observer does not recheck an end that is long past
+		require.NoError(t, err)
+		require.NoError(t, r.runtime.Start(last))
+		require.NoError(t, r.runtime.Exit(last, 137, "Error"))
+		r.await("the stop", func() bool { return find(r.events(), last, backendapi.KindStop) != nil })
+		r.agent.Stop()
+		require.NoError(t, r.runtime.Edit(last, func(_ *runtimeapi.Container, status *runtimeapi.ContainerStatus) string {
+			status.Reason = "Evicted"
+			return ""
+		}))
+		r.startAgent()
+		r.await("the revision", func() bool {
+			e := find(r.events(), last, backendapi.KindStop)
+			return e != nil && e.Revision == 1
+		})
+		e := find(r.events(), last, backendapi.KindStop)
+		assert.Equal(t, r.expected(last)[2].EventID, e.EventID)
+		assert.Equal(t, "Evicted", e.Run.Reason)
+	})
+}
+
+// verify checks that the backend has the expected events of these containers, and no others but those of the container except.
+func (r *relay) verify(ids []string, except string) {
+	r.t.Helper()
 	want := map[string]backendapi.Event{}
 	for _, id := range ids {
 		for _, e := range r.expected(id) {
@@ -192,58 +220,42 @@ func TestAKilledGatewayLosesNothing(t *testing.T) {
 	})
 	got := map[string][]backendapi.Event{}
 	for _, e := range r.events() {
-		if e.Workload != nil && strings.HasSuffix(e.Workload.ContainerID, first) {
+		if e.Workload != nil && strings.HasSuffix(e.Workload.ContainerID, except) {
 			continue
 		}
 		w, ok := want[e.EventID]
-		if !assert.True(t, ok, "%s %s of %v did not happen, or has another id", e.Kind, e.EventID, e.Workload) {
+		if !assert.True(r.t, ok, "%s %s of %v did not happen, or has another id", e.Kind, e.EventID, e.Workload) {
 			continue
 		}
 		delete(want, e.EventID)
 		got[e.Workload.ContainerID] = append(got[e.Workload.ContainerID], e)
-		assert.Equal(t, w.Kind, e.Kind)
-		assert.Equal(t, w.When, e.When, "%s", e.Kind)
-		assert.Zero(t, e.Revision)
-		assert.Equal(t, "node-of-the-agent", e.Node)
-		assert.Equal(t, tenant, e.Tenant)
-		assert.Equal(t, backendapi.Runtime{Engine: "cri-o", Version: "1.36.0"}, e.Runtime)
-		assert.Equal(t, "list", e.Observation.Source)
-		assert.Equal(t, "exact", e.Observation.Precision)
-		if assert.NotNil(t, e.Observation.ObservedAt) {
-			assert.False(t, e.Observation.ObservedAt.Before(e.When), "seen before it happened")
-		}
-		if w.Run != nil {
-			assert.Equal(t, *w.Run.ExitCode, *e.Run.ExitCode)
-			assert.Equal(t, w.Run.Reason, e.Run.Reason)
-		}
+		relayed(r.t, w, e)
 	}
-	assert.Empty(t, want, "lost")
+	assert.Empty(r.t, want, "lost")
 	for id, events := range got { // newest first
 		slices.Reverse(events)
 		kinds := []backendapi.Kind{events[0].Kind, events[1].Kind, events[2].Kind}
-		assert.Equal(t, backendapi.KindCreate, kinds[0], id)
-		assert.Equal(t, backendapi.KindStop, kinds[2], id)
+		assert.Equal(r.t, backendapi.KindCreate, kinds[0], id)
+		assert.Equal(r.t, backendapi.KindStop, kinds[2], id)
 	}
-	t.Logf("%d containers over %d kills of the gateway", len(ids), kills+1)
+}
 
-	t.Run("a revision keeps its number", func(t *testing.T) {
-		last, err := r.runtime.Create(r.runtime.RunPod("shop", "revised"), "c", 0) // anew: an end that is long past is not looked at again
-		require.NoError(t, err)
-		require.NoError(t, r.runtime.Start(last))
-		require.NoError(t, r.runtime.Exit(last, 137, "Error"))
-		r.await("the stop", func() bool { return find(r.events(), last, backendapi.KindStop) != nil })
-		r.agent.Stop()
-		require.NoError(t, r.runtime.Edit(last, func(_ *runtimeapi.Container, status *runtimeapi.ContainerStatus) string {
-			status.Reason = "Evicted"
-			return ""
-		}))
-		r.startAgent()
-		r.await("the revision", func() bool {
-			e := find(r.events(), last, backendapi.KindStop)
-			return e != nil && e.Revision == 1
-		})
-		e := find(r.events(), last, backendapi.KindStop)
-		assert.Equal(t, r.expected(last)[2].EventID, e.EventID)
-		assert.Equal(t, "Evicted", e.Run.Reason)
-	})
+// relayed compares an event with the expected one, and checks its provenance and node.
+func relayed(tb testing.TB, w, e backendapi.Event) {
+	tb.Helper()
+	assert.Equal(tb, w.Kind, e.Kind)
+	assert.Equal(tb, w.When, e.When, "%s", e.Kind)
+	assert.Zero(tb, e.Revision)
+	assert.Equal(tb, "node-of-the-agent", e.Node)
+	assert.Equal(tb, tenant, e.Tenant)
+	assert.Equal(tb, backendapi.Runtime{Engine: "cri-o", Version: "1.36.0"}, e.Runtime)
+	assert.Equal(tb, "list", e.Observation.Source)
+	assert.Equal(tb, "exact", e.Observation.Precision)
+	if assert.NotNil(tb, e.Observation.ObservedAt) {
+		assert.False(tb, e.Observation.ObservedAt.Before(e.When), "observed before it happened")
+	}
+	if w.Run != nil {
+		assert.Equal(tb, *w.Run.ExitCode, *e.Run.ExitCode)
+		assert.Equal(tb, w.Run.Reason, e.Run.Reason)
+	}
 }
