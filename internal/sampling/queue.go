@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// queue holds runs by when they are due. A run is in one queue at most.
+// queue has runs in the order in which they are due. A run is in one queue at most.
 type queue struct{ heap byDue }
 
-func (q *queue) add(t *tracked, due time.Time) {
+func (q *queue) push(t *tracked, due time.Time) {
 	t.due = due
 	heap.Push(&q.heap, t)
 }
 
-func (q *queue) take() *tracked {
+func (q *queue) pop() *tracked {
 	t, _ := heap.Pop(&q.heap).(*tracked)
 	return t
 }
 
-// remove takes t out, if it is in this queue.
+// remove removes t, if it is in this queue.
 func (q *queue) remove(t *tracked) {
 	if i := t.index - 1; i >= 0 && i < len(q.heap) && q.heap[i] == t {
 		heap.Remove(&q.heap, i)

@@ -24,23 +24,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a sampler, a sink and a telemetry that remember.
+// world is a sampler, a sink and a telemetry that record their calls.
 type world struct {
-	mu      sync.Mutex
-	began   time.Time
-	shown   func(look int) ([]evidence.Process, []evidence.File)
-	looks   []time.Duration
-	targets []evidence.Target
-	reports []*Report
-	counted []string
-	hold    chan struct{} // the sink waits for it where it is not nil
-	hang    chan struct{} // the sampler does
+	mu        sync.Mutex
+	began     time.Time
+	shown     func(sample int) ([]evidence.Process, []evidence.File)
+	sampledAt []time.Duration
+	targets   []evidence.Target
+	reports   []*Report
+	counted   []string
+	hold      chan struct{} // the sink waits for it unless it is nil
+	hang      chan struct{} // the sampler does
 }
 
 func (w *world) Sample(ctx context.Context, target evidence.Target) (evidence.Sample, error) {
 	w.mu.Lock()
-	w.looks, w.targets = append(w.looks, time.Since(w.began)), append(w.targets, target)
-	n := len(w.looks)
+	w.sampledAt, w.targets = append(w.sampledAt, time.Since(w.began)), append(w.targets, target)
+	n := len(w.sampledAt)
 	w.mu.Unlock()
 	if w.hang != nil {
 		select {
@@ -76,8 +76,8 @@ func (w *world) count(what string) {
 	w.counted = append(w.counted, what)
 }
 
-// told gives each report as "path×hits path×hits".
-func (w *world) told() []string {
+// reported returns each report as "path×hits path×hits".
+func (w *world) reported() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []string
@@ -126,28 +126,28 @@ func with(t *testing.T, opts Options, w *world, do func(t *testing.T, s *Schedul
 	})
 }
 
-func TestLooksComeSoonThenLaterThenRarely(t *testing.T) {
+func TestRunIsSampledSoonThenLaterThenRarely(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{Resample: 10 * time.Minute}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
-		s.Began(run("1", 7)) // told twice
+		s.Began(run("1", 7)) // reported twice
 		time.Sleep(25 * time.Minute)
 		synctest.Wait()
-		require.Len(t, w.looks, 4)
-		assert.InDelta(t, 1, w.looks[0].Seconds(), 0.11)
-		assert.InDelta(t, 31, w.looks[1].Seconds(), 3.2)
-		assert.InDelta(t, 631, w.looks[2].Seconds(), 65)
-		assert.Equal(t, []string{"/lib/a×1"}, w.told(), "what does not change is told once")
+		require.Len(t, w.sampledAt, 4)
+		assert.InDelta(t, 1, w.sampledAt[0].Seconds(), 0.11)
+		assert.InDelta(t, 31, w.sampledAt[1].Seconds(), 3.2)
+		assert.InDelta(t, 631, w.sampledAt[2].Seconds(), 65)
+		assert.Equal(t, []string{"/lib/a×1"}, w.reported(), "what does not change is reported once")
 		assert.Equal(t, []string{"told", "unchanged", "unchanged", "unchanged"}, w.counted)
 	})
 }
 
-// TestFirstLooksDoNotKeepOthersFromTheirNext has more containers start than can be looked at.
-func TestFirstLooksDoNotKeepOthersFromTheirNext(t *testing.T) {
+// TestLaterSamplesAreTakenWhenRunsBeginAllTheTime has more containers start than can be sampled.
+func TestLaterSamplesAreTakenWhenRunsBeginAllTheTime(t *testing.T) {
 	slow := always("/lib/a")
-	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+	w := &world{shown: func(sample int) ([]evidence.Process, []evidence.File) {
 		time.Sleep(10 * time.Second)
-		return slow(look)
+		return slow(sample)
 	}}
 	with(t, Options{Resample: time.Minute, Workers: 1}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("old", 7))
@@ -163,11 +163,11 @@ func TestFirstLooksDoNotKeepOthersFromTheirNext(t *testing.T) {
 			}
 		}
 		assert.GreaterOrEqual(t, old, 2)
-		assert.Greater(t, len(w.told()), 80, "first looks still come first")
+		assert.Greater(t, len(w.reported()), 80, "first samples still come first")
 	})
 }
 
-func TestWhatIsKnownOfARunIsToldTheSampler(t *testing.T) {
+func TestTargetHasWhatIsKnownOfRun(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Elsewhere("main")
@@ -185,26 +185,26 @@ func TestWhatIsKnownOfARunIsToldTheSampler(t *testing.T) {
 	})
 }
 
-func TestNeverAgain(t *testing.T) {
+func TestRunIsSampledTwiceWithoutResampleInterval(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		assert.Len(t, w.looks, 2)
+		assert.Len(t, w.sampledAt, 2)
 	})
 }
 
-func TestOnlyChangesAreToldAndTheRestIsCounted(t *testing.T) {
-	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+func TestOnlyChangesAreReportedAndHitsCounted(t *testing.T) {
+	w := &world{shown: func(sample int) ([]evidence.Process, []evidence.File) {
 		files := []evidence.File{file("/lib/a")}
-		if look >= 3 {
+		if sample >= 3 {
 			files = append(files, file("/lib/late"))
 		}
-		if look == 4 {
+		if sample == 4 {
 			files[0].SHA256 = evidence.Unknown[string](evidence.ReasonBudget) // known before: no news
 		}
-		if look >= 5 {
+		if sample >= 5 {
 			files[0].SHA256 = evidence.Present("cd") // rewritten in place
 		}
 		return main7, files
@@ -216,34 +216,34 @@ func TestOnlyChangesAreToldAndTheRestIsCounted(t *testing.T) {
 		s.Ended("main", "1")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Len(t, w.looks, 7)
-		told := w.told()
-		require.Len(t, told, 4)
-		assert.Equal(t, []string{"/lib/a×1", "/lib/late×1", "/lib/a×4"}, told[:3])
-		assert.ElementsMatch(t, []string{"/lib/a×2", "/lib/late×4"}, strings.Fields(told[3]), "what was counted is told at the end")
+		require.Len(t, w.sampledAt, 7)
+		got := w.reported()
+		require.Len(t, got, 4)
+		assert.Equal(t, []string{"/lib/a×1", "/lib/late×1", "/lib/a×4"}, got[:3])
+		assert.ElementsMatch(t, []string{"/lib/a×2", "/lib/late×4"}, strings.Fields(got[3]), "what was counted is reported at the end")
 		assert.True(t, w.reports[0].Whole)
 		assert.False(t, w.reports[1].Whole)
 		assert.Zero(t, s.Len())
 	})
 }
 
-func TestEverythingIsToldAgainInTime(t *testing.T) {
+func TestEverythingIsReportedAgainAfterRefreshInterval(t *testing.T) {
 	w := &world{shown: always("/lib/a", "/lib/b")}
 	with(t, Options{Resample: time.Minute, Refresh: time.Hour}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
 		time.Sleep(90 * time.Minute)
 		synctest.Wait()
-		told := w.told()
-		require.Len(t, told, 2)
-		assert.Equal(t, "/lib/a×1 /lib/b×1", told[0])
-		assert.Regexp(t, `^/lib/a×(5\d|6\d) /lib/b×(5\d|6\d)$`, told[1])
+		got := w.reported()
+		require.Len(t, got, 2)
+		assert.Equal(t, "/lib/a×1 /lib/b×1", got[0])
+		assert.Regexp(t, `^/lib/a×(5\d|6\d) /lib/b×(5\d|6\d)$`, got[1])
 	})
 }
 
-func TestThatAFileIsDeletedIsNews(t *testing.T) {
-	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+func TestDeletedFileIsReported(t *testing.T) {
+	w := &world{shown: func(sample int) ([]evidence.Process, []evidence.File) {
 		f := file("/lib/a")
-		f.Deleted = look >= 2
+		f.Deleted = sample >= 2
 		return main7, []evidence.File{f}
 	}}
 	with(t, Options{Resample: time.Minute}, w, func(t *testing.T, s *Scheduler) {
@@ -255,12 +255,12 @@ func TestThatAFileIsDeletedIsNews(t *testing.T) {
 	})
 }
 
-// TestFilesWithoutEnd has a container use other files all the time, until there is no room to remember them all.
-func TestFilesWithoutEnd(t *testing.T) {
-	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+// TestReportedFilesAreBounded has a container use other files all the time, until there is no room to remember them all.
+func TestReportedFilesAreBounded(t *testing.T) {
+	w := &world{shown: func(sample int) ([]evidence.Process, []evidence.File) {
 		files := make([]evidence.File, 3000)
 		for i := range files {
-			files[i] = file("/lib/" + strconv.Itoa(min(look, 4)*len(files)+i))
+			files[i] = file("/lib/" + strconv.Itoa(min(sample, 4)*len(files)+i))
 		}
 		return main7, files
 	}}
@@ -270,15 +270,15 @@ func TestFilesWithoutEnd(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, []string{"told", "told", "told", "told", "unchanged", "unchanged"}, w.counted[:6], "what is there now is remembered first")
 		s.mu.Lock()
-		assert.LessOrEqual(t, len(s.runs[key{"main", "1"}].told), maxTold)
+		assert.LessOrEqual(t, len(s.runs[key{"main", "1"}].reported), maxReported)
 		s.mu.Unlock()
 	})
 }
 
-func TestNewProcessesAreNews(t *testing.T) {
-	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
+func TestNewProcessIsReported(t *testing.T) {
+	w := &world{shown: func(sample int) ([]evidence.Process, []evidence.File) {
 		processes := main7
-		if look > 1 {
+		if sample > 1 {
 			processes = append(processes[:1:1], evidence.Process{PID: 9, Name: "sh"})
 		}
 		return processes, []evidence.File{file("/lib/a")}
@@ -293,7 +293,7 @@ func TestNewProcessesAreNews(t *testing.T) {
 	})
 }
 
-func TestARunThatEndsBeforeItsFirstLookIsMissed(t *testing.T) {
+func TestRunIsMissedWhenItEndsBeforeItsFirstSample(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
@@ -303,38 +303,38 @@ func TestARunThatEndsBeforeItsFirstLookIsMissed(t *testing.T) {
 		s.Ended("main", "2")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Empty(t, w.looks)
+		assert.Empty(t, w.sampledAt)
 		assert.Equal(t, []string{"missed ended"}, w.counted)
 	})
 }
 
-func TestARestartIsAnotherRun(t *testing.T) {
+func TestRestartIsSampledAsNewRun(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		s.Began(run("1", 77)) // its stop was never told
+		s.Began(run("1", 77)) // its stop was never reported
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		require.Len(t, w.targets, 2)
 		assert.Equal(t, 77, w.targets[1].PID)
-		assert.Equal(t, []string{"/lib/a×1", "/lib/a×1"}, w.told())
+		assert.Equal(t, []string{"/lib/a×1", "/lib/a×1"}, w.reported())
 		assert.Equal(t, 1, s.Len())
 	})
 }
 
-func TestThePidIsAskedForWhereNoStartToldIt(t *testing.T) {
+func TestPIDIsRequestedWhenNoStartReportedIt(t *testing.T) {
 	var asked []string
 	answers := []uint32{0, 70, 71}
-	w := &world{shown: func(look int) ([]evidence.Process, []evidence.File) {
-		if look == 1 {
+	w := &world{shown: func(sample int) ([]evidence.Process, []evidence.File) {
+		if sample == 1 {
 			return []evidence.Process{{PID: 70, Main: true, Executable: evidence.Unknown[string](evidence.ReasonProcessGone)}}, nil
 		}
 		return main7, []evidence.File{file("/lib/a")}
 	}}
 	with(t, Options{Resample: time.Minute}, w, func(t *testing.T, s *Scheduler) {
-		s.Asks("main", func(_ context.Context, id string) (uint32, error) {
+		s.SetPID("main", func(_ context.Context, id string) (uint32, error) {
 			asked = append(asked, id)
 			if pid := answers[len(asked)-1]; pid != 0 {
 				return pid, nil
@@ -345,14 +345,14 @@ func TestThePidIsAskedForWhereNoStartToldIt(t *testing.T) {
 		s.Began(Run{Runtime: "other", Container: &container.Container{ID: "2"}, Run: container.Run{StartedAt: time.Now()}})
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		assert.Equal(t, []string{"1", "1", "1"}, asked, "again when nobody knew, and when the process was gone")
+		assert.Equal(t, []string{"1", "1", "1"}, asked, "again when the runtime failed, and when the process was gone")
 		assert.Equal(t, 71, w.targets[1].PID)
-		assert.Equal(t, []string{"", "/lib/a×1"}, w.told(), "that nothing could be read is told")
+		assert.Equal(t, []string{"", "/lib/a×1"}, w.reported(), "that nothing could be read is reported")
 		assert.True(t, w.reports[1].Whole)
 	})
 }
 
-func TestAFullSinkIsCountedAndToldLater(t *testing.T) {
+func TestReportIsDroppedAndRepeatedWhenSinkIsFull(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{Resample: time.Minute, Reports: 1}, w, func(t *testing.T, s *Scheduler) {
 		w.hold = make(chan struct{}) // of this bubble
@@ -365,11 +365,11 @@ func TestAFullSinkIsCountedAndToldLater(t *testing.T) {
 		close(w.hold)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Len(t, w.told(), 3)
+		assert.Len(t, w.reported(), 3)
 	})
 }
 
-func TestTellingOfRunsNeverWaits(t *testing.T) {
+func TestBeganAndEndedNeverWait(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{Runs: 100}, w, func(t *testing.T, s *Scheduler) {
 		w.hang = make(chan struct{}) // of this bubble
@@ -384,7 +384,7 @@ func TestTellingOfRunsNeverWaits(t *testing.T) {
 		}
 		assert.Equal(t, before, time.Now())
 		assert.Zero(t, s.Len())
-		assert.Len(t, w.looks, 2)
+		assert.Len(t, w.sampledAt, 2)
 		full := 0
 		for _, c := range w.counted {
 			if c == "missed full" {
@@ -395,7 +395,7 @@ func TestTellingOfRunsNeverWaits(t *testing.T) {
 	})
 }
 
-func TestRunsFoundGoingOnAreSpread(t *testing.T) {
+func TestFirstSamplesAreSpreadWhenRunsBeganLongAgo(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{}, w, func(t *testing.T, s *Scheduler) {
 		for i := range 50 {
@@ -405,13 +405,13 @@ func TestRunsFoundGoingOnAreSpread(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		require.Len(t, w.looks, 50)
-		assert.Less(t, w.looks[0], 3*time.Second)
-		assert.Greater(t, w.looks[49], 7*time.Second)
+		require.Len(t, w.sampledAt, 50)
+		assert.Less(t, w.sampledAt[0], 3*time.Second)
+		assert.Greater(t, w.sampledAt[49], 7*time.Second)
 	})
 }
 
-func TestWhatIsNotToldYetIsToldWhenTheObserverStops(t *testing.T) {
+func TestUnreportedIsReportedWhenObserverStops(t *testing.T) {
 	w := &world{shown: always("/lib/a")}
 	with(t, Options{Resample: time.Minute, Jitter: 1e-9}, w, func(t *testing.T, s *Scheduler) {
 		s.Began(run("1", 7))
@@ -419,20 +419,20 @@ func TestWhatIsNotToldYetIsToldWhenTheObserverStops(t *testing.T) {
 		s.Began(run("never", 0)) // nothing is known of it
 		time.Sleep(5*time.Minute + 40*time.Second)
 		synctest.Wait()
-		require.Len(t, w.told(), 2)
+		require.Len(t, w.reported(), 2)
 	})
-	assert.Equal(t, []string{"/lib/a×1", "/lib/a×1", "/lib/a×6", "/lib/a×6"}, w.told(), "with the looks of all the time since")
+	assert.Equal(t, []string{"/lib/a×1", "/lib/a×1", "/lib/a×6", "/lib/a×6"}, w.reported(), "with the samples of all the time since")
 	assert.Equal(t, "api", w.reports[2].Sample.Processes[0].Name)
 	assert.False(t, w.reports[2].Whole)
 	assert.False(t, w.reports[2].Sample.TakenAt.IsZero())
 }
 
-func TestTheSinkHasATimeToTakeWhatIsLeftWhenTheObserverStops(t *testing.T) {
+func TestUnreportedIsLostWhenSinkExceedsDrainTime(t *testing.T) {
 	for _, tt := range []struct {
-		desc       string
-		after      time.Duration // the sink takes something again
-		ends       time.Duration
-		told, lost int
+		desc      string
+		after     time.Duration // the sink takes something again
+		ends      time.Duration
+		got, lost int
 	}{
 		{"it takes it in that time", 3 * time.Second, 3 * time.Second, 10, 0},
 		{"it does not", 8 * time.Second, 5 * time.Second, 0, 10},
@@ -448,9 +448,9 @@ func TestTheSinkHasATimeToTakeWhatIsLeftWhenTheObserverStops(t *testing.T) {
 				for i := range 5 { // one report is with the sink, four wait for it
 					s.Began(run(strconv.Itoa(i), 7))
 				}
-				time.Sleep(time.Minute) // the second looks are owed
+				time.Sleep(time.Minute) // the second samples are unreported
 				synctest.Wait()
-				require.Len(t, w.looks, 10)
+				require.Len(t, w.sampledAt, 10)
 				stopped := time.Now()
 				cancel()
 				time.AfterFunc(tt.after, func() { close(w.hold) })
@@ -465,7 +465,7 @@ func TestTheSinkHasATimeToTakeWhatIsLeftWhenTheObserverStops(t *testing.T) {
 				}
 			}
 			assert.Equal(t, tt.lost, lost)
-			assert.Len(t, w.told(), tt.told)
+			assert.Len(t, w.reported(), tt.got)
 		})
 	}
 }

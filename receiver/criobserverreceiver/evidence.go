@@ -118,7 +118,7 @@ func (s *samples) withPIDReader(name, endpoint string, open observer.Open) obser
 	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
 		rt, info, err := open(ctx)
 		if reader, ok := rt.(runtime.PIDReader); ok && err == nil {
-			s.scheduler.Asks(name, reader.PID)
+			s.scheduler.SetPID(name, reader.PID)
 		}
 		return rt, info, err
 	}
