@@ -47,6 +47,19 @@ func TestMarkdownLinksLead(t *testing.T) {
 	assert.Positive(t, links)
 }
 
+// TestEveryDecisionIsListed checks that the index of decisions links every record.
+func TestEveryDecisionIsListed(t *testing.T) {
+	dir := filepath.Join(repository, "docs", "decisions")
+	index, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	require.NoError(t, err)
+	records, err := filepath.Glob(filepath.Join(dir, "[0-9]*.md"))
+	require.NoError(t, err)
+	require.NotEmpty(t, records)
+	for _, record := range records {
+		assert.Contains(t, string(index), "("+filepath.Base(record)+")")
+	}
+}
+
 // files returns the files of the repository with an extension.
 func files(t *testing.T, extension string) []string {
 	t.Helper()

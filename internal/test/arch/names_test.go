@@ -17,6 +17,7 @@ import (
 var (
 	named    = regexp.MustCompile("`((?:Test|Benchmark|Fuzz)[A-Z][A-Za-z0-9]*)`")
 	pathed   = regexp.MustCompile("`((?:\\.ci|cmd|deploy|docs|exporter|extension|internal|receiver|testdata)/[A-Za-z0-9_./-]+)`")
+	paged    = regexp.MustCompile(`\bdocs/[A-Za-z0-9_/-]+\.(?:md|yaml)\b`)
 	declared = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)[A-Z][A-Za-z0-9]*)\(`)
 )
 
@@ -35,6 +36,21 @@ func TestNamesInMarkdownExist(t *testing.T) {
 				_, err := os.Stat(filepath.Join(repository, filepath.FromSlash(match[1])))
 				require.NoError(t, err, "%s names %s", file, match[1])
 			}
+		}
+	}
+	assert.Positive(t, found)
+}
+
+// TestPagesNamedInCodeExist checks the pages that comments and messages refer to.
+func TestPagesNamedInCodeExist(t *testing.T) {
+	found := 0
+	for _, file := range files(t, ".go") {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, name := range paged.FindAllString(string(text), -1) {
+			found++
+			_, err := os.Stat(filepath.Join(repository, filepath.FromSlash(name)))
+			require.NoError(t, err, "%s names %s", file, name)
 		}
 	}
 	assert.Positive(t, found)
