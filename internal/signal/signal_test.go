@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestNamesAreThoseOfTheMachineThatRunsTheContainer(t *testing.T) {
+func TestNameDependsOnPlatform(t *testing.T) {
 	cases := []struct {
 		os, arch string
 		n        uint32
@@ -37,7 +37,7 @@ func TestNamesAreThoseOfTheMachineThatRunsTheContainer(t *testing.T) {
 	}
 }
 
-func TestNumbers(t *testing.T) {
+func TestNumberParsesNamesAndNumbers(t *testing.T) {
 	for s, want := range map[string]uint32{"9": 9, "KILL": 9, "SIGKILL": 9, "sigusr1": 10, "RTMIN+3": 37, "": 0, "SIG": 0, "128": 0, "-1": 0, "secret": 0} {
 		assert.Equal(t, want, Number("linux", "amd64", s), s)
 	}
@@ -45,7 +45,7 @@ func TestNumbers(t *testing.T) {
 	assert.EqualValues(t, 15, Number("windows", "amd64", "TERM"))
 }
 
-func TestExitCodesTellOfSignalsOnLinuxOnly(t *testing.T) {
+func TestFromExitCodeReturnsNamesOnLinuxOnly(t *testing.T) {
 	assert.Equal(t, "SIGKILL", FromExitCode("linux", "amd64", 137))
 	assert.Equal(t, "SIGTERM", FromExitCode("linux", "mips", 143))
 	assert.Empty(t, FromExitCode("linux", "mips", 138))
@@ -55,7 +55,7 @@ func TestExitCodesTellOfSignalsOnLinuxOnly(t *testing.T) {
 	}
 }
 
-func TestWhichSignalsAskForAnEnd(t *testing.T) {
+func TestRequestsTerminationOnlyForTerminatingSignals(t *testing.T) {
 	for name, want := range map[string]bool{"SIGTERM": true, "SIGKILL": true, "SIGRTMIN+3": true, "SIGHUP": false, "SIGWINCH": false, "": false} {
 		assert.Equal(t, want, RequestsTermination(name), name)
 	}

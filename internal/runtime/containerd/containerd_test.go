@@ -38,7 +38,7 @@ func envelope(tb testing.TB, at time.Time, m proto.Message) *types.Envelope {
 	}
 }
 
-func TestNoticeOfEachEvent(t *testing.T) {
+func TestNoticeMatchesEachEvent(t *testing.T) {
 	told := time.Date(2026, 11, 22, 19, 0, 0, 5, time.UTC)
 	exited := told.Add(-time.Millisecond)
 	none := func(e *types.Envelope) *types.Envelope { return e }
@@ -129,7 +129,7 @@ func FuzzNotice(f *testing.F) {
 	})
 }
 
-func TestReaderFarBehindGivesUpOnlyWhenItStaysSo(t *testing.T) {
+func TestLagIsReportedWhenReaderDoesNotCatchUp(t *testing.T) {
 	now := time.Date(2026, 11, 22, 19, 0, 0, 0, time.UTC)
 	l := &lag{now: func() time.Time { return now }}
 	require.NoError(t, l.check(now))
@@ -145,7 +145,7 @@ func TestReaderFarBehindGivesUpOnlyWhenItStaysSo(t *testing.T) {
 	require.ErrorIs(t, l.check(now.Add(-time.Minute)), ErrBehind)
 }
 
-func TestServerWithoutEventService(t *testing.T) {
+func TestWatchReturnsErrNoStreamWithoutEventService(t *testing.T) {
 	dir, err := os.MkdirTemp("", "ctrd") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)

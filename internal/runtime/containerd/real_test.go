@@ -109,7 +109,7 @@ func inspected(t *testing.T, r Runtime, id string) (*container.Container, contai
 	return c, look
 }
 
-func TestRealLivesAreToldAsTheyWere(t *testing.T) {
+func TestRealContainerLivesAreReported(t *testing.T) {
 	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	info, err := r.Info(t.Context())
@@ -173,7 +173,7 @@ func TestRealLivesAreToldAsTheyWere(t *testing.T) {
 	assert.Empty(t, n.of(pod.ID, runtime.NoticeDeleted))
 }
 
-func TestRealProcessPauseAndExec(t *testing.T) {
+func TestRealPauseIsReportedAndExecIsNot(t *testing.T) {
 	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	n, _ := watch(t, r)
@@ -217,7 +217,7 @@ func TestRealProcessPauseAndExec(t *testing.T) {
 	require.NoError(t, d.RemovePod(t.Context(), pod))
 }
 
-func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
+func TestRealWatchFailsWhenDaemonDies(t *testing.T) {
 	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	_, ended := watch(t, r)
@@ -246,9 +246,9 @@ func TestRealDaemonDiesUnderTheWatch(t *testing.T) {
 	require.NoError(t, d.RemovePod(t.Context(), pod))
 }
 
-// TestRealCRIEventStream reads the stream that is not used on containerd by default, where the version has it: CRI-O, whose
+// TestRealCRIEventStreamReportsEvents reads the stream that is not used on containerd by default, where the version has it: CRI-O, whose
 // stream is alike, cannot be had here.
-func TestRealCRIEventStream(t *testing.T) {
+func TestRealCRIEventStreamReportsEvents(t *testing.T) {
 	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
 	n, ready, ended := &notices{}, make(chan struct{}), make(chan error, 1)

@@ -80,7 +80,7 @@ func described(tb testing.TB, r *Runtime, id string) *container.Container {
 	return nil
 }
 
-func TestInfoNamesTheEngine(t *testing.T) {
+func TestInfoReturnsEngineAndVersion(t *testing.T) {
 	for said, want := range map[string]string{
 		"containerd": "containerd", "cri-o": "cri-o", "docker": "docker", "Frakti": "frakti",
 	} {
@@ -94,7 +94,7 @@ func TestInfoNamesTheEngine(t *testing.T) {
 	assert.Equal(t, "unknown", engineName(""))
 }
 
-func TestNewRejectsWhatCannotWork(t *testing.T) {
+func TestNewFailsForInvalidOptions(t *testing.T) {
 	for name, o := range map[string]Options{
 		"no endpoint":              {},
 		"relative path":            {Endpoint: "run/containerd.sock"},
@@ -114,7 +114,7 @@ func TestNewRejectsWhatCannotWork(t *testing.T) {
 	}
 }
 
-func TestEndpointForms(t *testing.T) {
+func TestEndpointIsNormalized(t *testing.T) {
 	for in, want := range map[string]string{
 		"/run/containerd/containerd.sock":        "unix:///run/containerd/containerd.sock",
 		"unix:///run/crio/crio.sock":             "unix:///run/crio/crio.sock",
@@ -128,7 +128,7 @@ func TestEndpointForms(t *testing.T) {
 		runtime.Endpoint{Scheme: "npipe", Address: `\\.\pipe\containerd-containerd`}.String())
 }
 
-func TestErrorsSayWhatToDo(t *testing.T) {
+func TestErrorsContainRemedy(t *testing.T) {
 	t.Run("no socket", func(t *testing.T) {
 		notOnWindows(t)
 		r, err := New(Options{Endpoint: "/nonexistent/c.sock", Timeout: 5 * time.Second})
@@ -185,7 +185,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	})
 }
 
-func TestOneHungContainerHoldsUpNoOther(t *testing.T) {
+func TestInspectSucceedsWhenAnotherContainerHangs(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{Timeout: time.Second})
 	ids := s.Fill(2, 2)
 	hung, healthy := described(t, r, ids[0]), described(t, r, ids[1])
@@ -199,7 +199,7 @@ func TestOneHungContainerHoldsUpNoOther(t *testing.T) {
 	require.ErrorContains(t, <-ended, "did not answer within")
 }
 
-func TestRuntimeComesBackAtTheSamePath(t *testing.T) {
+func TestListSucceedsWhenRuntimeReturnsAtSamePath(t *testing.T) {
 	path := socket(t)
 	s, err := crifake.Start(path, crifake.Options{})
 	require.NoError(t, err)
@@ -230,7 +230,7 @@ func TestRuntimeComesBackAtTheSamePath(t *testing.T) {
 	assert.Equal(t, unary, s.Calls("ListContainers"))
 }
 
-func TestGRPCIsNotAskedToConnectToNothing(t *testing.T) {
+func TestGRPCDoesNotDialWhenSocketIsMissing(t *testing.T) {
 	path := socket(t)
 	s, err := crifake.Start(path, crifake.Options{})
 	require.NoError(t, err)

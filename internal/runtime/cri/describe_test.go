@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
-func TestDescribeFromLabelsAsksForNoSandbox(t *testing.T) {
+func TestDescribeMakesNoSandboxCallWhenLabelsAreComplete(t *testing.T) {
 	s, r := fake(t, crifake.Options{Name: "containerd", Version: "1.6.20"}, Options{})
 	sandbox := s.RunPod("shop", "api-7c9f")
 	id, err := s.Create(sandbox, "api", 2)
@@ -44,7 +44,7 @@ func TestDescribeFromLabelsAsksForNoSandbox(t *testing.T) {
 	assert.False(t, r.IsSandbox(id))
 }
 
-func TestDescribeWithoutLabelsListsSandboxesOncePerList(t *testing.T) {
+func TestDescribeListsSandboxesOncePerListWithoutLabels(t *testing.T) {
 	s, r := fake(t, crifake.Options{NoKubeletLabels: true}, Options{})
 	s.Fill(9, 3)
 	list, err := r.List(t.Context(), nil)
@@ -86,7 +86,7 @@ func TestDescribeWithoutLabelsListsSandboxesOncePerList(t *testing.T) {
 	assert.False(t, r.IsSandbox(gone))
 }
 
-func TestPodCacheIsBoundedByTheNode(t *testing.T) {
+func TestPodCacheIsBoundedByNodeSize(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	first := s.Fill(1, 1)[0]
 	sandbox := described(t, r, first).Pod.SandboxID
@@ -101,7 +101,7 @@ func TestPodCacheIsBoundedByTheNode(t *testing.T) {
 	assert.Equal(t, maxPodLimit, r.pods.limit)
 }
 
-func TestDescribeWithoutSandboxOrLabels(t *testing.T) {
+func TestDescribeReturnsKnownPartsWithoutSandboxOrLabels(t *testing.T) {
 	s, r := fake(t, crifake.Options{NoKubeletLabels: true}, Options{})
 	s.AddItem(&runtimeapi.Container{
 		Id: "orphan", PodSandboxId: "gone",
@@ -118,7 +118,7 @@ func TestDescribeWithoutSandboxOrLabels(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestDescribeFailsWhenTheSandboxesCannotBeAsked(t *testing.T) {
+func TestDescribeFailsWhenSandboxCallFails(t *testing.T) {
 	s, r := fake(t, crifake.Options{NoKubeletLabels: true}, Options{})
 	s.Fill(1, 1)
 	list, err := r.List(t.Context(), nil)
@@ -132,7 +132,7 @@ func TestDescribeFailsWhenTheSandboxesCannotBeAsked(t *testing.T) {
 	assert.NotEmpty(t, c.Pod.UID)
 }
 
-func TestOnlyAllowedLabelsAreKept(t *testing.T) {
+func TestDescribeKeepsOnlyAllowedLabels(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{Labels: []string{"app", "io.kubernetes.pod.n*"}, Annotations: []string{"*hash"}})
 	id := s.Fill(1, 1)[0]
 	c := described(t, r, id)
@@ -142,7 +142,7 @@ func TestOnlyAllowedLabelsAreKept(t *testing.T) {
 	assert.Equal(t, map[string]string{"io.kubernetes.container.hash": "d2b5f9c1"}, c.Annotations)
 }
 
-func TestLabelsAreBounded(t *testing.T) {
+func TestDescribeBoundsLabels(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{Labels: []string{"z-named", "*"}})
 	id := s.Fill(1, 1)[0]
 	require.NoError(t, s.Edit(id, func(item *runtimeapi.Container, _ *runtimeapi.ContainerStatus) string {
@@ -168,7 +168,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	assert.Equal(t, "ы", runtime.Clip("ыы", 3))
 }
 
-func TestImageFieldsOfEachRuntime(t *testing.T) {
+func TestImageIsReadFromFieldsOfEachRuntime(t *testing.T) {
 	id := "sha256:" + strings.Repeat("1", 64)
 	digest := "sha256:" + strings.Repeat("2", 64)
 	for name, test := range map[string]struct {
@@ -223,7 +223,7 @@ func TestImageFieldsOfEachRuntime(t *testing.T) {
 	}
 }
 
-func TestCompleteCopiesOnlyWhenThereIsMore(t *testing.T) {
+func TestWithImageCopiesOnlyWhenImageHasMore(t *testing.T) {
 	c := &container.Container{Image: container.Image{Reference: "a:1"}}
 	assert.Same(t, c, withImage(c, container.Image{Reference: "b:1"}))
 	more := withImage(c, container.Image{ID: "sha256:1", RepoDigests: []string{"a@sha256:2"}, ManifestDigest: "sha256:2"})

@@ -94,7 +94,7 @@ func isReady(w *watching) bool {
 	}
 }
 
-func TestNoEventStream(t *testing.T) {
+func TestWatchReturnsErrNoStreamWhenStreamIsMissing(t *testing.T) {
 	for name, mode := range map[string]crifake.EventMode{
 		"unimplemented, as cri-dockerd": crifake.EventsUnimplemented,
 		"ends at once, as CRI-O":        crifake.EventsEnd,
@@ -113,7 +113,7 @@ func TestNoEventStream(t *testing.T) {
 	})
 }
 
-func TestEventsTellOfContainersOnly(t *testing.T) {
+func TestWatchOmitsSandboxEvents(t *testing.T) {
 	s, r := fake(t, crifake.Options{Name: "cri-o", Events: crifake.EventsOn, SandboxEvents: true}, Options{})
 	_, err := r.Info(t.Context())
 	require.NoError(t, err)
@@ -155,7 +155,7 @@ func TestEventsTellOfContainersOnly(t *testing.T) {
 	require.NoError(t, w.end(t))
 }
 
-func TestEventsWithoutStatuses(t *testing.T) {
+func TestWatchReportsEventsWithoutStatuses(t *testing.T) {
 	s, r := fake(t, crifake.Options{Events: crifake.EventsOn, BareEvents: true, SandboxEvents: true}, Options{})
 	id := s.Fill(1, 1)[0]
 	described(t, r, id)
@@ -170,7 +170,7 @@ func TestEventsWithoutStatuses(t *testing.T) {
 	assert.Equal(t, runtime.NoticeDeleted, all[1].Kind)
 }
 
-func TestEventsFromBeforeTheSubscription(t *testing.T) {
+func TestWatchMarksEarlierEventsAsReplayed(t *testing.T) {
 	s, r := fake(t, crifake.Options{Events: crifake.EventsOn, KeepEvents: 100}, Options{})
 	id := s.Fill(1, 1)[0]
 	w := watch(t, r)
@@ -185,7 +185,7 @@ func TestEventsFromBeforeTheSubscription(t *testing.T) {
 	assert.False(t, all[2].Replayed)
 }
 
-func TestReadyThatBlocksHoldsUpNoMessage(t *testing.T) {
+func TestWatchPostsNoticesWhenReadyBlocks(t *testing.T) {
 	s, r := fake(t, crifake.Options{Events: crifake.EventsOn}, Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -202,7 +202,7 @@ func TestReadyThatBlocksHoldsUpNoMessage(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestBrokenStreamIsNotAMissingOne(t *testing.T) {
+func TestWatchReturnsOtherErrorWhenStreamBreaks(t *testing.T) {
 	t.Run("fails", func(t *testing.T) {
 		s, r := fake(t, crifake.Options{Events: crifake.EventsOn}, Options{})
 		w := watch(t, r)
@@ -249,7 +249,7 @@ func TestBrokenStreamIsNotAMissingOne(t *testing.T) {
 	})
 }
 
-func TestNoticeOfOddEvents(t *testing.T) {
+func TestNoticeAcceptsMalformedEvents(t *testing.T) {
 	_, r := fake(t, crifake.Options{}, Options{})
 	watcher := WithEvents(r)
 	for name, e := range map[string]*runtimeapi.ContainerEventResponse{

@@ -21,7 +21,7 @@ const unimplemented = codes.Unimplemented
 
 var status14 = status.Error(codes.Unavailable, "connection refused")
 
-func TestListIsTheSameBothWays(t *testing.T) {
+func TestListReturnsSameSummariesUnaryAndStreamed(t *testing.T) {
 	for name, streamed := range map[string]bool{"unary": false, "streamed": true} {
 		t.Run(name, func(t *testing.T) {
 			s, r := fake(t, crifake.Options{StreamLists: streamed, Batch: 3}, Options{})
@@ -59,7 +59,7 @@ func life(t *testing.T, s *crifake.Server, id string) crifake.Life {
 	return l
 }
 
-func TestPartialListIsAnError(t *testing.T) {
+func TestListFailsWhenStreamIsCutOff(t *testing.T) {
 	s, r := fake(t, crifake.Options{StreamLists: true, Batch: 2}, Options{})
 	s.Fill(6, 1)
 	lift := s.Inject(crifake.Fault{Method: "StreamContainers", Code: codes.Internal, After: 2})
@@ -73,7 +73,7 @@ func TestPartialListIsAnError(t *testing.T) {
 	assert.Zero(t, s.Calls("ListContainers"), "a failed stream says nothing about the method")
 }
 
-func TestStreamThatIsUnimplementedAfterSomeItemsStartsOver(t *testing.T) {
+func TestListStartsOverWhenStreamBecomesUnimplemented(t *testing.T) {
 	s, r := fake(t, crifake.Options{StreamLists: true, Batch: 2}, Options{})
 	s.Fill(6, 1)
 	s.Inject(crifake.Fault{Method: "StreamContainers", Code: codes.Unimplemented, After: 2})
@@ -82,7 +82,7 @@ func TestStreamThatIsUnimplementedAfterSomeItemsStartsOver(t *testing.T) {
 	assert.Len(t, list, 6)
 }
 
-func TestEmptyStreamIsConfirmed(t *testing.T) {
+func TestListConfirmsEmptyStream(t *testing.T) {
 	s, r := fake(t, crifake.Options{StreamLists: true}, Options{})
 	list, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestEmptyStreamIsConfirmed(t *testing.T) {
 	assert.Equal(t, 1, s.Calls("ListContainers"))
 }
 
-func TestListTakesWhatNoSaneRuntimeGives(t *testing.T) {
+func TestListAcceptsMalformedItems(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	id := s.Fill(1, 1)[0]
 	s.AddItem(&runtimeapi.Container{State: runtimeapi.ContainerState_CONTAINER_RUNNING})
@@ -108,7 +108,7 @@ func TestListTakesWhatNoSaneRuntimeGives(t *testing.T) {
 	assert.Equal(t, container.StateUnknown, state(runtimeapi.ContainerState_CONTAINER_UNKNOWN))
 }
 
-func TestFindTakesNoPrefix(t *testing.T) {
+func TestFindReturnsErrNotFoundForPrefix(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	id := s.Fill(3, 1)[1]
 	got, err := r.Find(t.Context(), id)

@@ -15,7 +15,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
-func TestPIDOfARunningContainer(t *testing.T) {
+func TestPIDIsReturnedOnlyWhileRunning(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	ids := s.Fill(2, 1)
 	pid, err := r.PID(t.Context(), ids[0])
@@ -34,7 +34,7 @@ func TestPIDOfARunningContainer(t *testing.T) {
 	require.ErrorIs(t, err, runtime.ErrNotFound)
 }
 
-func TestPIDErrorsQuoteNothing(t *testing.T) {
+func TestPIDErrorsDoNotQuoteResponse(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	id := s.Fill(1, 1)[0]
 	for _, verbose := range []string{
@@ -47,7 +47,7 @@ func TestPIDErrorsQuoteNothing(t *testing.T) {
 	}
 }
 
-func TestPIDInTheVerboseAnswer(t *testing.T) {
+func TestPIDIsReadFromVerboseStatus(t *testing.T) {
 	for name, test := range map[string]struct {
 		info string
 		want uint32

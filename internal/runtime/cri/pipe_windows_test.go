@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestErrorsSayWhatToDoAboutPipes(t *testing.T) {
+func TestErrorsContainRemedyForPipes(t *testing.T) {
 	r, err := New(Options{Endpoint: "npipe:////./pipe/nonexistent", Timeout: 5 * time.Second})
 	require.NoError(t, err)
 	defer r.Close()

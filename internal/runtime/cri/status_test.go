@@ -22,7 +22,7 @@ const (
 	exited  = runtimeapi.ContainerState_CONTAINER_EXITED
 )
 
-func TestSnapshotOfEachStatus(t *testing.T) {
+func TestSnapshotMatchesEachStatus(t *testing.T) {
 	const start, end = 1795375918400062875, 1795375978411600595
 	zero := time.Time{}.UnixNano() // -6795364578871345152: Go's zero time, as CRI-O and cri-dockerd send it
 	at := func(ns int64) time.Time { return time.Unix(0, ns).UTC() }
@@ -111,7 +111,7 @@ func TestSnapshotOfEachStatus(t *testing.T) {
 	}
 }
 
-func TestRestartCountIsTheKubelets(t *testing.T) {
+func TestRestartCountPrefersKubeletAnnotation(t *testing.T) {
 	for name, test := range map[string]struct {
 		annotation string
 		attempt    uint32
@@ -129,7 +129,7 @@ func TestRestartCountIsTheKubelets(t *testing.T) {
 	}
 }
 
-func TestInspectCompletesTheImage(t *testing.T) {
+func TestInspectCompletesImage(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	id := s.Fill(1, 1)[0]
 	c := described(t, r, id)
@@ -145,7 +145,7 @@ func TestInspectCompletesTheImage(t *testing.T) {
 	assert.Same(t, look.Container, again.Container)
 }
 
-func TestInspectOfWhatIsGone(t *testing.T) {
+func TestInspectReturnsErrNotFoundWhenContainerIsGone(t *testing.T) {
 	s, r := fake(t, crifake.Options{}, Options{})
 	id := s.Fill(1, 1)[0]
 	c := described(t, r, id)

@@ -62,7 +62,7 @@ func (h host) look() []Runtime {
 	return found
 }
 
-func TestEveryWellKnownSocketIsFoundInOrder(t *testing.T) {
+func TestRuntimesFindsWellKnownSocketsInOrder(t *testing.T) {
 	h := newHost(t)
 	for _, path := range []string{
 		"/run/docker.sock", "/run/podman/podman.sock", "/run/cri-dockerd.sock", "/run/crio/crio.sock",
@@ -86,7 +86,7 @@ func TestEveryWellKnownSocketIsFoundInOrder(t *testing.T) {
 	}, h.look())
 }
 
-func TestOneSocketIsOneRuntime(t *testing.T) {
+func TestRuntimesReportsEachSocketOnce(t *testing.T) {
 	t.Run("a link of the host is resolved inside its root", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/containerd/containerd.sock")
@@ -121,7 +121,7 @@ func TestOneSocketIsOneRuntime(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoSocketIsNoRuntime(t *testing.T) {
+func TestRuntimesIgnoresOtherFiles(t *testing.T) {
 	h := newHost(t)
 	assert.Empty(t, h.look(), "an empty host")
 	require.NoError(t, os.WriteFile(h.parent("/run/containerd/containerd.sock"), nil, 0o600))
@@ -131,7 +131,7 @@ func TestWhatIsNoSocketIsNoRuntime(t *testing.T) {
 	assert.Empty(t, h.look())
 }
 
-func TestLinksDoNotLeadOutOfTheRoot(t *testing.T) {
+func TestRuntimesResolvesLinksInsideRoot(t *testing.T) {
 	outside := newHost(t)
 	outside.socket("/c.sock")
 	h := newHost(t)
@@ -139,7 +139,7 @@ func TestLinksDoNotLeadOutOfTheRoot(t *testing.T) {
 	assert.Empty(t, h.look())
 }
 
-func TestSocketThatAppearsLater(t *testing.T) {
+func TestRuntimesFindsSocketThatAppearsLater(t *testing.T) {
 	h := newHost(t)
 	assert.Empty(t, h.look())
 	h.socket("/run/containerd/containerd.sock")
@@ -162,7 +162,7 @@ func (o odd) Lstat(name string) (fs.FileInfo, error) {
 
 func (o odd) Pipe(name string) bool { return o.pipes[name] }
 
-func TestPlaceThatMayNotBeLookedAt(t *testing.T) {
+func TestRuntimesReportsErrorWhenAccessIsDenied(t *testing.T) {
 	h := newHost(t)
 	h.socket("/run/containerd/containerd.sock")
 	h.socket("/run/crio/crio.sock")
@@ -172,7 +172,7 @@ func TestPlaceThatMayNotBeLookedAt(t *testing.T) {
 	assert.Equal(t, "cri-o", found[0].Name)
 }
 
-func TestWindowsPipes(t *testing.T) {
+func TestRuntimesFindsPipes(t *testing.T) {
 	h := newHost(t)
 	found, err := Runtimes(odd{pipes: map[string]bool{
 		"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true,
@@ -184,7 +184,7 @@ func TestWindowsPipes(t *testing.T) {
 	}, found)
 }
 
-func TestThisMachine(t *testing.T) {
+func TestRuntimesSucceedsOnThisMachine(t *testing.T) {
 	_, err := Runtimes(Machine{}, "")
 	require.NoError(t, err)
 }

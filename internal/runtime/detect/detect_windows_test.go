@@ -18,7 +18,7 @@ type machine struct {
 
 func (m machine) Pipe(name string) bool { return m.pipes[name] }
 
-func TestOnWindowsOnlyPipesAreLookedFor(t *testing.T) {
+func TestRuntimesFindsOnlyPipesOnWindows(t *testing.T) {
 	found, err := Runtimes(machine{pipes: map[string]bool{"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true}}, "")
 	require.NoError(t, err)
 	assert.Equal(t, []Runtime{

@@ -170,7 +170,7 @@ func inspection(id, state string) string {
 		"Name":"/web","Config":{"Image":"example.test/web:1","Env":["PASSWORD=%s"],"Cmd":[%q]}}`, id, canary, state, img, canary, canary)
 }
 
-func TestInfo(t *testing.T) {
+func TestInfoDescribesEngine(t *testing.T) {
 	t.Run("Docker", func(t *testing.T) {
 		info, err := newEngine(t).runtime().Info(t.Context())
 		require.NoError(t, err)
@@ -233,7 +233,7 @@ func TestInfo(t *testing.T) {
 	})
 }
 
-func TestListOfAllStates(t *testing.T) {
+func TestListReturnsAllStates(t *testing.T) {
 	states := map[string]container.State{
 		"created": container.StateCreated, "running": container.StateRunning, "paused": container.StatePaused,
 		"restarting": container.StateExited, "removing": container.StateExited, "exited": container.StateExited, "dead": container.StateExited,
@@ -253,14 +253,14 @@ func TestListOfAllStates(t *testing.T) {
 	}
 }
 
-func TestListThatIsCutOffIsAnError(t *testing.T) {
+func TestListFailsWhenResponseIsCutOff(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/json", "["+listItem(id1, "running", "Up 1 second", "")+",")
 	_, err := e.runtime().List(t.Context(), nil)
 	require.Error(t, err)
 }
 
-func TestDescribe(t *testing.T) {
+func TestDescribeReadsListItem(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/json", "["+listItem(id1, "running", "Up 1 second", `,"ImageManifestDescriptor":{"digest":"`+mfd+`"}`)+"]")
 	r := e.runtime()
@@ -276,7 +276,7 @@ func TestDescribe(t *testing.T) {
 	}, c)
 }
 
-func TestKubernetesContainersOfDocker(t *testing.T) {
+func TestListOmitsKubernetesContainersWhenObservedThroughCRI(t *testing.T) {
 	const labels = `"io.kubernetes.pod.uid":"u1","io.kubernetes.pod.name":"p","io.kubernetes.pod.namespace":"ns","io.kubernetes.container.name":"api"`
 	item := `{"Id":"` + id1 + `","Names":["/k8s_api_p_ns_u1_3"],"Image":"` + img + `","ImageID":"` + img + `","Created":1700000000,"Labels":{` + labels + `},"State":"running","Status":"Up 1 second"}`
 	sandbox := `{"Id":"` + id2 + `","Names":["/k8s_POD_p_ns_u1_0"],"Created":1700000000,"Labels":{` + labels + `,"io.kubernetes.docker.type":"podsandbox"},"State":"running","Status":"Up 1 second"}`
@@ -304,7 +304,7 @@ func TestKubernetesContainersOfDocker(t *testing.T) {
 	assert.Empty(t, list, "CRI tells it")
 }
 
-func TestInspect(t *testing.T) {
+func TestInspectReturnsSnapshotOfEachStatus(t *testing.T) {
 	at := func(s string) time.Time {
 		v, err := time.Parse(time.RFC3339Nano, s)
 		require.NoError(t, err)
@@ -431,7 +431,7 @@ func assertNoCanary(t *testing.T, v any) {
 	assert.NotContains(t, string(raw), canary)
 }
 
-func TestInspectOfWhatIsGone(t *testing.T) {
+func TestInspectReturnsErrNotFoundWhenContainerIsGone(t *testing.T) {
 	_, err := newEngine(t).runtime().Inspect(t.Context(), &container.Container{ID: id1})
 	require.ErrorIs(t, err, runtime.ErrNotFound)
 	_, err = newEngine(t).runtime().Inspect(t.Context(), &container.Container{ID: "../version"})
@@ -440,7 +440,7 @@ func TestInspectOfWhatIsGone(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestOneImageInspectForEachImage(t *testing.T) {
+func TestInspectRequestsEachImageOnce(t *testing.T) {
 	e := newEngine(t)
 	for _, id := range []string{id1, id2} {
 		e.answer("/containers/"+id+"/json", inspection(id, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
@@ -456,7 +456,7 @@ func TestOneImageInspectForEachImage(t *testing.T) {
 	assert.Equal(t, 1, e.times("/images/"+img+"/json"))
 }
 
-func TestNameOfAPodsContainerIsKubernetes(t *testing.T) {
+func TestInspectKeepsKubernetesContainerName(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
 	got, err := e.runtime().Inspect(t.Context(), &container.Container{ID: id1, Name: "api", Attempt: 3, Pod: container.Pod{UID: "u1"}})
@@ -465,7 +465,7 @@ func TestNameOfAPodsContainerIsKubernetes(t *testing.T) {
 	assert.EqualValues(t, 3, got.RestartCount)
 }
 
-func TestStartThatFailedStaysEndedInTheList(t *testing.T) {
+func TestListKeepsFailedStartExited(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/json", "["+listItem(id1, "created", "Created", "")+"]")
 	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"created","ExitCode":127,"Error":"x"}`))
@@ -483,7 +483,7 @@ func TestStartThatFailedStaysEndedInTheList(t *testing.T) {
 	assert.Equal(t, before[0].Fingerprint, after[0].Fingerprint, "it is not looked at again and again")
 }
 
-func TestPID(t *testing.T) {
+func TestPIDIsReadFromInspection(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","Pid":42,"StartedAt":"2023-11-14T22:13:21.5Z"}`))
 	pid, err := e.runtime().PID(t.Context(), id1)
@@ -491,7 +491,7 @@ func TestPID(t *testing.T) {
 	assert.EqualValues(t, 42, pid)
 }
 
-func TestCallsKeepTheirDeadline(t *testing.T) {
+func TestCallsFailWhenDeadlineExpires(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEndpoints(t *testing.T) {
+func TestEndpointIsValidated(t *testing.T) {
 	good := map[string]string{
 		"unix:///var/run/docker.sock": "unix:///var/run/docker.sock",
 		"/run/podman/podman.sock":     "unix:///run/podman/podman.sock",
@@ -51,7 +51,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-func TestTLSIsForTCPOnly(t *testing.T) {
+func TestNewFailsForTLSWithoutTCP(t *testing.T) {
 	_, err := New(Options{Endpoint: "/run/docker.sock", TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
 	require.ErrorContains(t, err, "tls: is for tcp://")
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-func TestErrorsSayWhatCanBeDone(t *testing.T) {
+func TestErrorsContainRemedy(t *testing.T) {
 	const socket, pipe = "unix:///run/docker.sock", "npipe:////./pipe/docker_engine"
 	cases := []struct {
 		endpoint string

@@ -52,7 +52,7 @@ func watched(t *testing.T, r *Runtime, n int) []runtime.Notice {
 	return got
 }
 
-func TestNotices(t *testing.T) {
+func TestNoticeMatchesEachEvent(t *testing.T) {
 	at := time.Now().Add(time.Hour).UTC() // after the subscription
 	cases := []struct {
 		action, attributes string
@@ -86,7 +86,7 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoNoticeIsLeftOut(t *testing.T) {
+func TestNoticeIgnoresOtherEvents(t *testing.T) {
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e := newEngine(t)
 	for i, action := range []string{"exec_create: sh -c " + canary, "exec_start: sh -c " + canary, "exec_die", "attach", "top", "stop", "init", "cleanup", canary} {
@@ -101,7 +101,7 @@ func TestWhatIsNoNoticeIsLeftOut(t *testing.T) {
 	assert.Equal(t, runtime.NoticePaused, got[0].Kind)
 }
 
-func TestSignalThatWasSentOnRequest(t *testing.T) {
+func TestStopSignalIsReportedWithExit(t *testing.T) {
 	nano := time.Now().Add(time.Hour).UnixNano()
 	cases := []struct {
 		name, signal, code, want string
@@ -130,7 +130,7 @@ func TestSignalThatWasSentOnRequest(t *testing.T) {
 	}
 }
 
-func TestSubscription(t *testing.T) {
+func TestSubscriptionFiltersAndReachesBack(t *testing.T) {
 	e := newEngine(t)
 	nano := time.Now().UnixNano()
 	e.events = []string{event("start", nano, ""), event("die", nano+5, `"exitCode":"1"`)}
@@ -159,7 +159,7 @@ func TestSubscription(t *testing.T) {
 	assert.False(t, filters["event"]["exec_start"], "command lines are not even sent")
 }
 
-func TestEveryEndOfTheStreamIsAnError(t *testing.T) {
+func TestWatchFailsWhenStreamEnds(t *testing.T) {
 	e := newEngine(t)
 	close(e.hangUp)
 	err := e.runtime().Watch(t.Context(), func() {}, func(runtime.Notice) {})
@@ -187,7 +187,7 @@ func TestReplayIsBounded(t *testing.T) {
 	assert.GreaterOrEqual(t, maxSeen, 2*256, "a replay must not push out what it repeats")
 }
 
-func TestSubscriptionReachesBackFromTheNewestEvent(t *testing.T) {
+func TestSubscriptionBeginsBeforeLatestEvent(t *testing.T) {
 	var r replay
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r.since(at.Add(-time.Hour))
@@ -199,8 +199,8 @@ func TestSubscriptionReachesBackFromTheNewestEvent(t *testing.T) {
 	assert.True(t, r.isNew(0, id1, "start"), "nobody knows whether it is the same")
 }
 
-// TestPodmanIsAskedForAllEvents: it has other words for some, and does not take a prefix for health_status.
-func TestPodmanIsAskedForAllEvents(t *testing.T) {
+// TestSubscriptionHasNoActionFilterForPodman: it has other words for some, and does not take a prefix for health_status.
+func TestSubscriptionHasNoActionFilterForPodman(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/version", `{"Version":"5.0.0","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
@@ -214,7 +214,7 @@ func TestPodmanIsAskedForAllEvents(t *testing.T) {
 	assert.JSONEq(t, `{"type":{"container":true}}`, query.Get("filters"))
 }
 
-func TestEventsOfKubernetesContainersThatCRITells(t *testing.T) {
+func TestWatchOmitsKubernetesContainersWhenObservedThroughCRI(t *testing.T) {
 	const labels = `"io.kubernetes.pod.uid":"u1","io.kubernetes.container.name":"api"`
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e := newEngine(t)
@@ -237,14 +237,14 @@ func TestEventsOfKubernetesContainersThatCRITells(t *testing.T) {
 	assert.Equal(t, id1, watched(t, r, 1)[0].ID, "who told its start tells its end")
 }
 
-func TestStreamThatIsRefusedIsNone(t *testing.T) {
+func TestWatchReturnsErrNoStreamWhenRefused(t *testing.T) {
 	e := newEngine(t)
 	e.refuse["/events"] = http.StatusForbidden
 	err := e.runtime().Watch(t.Context(), func() { t.Error("not ready") }, func(runtime.Notice) {})
 	require.ErrorIs(t, err, runtime.ErrNoStream)
 }
 
-func TestTimesOfEvents(t *testing.T) {
+func TestEventTimesAreValidated(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	for _, c := range []struct {
 		message events.Message
@@ -259,7 +259,7 @@ func TestTimesOfEvents(t *testing.T) {
 	}
 }
 
-func TestOOMKillOfAChildIsRemembered(t *testing.T) {
+func TestInspectReportsOOMKillOfChildFromEvent(t *testing.T) {
 	e := newEngine(t)
 	started := time.Date(2023, 11, 14, 22, 13, 21, 0, time.UTC)
 	e.events = []string{event("oom", started.Add(time.Minute).UnixNano(), "")}
@@ -274,7 +274,7 @@ func TestOOMKillOfAChildIsRemembered(t *testing.T) {
 	assert.True(t, got.OOM, "20.10 tells it by an event only")
 }
 
-func TestWhatAnEventTellsOfItsContainer(t *testing.T) {
+func TestNoticeDescribesContainer(t *testing.T) {
 	e := newEngine(t)
 	e.events = []string{event("create", time.Now().UnixNano(),
 		`"app":"shop","tier.signal":"x","signal":"`+canary+`","com.docker.compose.project":"p","com.docker.compose.service":"s","com.docker.compose.container-number":"2",`+
@@ -295,8 +295,8 @@ func TestWhatAnEventTellsOfItsContainer(t *testing.T) {
 	assert.Nil(t, watched(t, r, 1)[0].Described.Labels, "what is the engine's own is no label")
 }
 
-// TestLabelsInThePlaceOfWhatTheEngineSays: Docker copies a container's labels over the exit code and the signal of its events.
-func TestLabelsInThePlaceOfWhatTheEngineSays(t *testing.T) {
+// TestLabelsDoNotReplaceEngineAttributes: Docker copies a container's labels over the exit code and the signal of its events.
+func TestLabelsDoNotReplaceEngineAttributes(t *testing.T) {
 	nano := time.Now().Add(time.Hour).UnixNano()
 	const lie = `"exitCode":"0","signal":"15"`
 	kill, die := event("kill", nano+2, lie), event("die", nano+3, lie)
@@ -342,7 +342,7 @@ func TestLabelsInThePlaceOfWhatTheEngineSays(t *testing.T) {
 	assert.Empty(t, got[1].StopSignal)
 }
 
-func TestWhatWasHeardOfAnEarlierRunIsNotOfThisOne(t *testing.T) {
+func TestEventsOfEarlierRunDoNotAffectLaterRun(t *testing.T) {
 	at := time.Date(2023, 11, 14, 22, 13, 21, 0, time.UTC)
 	e := newEngine(t)
 	e.events = []string{event("oom", at.Add(-time.Minute).UnixNano(), ""), event("kill", at.Add(-time.Minute).UnixNano(), `"signal":"15"`), event("pause", at.UnixNano(), "")}
@@ -362,8 +362,8 @@ func TestWhatWasHeardOfAnEarlierRunIsNotOfThisOne(t *testing.T) {
 	assert.Empty(t, look(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:10:21Z"}`).Run.StopSignal, "it was sent after the end")
 }
 
-// TestOOMKillIsNotThatOfARequest: a process inside was killed so, and then somebody ended the container.
-func TestOOMKillIsNotThatOfARequest(t *testing.T) {
+// TestOOMKillIsNotReportedWhenKillWasRequested: a process inside was killed so, and then somebody ended the container.
+func TestOOMKillIsNotReportedWhenKillWasRequested(t *testing.T) {
 	e := newEngine(t)
 	at := time.Date(2023, 11, 14, 22, 14, 0, 0, time.UTC)
 	e.events = []string{event("kill", at.UnixNano(), `"signal":"9"`), event("pause", at.UnixNano()+1, "")}
@@ -378,7 +378,7 @@ func TestOOMKillIsNotThatOfARequest(t *testing.T) {
 	assert.Equal(t, "Error", s.Run.Reason)
 }
 
-func TestPodmansExitCodeIsNoLabel(t *testing.T) {
+func TestPodmanExitCodeIsNotReadFromLabel(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
@@ -391,8 +391,8 @@ func TestPodmansExitCodeIsNoLabel(t *testing.T) {
 	assert.EqualValues(t, 5, got[1].ExitCode)
 }
 
-// TestSignalThatItsImageAsksToBeStoppedBy is Apache's httpd, which ends gracefully at SIGWINCH and exits with 0.
-func TestSignalThatItsImageAsksToBeStoppedBy(t *testing.T) {
+// TestStopSignalIncludesStopSignalOfImage is Apache's httpd, which ends gracefully at SIGWINCH and exits with 0.
+func TestStopSignalIncludesStopSignalOfImage(t *testing.T) {
 	nano := time.Now().Add(time.Hour).UnixNano()
 	for asked, want := range map[string]string{"SIGWINCH": "SIGWINCH", "28": "SIGWINCH", "SIGTERM": "", "": ""} {
 		e := newEngine(t)
@@ -407,7 +407,7 @@ func TestSignalThatItsImageAsksToBeStoppedBy(t *testing.T) {
 	}
 }
 
-func TestOOMKillIsToldWithTheEndOrAfterIt(t *testing.T) {
+func TestOOMKillIsReportedWithExitOrAfterIt(t *testing.T) {
 	at := time.Now().Add(time.Hour)
 	play := func(events ...string) []runtime.Notice {
 		e := newEngine(t)

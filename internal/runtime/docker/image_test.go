@@ -25,7 +25,7 @@ func seenImage(t *testing.T, r *Runtime) container.Image {
 	return s.Container.Image
 }
 
-func TestManifestDigests(t *testing.T) {
+func TestManifestDigestIsReadFromImage(t *testing.T) {
 	const other = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 	cases := []struct {
 		name, reference, repoDigests, descriptor, want string
@@ -57,7 +57,7 @@ func TestManifestDigests(t *testing.T) {
 	}
 }
 
-func TestImageThatCouldNotBeInspectedIsAskedForAgain(t *testing.T) {
+func TestImageIsRequestedAgainAfterFailure(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
 	e.answer("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":["example.test/web@`+mfd+`"]}`)
@@ -76,7 +76,7 @@ func TestImageThatCouldNotBeInspectedIsAskedForAgain(t *testing.T) {
 	assert.Equal(t, 2, e.times("/images/"+img+"/json"))
 }
 
-func TestImagesAreBounded(t *testing.T) {
+func TestImageCacheIsBounded(t *testing.T) {
 	var i imageCache
 	for n := range maxImages + 10 {
 		i.put(strconv.Itoa(n), []string{"x"})
@@ -96,7 +96,7 @@ func TestImagesAreBounded(t *testing.T) {
 	assert.Len(t, seenImage(t, e.runtime()).RepoDigests, maxDigests)
 }
 
-func TestOneImageIsAskedForOnceAtATime(t *testing.T) {
+func TestImageIsRequestedOnceConcurrently(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/images/"+img+"/json", `{"RepoDigests":["example.test/web@`+mfd+`"]}`)
 	e.slow = map[string]time.Duration{"/images/" + img + "/json": 100 * time.Millisecond}

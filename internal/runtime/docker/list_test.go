@@ -17,8 +17,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// TestWhatAListShowsChangesTheMark: a container whose mark changed is inspected, and no other one.
-func TestWhatAListShowsChangesTheMark(t *testing.T) {
+// TestFingerprintChangesWithListItem: a container whose mark changed is inspected, and no other one.
+func TestFingerprintChangesWithListItem(t *testing.T) {
 	item := func(names, state, status, more string) string {
 		return fmt.Sprintf(`[{"Id":%q,"Names":%s,"Created":1700000000,"State":%q,"Status":%q%s}]`, id1, names, state, status, more)
 	}
@@ -56,7 +56,7 @@ func TestWhatAListShowsChangesTheMark(t *testing.T) {
 	}
 }
 
-func TestContainerThatDiedBeforeItRanIsNotLookedAtEachTime(t *testing.T) {
+func TestDeadContainerThatNeverRanIsInspectedOnce(t *testing.T) {
 	for _, state := range []string{"dead", "removing"} {
 		e := newEngine(t)
 		e.answer("/containers/json", `[{"Id":"`+id1+`","Created":1700000000,"State":"`+state+`"}]`)
@@ -70,7 +70,7 @@ func TestContainerThatDiedBeforeItRanIsNotLookedAtEachTime(t *testing.T) {
 	}
 }
 
-func TestAgesThatDoNotMeetAreTwoRuns(t *testing.T) {
+func TestRestartIsCountedWhenAgesDoNotOverlap(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	look := func(k *remembered, age, after time.Duration) {
 		at := now.Add(after)
@@ -99,7 +99,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	assert.Empty(t, m.containers)
 }
 
-func TestContainersThatNoListShowsAreForgotten(t *testing.T) {
+func TestMemoryRemovesUnlistedContainers(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/json", `[{"Id":"`+id1+`","State":"running"}]`)
 	r := e.runtime()
@@ -114,7 +114,7 @@ func TestContainersThatNoListShowsAreForgotten(t *testing.T) {
 	assert.NotContains(t, r.memory.containers, id2)
 }
 
-func TestFindTakesNoOtherContainer(t *testing.T) {
+func TestFindReturnsErrNotFoundForPrefix(t *testing.T) {
 	e := newEngine(t)
 	longer := id1[:63] + "2" // Docker finds by the beginning of an id, and Podman by any part
 	e.answer("/containers/json", `[{"Id":"`+longer+`","State":"running"},{"Id":"`+id1+`","State":"exited"}]`)
@@ -126,7 +126,7 @@ func TestFindTakesNoOtherContainer(t *testing.T) {
 	require.ErrorIs(t, err, runtime.ErrNotFound)
 }
 
-func TestContainerWithoutANameOrATime(t *testing.T) {
+func TestDescribeAcceptsItemWithoutNameOrTime(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/json", `[{"Id":"`+id1+`","Names":null,"State":"dead"},{"Id":"`+id2+`","Names":["/x/y"],"State":"running","Labels":null}]`)
 	r := e.runtime()
@@ -142,7 +142,7 @@ func TestContainerWithoutANameOrATime(t *testing.T) {
 	}
 }
 
-func TestLabelsAreBounded(t *testing.T) {
+func TestDescribeBoundsLabels(t *testing.T) {
 	r, err := New(Options{Endpoint: nowhere, Labels: []string{"named", "*"}})
 	require.NoError(t, err)
 	many := map[string]string{strings.Repeat("k", runtime.MaxText+1): "x", "long": strings.Repeat("v", 10*runtime.MaxText)}

@@ -24,13 +24,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// The requests that docs/docker.md names as all that is needed, and those of them that can be refused.
+// The requests that docs/docker.md lists as required, and those that a proxy may refuse.
 var (
-	needed    = regexp.MustCompile(`^(/v1\.[0-9]+)?/(_ping|version|containers/json|containers/[0-9a-f]{64}/json)$`)
-	dispensed = regexp.MustCompile(`^(/v1\.[0-9]+)?/(info|events|images/sha256:[0-9a-f]{64}/json)$`)
+	required = regexp.MustCompile(`^(/v1\.[0-9]+)?/(_ping|version|containers/json|containers/[0-9a-f]{64}/json)$`)
+	optional = regexp.MustCompile(`^(/v1\.[0-9]+)?/(info|events|images/sha256:[0-9a-f]{64}/json)$`)
 )
 
-// guarded is an engine behind a proxy that lets some requests through, as those do that people put before Docker's socket.
+// guarded is an engine behind a proxy that allows only some requests, as users put in front of Docker's socket.
 type guarded struct {
 	host
 	endpoint string
@@ -38,20 +38,20 @@ type guarded struct {
 
 func (g guarded) Endpoint() string { return g.endpoint }
 
-// guard lets through what may pass to an engine, and refuses and remembers all else.
-func guard(t *testing.T, engine host, may func(*http.Request) bool) (guarded, func() []string) {
+// guard returns an engine behind a proxy that forwards the allowed requests, and a function that returns the refused ones.
+func guard(t *testing.T, engine host, allowed func(*http.Request) bool) (guarded, func() []string) {
 	t.Helper()
 	var mu sync.Mutex
 	var refused []string
 	socket, _ := strings.CutPrefix(engine.Endpoint(), "unix://")
-	onwards := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "engine"})
+	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "engine"})
 	dial := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
-	onwards.Transport, onwards.FlushInterval = dial, -1
+	forward.Transport, forward.FlushInterval = dial, -1
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && may(r) {
-			onwards.ServeHTTP(w, r)
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && allowed(r) {
+			forward.ServeHTTP(w, r)
 			return
 		}
 		mu.Lock()
@@ -79,14 +79,14 @@ func guard(t *testing.T, engine host, may func(*http.Request) bool) (guarded, fu
 	}
 }
 
-// TestLeastRights observes through a proxy that only lets pass what docs/linux.md says is needed.
-func TestLeastRights(t *testing.T) {
+// TestRealLeastRightsSuffice observes through a proxy that allows only the requests that docs/linux.md lists.
+func TestRealLeastRightsSuffice(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		all  bool
-	}{{"what is needed and what helps", true}, {"what is needed", false}} {
+	}{{"required and optional", true}, {"required only", false}} {
 		t.Run(c.name, func(t *testing.T) {
-			sideBySide(t)
+			parallel(t)
 			var refused func() []string
 			k := kinds()[0]
 			k.refusesEvents = !c.all
@@ -95,7 +95,7 @@ func TestLeastRights(t *testing.T) {
 				t.Helper()
 				var g guarded
 				g, refused = guard(t, start(t, o), func(r *http.Request) bool {
-					return needed.MatchString(r.URL.Path) || (c.all && dispensed.MatchString(r.URL.Path))
+					return required.MatchString(r.URL.Path) || (c.all && optional.MatchString(r.URL.Path))
 				})
 				return g
 			}
@@ -109,7 +109,7 @@ func TestLeastRights(t *testing.T) {
 			for _, request := range refused() {
 				method, path, _ := strings.Cut(request, " ")
 				assert.Equal(t, http.MethodGet, method)
-				assert.Regexp(t, dispensed, path, "nothing else is asked for")
+				assert.Regexp(t, optional, path, "no other request was made")
 			}
 			if c.all {
 				assert.Empty(t, refused())
@@ -117,8 +117,8 @@ func TestLeastRights(t *testing.T) {
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			assert.LessOrEqual(t, strings.Count(strings.Join(refused(), "\n"), "/events"), 1, "a stream that is refused is not asked for again at once")
-			assert.Empty(t, l.gaps, "nothing was lost that was there before")
+			assert.LessOrEqual(t, strings.Count(strings.Join(refused(), "\n"), "/events"), 1, "a refused stream is not requested again at once")
+			assert.Empty(t, l.gaps, "there was no coverage to lose")
 		})
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestStatusTexts(t *testing.T) {
+func TestStatusTextIsParsed(t *testing.T) {
 	const second, minute, hour, day = time.Second, time.Minute, time.Hour, 24 * time.Hour
 	cases := map[string]statusText{
 		"":                         {},
@@ -42,8 +42,8 @@ func TestStatusTexts(t *testing.T) {
 	}
 }
 
-// TestRestartShowsInTheAge follows one container through lists that are taken every two seconds.
-func TestRestartShowsInTheAge(t *testing.T) {
+// TestRestartIsCountedFromAge follows one container through lists that are taken every two seconds.
+func TestRestartIsCountedFromAge(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	human := func(age time.Duration) string {
 		switch s := int(age.Seconds()); {
@@ -75,7 +75,7 @@ func TestRestartShowsInTheAge(t *testing.T) {
 	}
 }
 
-func TestCreatedContainersAreLookedAtEverMoreSeldom(t *testing.T) {
+func TestCreatedContainersAreRecheckedAtGrowingIntervals(t *testing.T) {
 	looks, last := 0, int64(-1)
 	for age := time.Duration(0); age < 10*time.Minute; age += time.Second {
 		if p := recheckNumber(age); p != last {

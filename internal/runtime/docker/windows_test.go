@@ -35,7 +35,7 @@ func windowsInspection(id, asked, platform, state string) string {
 		"Config":{"Image":"example.test/iis:ltsc2022","Env":["TOKEN=%s"],"WorkingDir":"C:\\inetpub"}}`, id, canary, state, img, platform, asked, canary)
 }
 
-func TestContainersOfWindows(t *testing.T) {
+func TestInspectReportsWindowsPlatformAndIsolation(t *testing.T) {
 	const ended = `{"Status":"exited","ExitCode":3221225786,"OOMKilled":false,"StartedAt":"2025-05-06T07:08:10.7654321Z","FinishedAt":"2025-05-06T08:00:00.5Z"}`
 	cases := []struct {
 		name, engine, asked, platform string
@@ -69,7 +69,7 @@ func TestContainersOfWindows(t *testing.T) {
 	}
 }
 
-func TestListAndEventsOfWindows(t *testing.T) {
+func TestWindowsListAndEventsAreRead(t *testing.T) {
 	e := windowsEngine(t, "process")
 	e.answer("/containers/json", "["+listItem(id1, "exited", "Exited (3221225786) 2 hours ago", "")+"]")
 	nano := time.Now().Add(time.Hour).UnixNano()
@@ -92,7 +92,7 @@ func TestListAndEventsOfWindows(t *testing.T) {
 	assert.Empty(t, got[3].StopSignal, "10 is no signal of Windows, and 138 tells of none")
 }
 
-func TestSignalsOfAnotherArchitecture(t *testing.T) {
+func TestStopSignalUsesPlatformOfEngine(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/version", `{"Version":"26.1.5","ApiVersion":"1.41","Os":"linux","Arch":"mips64le"}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
@@ -103,7 +103,7 @@ func TestSignalsOfAnotherArchitecture(t *testing.T) {
 	assert.Empty(t, watched(t, r, 1)[0].StopSignal, "10 is SIGBUS there, not SIGUSR1")
 }
 
-func TestSignalOfPodmanIsALabel(t *testing.T) {
+func TestStopSignalIsUnknownForPodman(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
@@ -114,7 +114,7 @@ func TestSignalOfPodmanIsALabel(t *testing.T) {
 	assert.Empty(t, watched(t, r, 1)[0].StopSignal)
 }
 
-func TestOneOffOfComposeHasNoPlaceInItsService(t *testing.T) {
+func TestComposeOneOffHasNoNumber(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/containers/json", `[{"Id":"`+id1+`","Names":["/shop-web-run-1"],"Created":1700000000,"State":"running","Status":"Up 1 second","Labels":{
 		"com.docker.compose.project":"shop","com.docker.compose.service":"web","com.docker.compose.container-number":"1","com.docker.compose.oneoff":"True"}}]`)
@@ -127,7 +127,7 @@ func TestOneOffOfComposeHasNoPlaceInItsService(t *testing.T) {
 	assert.Equal(t, id1, c.Identity())
 }
 
-func TestEngineThatMayNotBeAskedHowItIsolates(t *testing.T) {
+func TestInfoSucceedsWhenDefaultIsolationIsRefused(t *testing.T) {
 	e := newEngine(t)
 	e.answer("/version", `{"Version":"29.0.0","ApiVersion":"1.52","Os":"windows","Arch":"amd64"}`)
 	e.answer("/info", `{"message":"refused by the proxy"}`)
