@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // one for ever
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // it never ends
 }
 
 func envelope(tb testing.TB, at time.Time, m proto.Message) *types.Envelope {
@@ -39,17 +39,17 @@ func envelope(tb testing.TB, at time.Time, m proto.Message) *types.Envelope {
 }
 
 func TestNoticeMatchesEachEvent(t *testing.T) {
-	told := time.Date(2026, 11, 22, 19, 0, 0, 5, time.UTC)
-	exited := told.Add(-time.Millisecond)
+	reported := time.Date(2026, 11, 22, 19, 0, 0, 5, time.UTC)
+	exited := reported.Add(-time.Millisecond)
 	none := func(e *types.Envelope) *types.Envelope { return e }
 	for name, test := range map[string]struct {
 		event proto.Message
 		edit  func(*types.Envelope) *types.Envelope
-		want  *runtime.Notice // nil: none
+		want  *runtime.Notice // nil if none
 	}{
-		"create": {&events.ContainerCreate{ID: "a", Image: "x"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeCreated, At: told}},
+		"create": {&events.ContainerCreate{ID: "a", Image: "x"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeCreated, At: reported}},
 		"start": {
-			&events.TaskStart{ContainerID: "a", Pid: 9}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: told, PID: 9},
+			&events.TaskStart{ContainerID: "a", Pid: 9}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeStarted, At: reported, PID: 9},
 		},
 		"exit": {
 			&events.TaskExit{ContainerID: "a", ID: "a", Pid: 9, ExitStatus: 137, ExitedAt: timestamppb.New(exited)}, none,
@@ -60,17 +60,17 @@ func TestNoticeMatchesEachEvent(t *testing.T) {
 			&runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: exited, ExitCode: 3221225786},
 		},
 		"exit of an exec": {&events.TaskExit{ContainerID: "a", ID: "exec-1", ExitedAt: timestamppb.New(exited)}, none, nil},
-		"exit at no time": {
+		"exit without a time": {
 			&events.TaskExit{ContainerID: "a", ID: "a", ExitedAt: timestamppb.New(time.Time{})}, none,
-			&runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: told},
+			&runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: reported},
 		},
 		"exit without an id of its process": {
-			&events.TaskExit{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: told},
+			&events.TaskExit{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeExited, At: reported},
 		},
-		"oom":                              {&events.TaskOOM{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeOOM, At: told}},
-		"paused":                           {&events.TaskPaused{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticePaused, At: told}},
-		"resumed":                          {&events.TaskResumed{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeResumed, At: told}},
-		"delete":                           {&events.ContainerDelete{ID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: told}},
+		"oom":                              {&events.TaskOOM{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeOOM, At: reported}},
+		"paused":                           {&events.TaskPaused{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticePaused, At: reported}},
+		"resumed":                          {&events.TaskResumed{ContainerID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeResumed, At: reported}},
+		"delete":                           {&events.ContainerDelete{ID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: reported}},
 		"a type that is not subscribed to": {&events.TaskExecStarted{ContainerID: "a"}, none, nil},
 		"no id":                            {&events.ContainerDelete{}, none, nil},
 		"an id too long":                   {&events.ContainerDelete{ID: string(make([]byte, maxID+1))}, none, nil},
@@ -81,8 +81,8 @@ func TestNoticeMatchesEachEvent(t *testing.T) {
 		"a type with a host in front": {&events.TaskOOM{ContainerID: "a"}, func(e *types.Envelope) *types.Envelope {
 			e.Event.TypeUrl = "types.googleapis.com/" + e.Event.TypeUrl
 			return e
-		}, &runtime.Notice{ID: "a", Kind: runtime.NoticeOOM, At: told}},
-		"a payload that is none": {&events.TaskOOM{ContainerID: "a"}, func(e *types.Envelope) *types.Envelope {
+		}, &runtime.Notice{ID: "a", Kind: runtime.NoticeOOM, At: reported}},
+		"a malformed payload": {&events.TaskOOM{ContainerID: "a"}, func(e *types.Envelope) *types.Envelope {
 			e.Event.Value = []byte{0xff}
 			return e
 		}, nil},
@@ -93,7 +93,7 @@ func TestNoticeMatchesEachEvent(t *testing.T) {
 		"nothing": {&events.TaskOOM{}, func(*types.Envelope) *types.Envelope { return &types.Envelope{} }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, ok := notice(test.edit(envelope(t, told, test.event)))
+			got, ok := notice(test.edit(envelope(t, reported, test.event)))
 			require.Equal(t, test.want != nil, ok)
 			if ok {
 				assert.Equal(t, *test.want, got)
@@ -133,7 +133,7 @@ func TestLagIsReportedWhenReaderDoesNotCatchUp(t *testing.T) {
 	now := time.Date(2026, 11, 22, 19, 0, 0, 0, time.UTC)
 	l := &lag{now: func() time.Time { return now }}
 	require.NoError(t, l.check(now))
-	require.NoError(t, l.check(time.Time{}), "an event without a time says nothing")
+	require.NoError(t, l.check(time.Time{}), "an event without a time does not count")
 	require.NoError(t, l.check(now.Add(time.Hour)), "the clock went back")
 	require.NoError(t, l.check(now.Add(-time.Minute)), "it was paused")
 	now = now.Add(catchUp)
@@ -155,6 +155,6 @@ func TestWatchReturnsErrNoStreamWithoutEventService(t *testing.T) {
 	base, err := cri.New(cri.Options{Endpoint: s.Endpoint()})
 	require.NoError(t, err)
 	defer base.Close()
-	err = New(base).Watch(context.Background(), func() { t.Error("it does not stand") }, func(runtime.Notice) {})
+	err = New(base).Watch(context.Background(), func() { t.Error("ready without a stream") }, func(runtime.Notice) {})
 	require.ErrorIs(t, err, runtime.ErrNoStream)
 }

@@ -49,7 +49,7 @@ func (n *notices) post(notice runtime.Notice) {
 	n.all = append(n.all, seen{notice, time.Now()})
 }
 
-// of gives the notices about a container, of one kind.
+// of returns the notices of one kind about a container.
 func (n *notices) of(id string, kind runtime.NoticeKind) []seen {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -62,7 +62,7 @@ func (n *notices) of(id string, kind runtime.NoticeKind) []seen {
 	return out
 }
 
-// one waits for a notice and gives the first.
+// one waits for a notice of this kind and returns the first.
 func (n *notices) one(t *testing.T, id string, kind runtime.NoticeKind) seen {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(n.of(id, kind)) > 0 }, 10*time.Second, 2*time.Millisecond,
@@ -82,7 +82,7 @@ func watch(t *testing.T, r Runtime) (*notices, <-chan error) {
 	case err := <-ended:
 		t.Fatalf("watch ended: %v", err)
 	case <-time.After(20 * time.Second):
-		t.Fatal("the subscription never stood")
+		t.Fatal("the subscription did not become active")
 	}
 	return n, ended
 }
@@ -104,9 +104,9 @@ func inspected(t *testing.T, r Runtime, id string) (*container.Container, contai
 	require.NoError(t, err)
 	c, err := r.Describe(t.Context(), find(t, all, id))
 	require.NoError(t, err)
-	look, err := r.Inspect(t.Context(), c)
+	snap, err := r.Inspect(t.Context(), c)
 	require.NoError(t, err)
-	return c, look
+	return c, snap
 }
 
 func TestRealContainerLivesAreReported(t *testing.T) {
@@ -122,54 +122,54 @@ func TestRealContainerLivesAreReported(t *testing.T) {
 	require.NoError(t, err)
 	for i, life := range privateruntime.Lives() {
 		t.Run(life.Name, func(t *testing.T) {
-			truth, err := d.Play(t.Context(), pod, life, uint32(i))
+			played, err := d.Play(t.Context(), pod, life, uint32(i))
 			require.NoError(t, err)
 
-			described, look := inspected(t, r, truth.ID)
+			described, snap := inspected(t, r, played.ID)
 			assert.Equal(t, life.Name, described.Name)
 			assert.EqualValues(t, i, described.Attempt)
-			assert.Equal(t, truth.CreatedAt, described.CreatedAt)
+			assert.Equal(t, played.CreatedAt, described.CreatedAt)
 			assert.Equal(t, container.Pod{SandboxID: pod.ID, Namespace: "shop", Name: "lives", UID: pod.UID}, described.Pod)
 			assert.Equal(t, privateruntime.ProbeImage, described.Image.Reference)
-			assert.Regexp(t, "^sha256:[0-9a-f]{64}$", look.Container.Image.ID)
-			assert.Equal(t, container.StateExited, look.State)
-			assert.EqualValues(t, i, look.RestartCount)
+			assert.Regexp(t, "^sha256:[0-9a-f]{64}$", snap.Container.Image.ID)
+			assert.Equal(t, container.StateExited, snap.State)
+			assert.EqualValues(t, i, snap.RestartCount)
 			assert.Equal(t, container.Run{
-				StartedAt: truth.StartedAt, FinishedAt: truth.FinishedAt, ExitCode: uint32(truth.ExitCode), ExitKnown: true,
-				Reason: truth.Reason, OOMKilled: truth.Reason == "OOMKilled",
-			}, look.Run)
-			pid, err := r.PID(t.Context(), truth.ID)
+				StartedAt: played.StartedAt, FinishedAt: played.FinishedAt, ExitCode: uint32(played.ExitCode), ExitKnown: true,
+				Reason: played.Reason, OOMKilled: played.Reason == "OOMKilled",
+			}, snap.Run)
+			pid, err := r.PID(t.Context(), played.ID)
 			require.NoError(t, err)
-			assert.Zero(t, pid, "it has ended")
+			assert.Zero(t, pid, "it has exited")
 
-			n.one(t, truth.ID, runtime.NoticeCreated)
-			if !truth.Started() { // a start that fails is no event
-				assert.Equal(t, "StartError", look.Run.Reason)
+			n.one(t, played.ID, runtime.NoticeCreated)
+			if !played.Started() { // a failed start has no event
+				assert.Equal(t, "StartError", snap.Run.Reason)
 				return
 			}
-			started, exited := n.one(t, truth.ID, runtime.NoticeStarted), n.one(t, truth.ID, runtime.NoticeExited)
+			started, exited := n.one(t, played.ID, runtime.NoticeStarted), n.one(t, played.ID, runtime.NoticeExited)
 			assert.NotZero(t, started.PID)
 			assert.Equal(t, started.PID, exited.PID)
-			assert.Equal(t, uint32(truth.ExitCode), exited.ExitCode)
-			assert.True(t, truth.FinishedAt.Equal(exited.At), "finished %s, exit told for %s", truth.FinishedAt, exited.At)
-			// CRI reads its clock when the start returned, containerd when it announced it: either may come first.
-			assert.WithinDuration(t, truth.StartedAt, started.At, time.Second)
-			t.Logf("start: told %s before CRI's started_at, read %s after it was told; exit: read %s after it happened",
-				truth.StartedAt.Sub(started.At), started.read.Sub(started.At), exited.read.Sub(exited.At))
-			if truth.Reason == "OOMKilled" {
-				n.one(t, truth.ID, runtime.NoticeOOM)
+			assert.Equal(t, uint32(played.ExitCode), exited.ExitCode)
+			assert.True(t, played.FinishedAt.Equal(exited.At), "finished %s, exit reported for %s", played.FinishedAt, exited.At)
+			// CRI reads its clock after the start, containerd when it publishes the event: either may be first.
+			assert.WithinDuration(t, played.StartedAt, started.At, time.Second)
+			t.Logf("start: event %s before CRI's started_at, read %s after the event; exit: read %s after it happened",
+				played.StartedAt.Sub(started.At), started.read.Sub(started.At), exited.read.Sub(exited.At))
+			if played.Reason == "OOMKilled" {
+				n.one(t, played.ID, runtime.NoticeOOM)
 			}
 		})
 	}
 	require.NoError(t, d.RemovePod(t.Context(), pod))
-	for _, truth := range d.Records() {
-		n.one(t, truth.ID, runtime.NoticeDeleted)
-		_, err := r.Inspect(t.Context(), &container.Container{ID: truth.ID})
+	for _, played := range d.Records() {
+		n.one(t, played.ID, runtime.NoticeDeleted)
+		_, err := r.Inspect(t.Context(), &container.Container{ID: played.ID})
 		require.ErrorIs(t, err, runtime.ErrNotFound)
-		_, err = r.Find(t.Context(), truth.ID)
+		_, err = r.Find(t.Context(), played.ID)
 		require.ErrorIs(t, err, runtime.ErrNotFound)
 	}
-	assert.Empty(t, n.of(pod.ID, runtime.NoticeExited), "the sandbox was known by then")
+	assert.Empty(t, n.of(pod.ID, runtime.NoticeExited), "the sandbox is known")
 	assert.Empty(t, n.of(pod.ID, runtime.NoticeDeleted))
 }
 
@@ -191,27 +191,27 @@ func TestRealPauseIsReportedAndExecIsNot(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, want, pid)
 	assert.Equal(t, pid, n.one(t, id, runtime.NoticeStarted).PID)
-	_, look := inspected(t, r, id)
-	assert.Equal(t, container.StateRunning, look.State)
-	assert.Zero(t, look.Run.FinishedAt)
-	assert.NotContains(t, fmt.Sprintf("%+v %+v", look, look.Container), secret)
+	_, snap := inspected(t, r, id)
+	assert.Equal(t, container.StateRunning, snap.State)
+	assert.Zero(t, snap.Run.FinishedAt)
+	assert.NotContains(t, fmt.Sprintf("%+v %+v", snap, snap.Container), secret)
 
 	require.NoError(t, d.Pause(t.Context(), id))
 	n.one(t, id, runtime.NoticePaused)
 	require.NoError(t, d.Resume(t.Context(), id))
 	n.one(t, id, runtime.NoticeResumed)
 
-	answer, err := runtimeapi.NewRuntimeServiceClient(c.Conn()).ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{
+	response, err := runtimeapi.NewRuntimeServiceClient(c.Conn()).ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{
 		ContainerId: id, Cmd: []string{"/probe", "exit", "7"}, Timeout: 20,
 	})
 	require.NoError(t, err)
-	require.EqualValues(t, 7, answer.ExitCode)
+	require.EqualValues(t, 7, response.ExitCode)
 	require.NoError(t, d.Stop(t.Context(), id, 5*time.Second))
 	n.one(t, id, runtime.NoticeExited)
-	assert.Len(t, n.of(id, runtime.NoticeExited), 1, "the exec's end is not the container's")
+	assert.Len(t, n.of(id, runtime.NoticeExited), 1, "the exit of an exec is not the container's")
 	assert.Len(t, n.of(id, runtime.NoticeStarted), 1)
 
-	// A sandbox is no container, and the runtime says so to whoever asks.
+	// A sandbox is not a container, and Find reports that.
 	_, err = r.Find(t.Context(), pod.ID)
 	require.ErrorIs(t, err, runtime.ErrNotFound)
 	require.NoError(t, d.RemovePod(t.Context(), pod))
@@ -231,7 +231,7 @@ func TestRealWatchFailsWhenDaemonDies(t *testing.T) {
 		require.Error(t, err)
 		require.NotErrorIs(t, err, runtime.ErrNoStream)
 	case <-time.After(20 * time.Second):
-		t.Fatal("the stream of a dead daemon goes on")
+		t.Fatal("the stream of a dead daemon did not end")
 	}
 	_, err = r.List(t.Context(), nil)
 	require.Error(t, err)
@@ -239,15 +239,15 @@ func TestRealWatchFailsWhenDaemonDies(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := r.List(t.Context(), nil); return err == nil }, 20*time.Second, 20*time.Millisecond)
 
 	n, _ := watch(t, r)
-	_, look := inspected(t, r, id)
-	assert.Equal(t, container.StateRunning, look.State)
+	_, snap := inspected(t, r, id)
+	assert.Equal(t, container.StateRunning, snap.State)
 	require.NoError(t, d.Stop(t.Context(), id, 5*time.Second))
 	n.one(t, id, runtime.NoticeExited)
 	require.NoError(t, d.RemovePod(t.Context(), pod))
 }
 
-// TestRealCRIEventStreamReportsEvents reads the stream that is not used on containerd by default, where the version has it: CRI-O, whose
-// stream is alike, cannot be had here.
+// TestRealCRIEventStreamReportsEvents reads CRI's stream, which is not used on containerd by default, if the version has it. It
+// stands in for CRI-O, which has the same stream and is not available in this test.
 func TestRealCRIEventStreamReportsEvents(t *testing.T) {
 	c := realruntime.Containerd(t)
 	d, r := c.Driver(), connect(t, c)
@@ -266,19 +266,19 @@ func TestRealCRIEventStreamReportsEvents(t *testing.T) {
 	}
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "one"})
 	require.NoError(t, err)
-	truth, err := d.Play(t.Context(), pod, privateruntime.Life{Name: "fails", Args: []string{"exit", "3"}}, 0)
+	played, err := d.Play(t.Context(), pod, privateruntime.Life{Name: "fails", Args: []string{"exit", "3"}}, 0)
 	require.NoError(t, err)
-	exited := n.one(t, truth.ID, runtime.NoticeExited)
+	exited := n.one(t, played.ID, runtime.NoticeExited)
 	assert.EqualValues(t, 3, exited.ExitCode)
-	assert.Equal(t, truth.FinishedAt, exited.At)
+	assert.Equal(t, played.FinishedAt, exited.At)
 	require.NotNil(t, exited.Snapshot)
 	assert.Equal(t, "Error", exited.Snapshot.Run.Reason)
 	assert.Equal(t, pod.ID, exited.Snapshot.Container.Pod.SandboxID)
 	require.NoError(t, d.RemovePod(t.Context(), pod))
-	n.one(t, truth.ID, runtime.NoticeDeleted)
+	n.one(t, played.ID, runtime.NoticeDeleted)
 	n.mu.Lock()
 	for _, s := range n.all {
-		// A deleted sandbox carries no status, and is told by nothing when no list showed a container of it.
+		// The event of a deleted sandbox carries no status, so it looks like a container's if no list showed a container of it.
 		assert.True(t, s.ID != pod.ID || s.Kind == runtime.NoticeDeleted, "kind %d about the sandbox", s.Kind)
 	}
 	n.mu.Unlock()

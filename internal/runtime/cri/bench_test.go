@@ -22,7 +22,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
-// A benchmark's server runs in a process of its own, so that only the client is measured. It is this test binary, told by
+// A benchmark's server runs in its own process, so that only the client is measured. It is this test binary, started with
 // these variables, and it ends when its standard input does.
 const (
 	serveSocket   = "ZASTAVA_TEST_CRI_SERVE"
@@ -50,7 +50,7 @@ func serve() bool {
 	return true
 }
 
-// served starts the server process and gives a connected Runtime.
+// served starts the server process and returns a connected Runtime.
 func served(b *testing.B, n int, streamed bool) *Runtime {
 	b.Helper()
 	path := socket(b)
@@ -101,7 +101,7 @@ func cpu() time.Duration {
 
 func (c *cost) add(o cost) { c.cpu += o.cpu; c.allocs += o.allocs; c.bytes += o.bytes }
 
-// BenchmarkList measures List against the floor of the bare gRPC call and unmarshalling of the same answer, turn by turn
+// BenchmarkList measures List against the floor of the bare gRPC call and unmarshalling of the same response, alternately
 // in the same run: processor time of this process, and allocations.
 func BenchmarkList(b *testing.B) {
 	for _, streamed := range []bool{false, true} {
@@ -154,9 +154,9 @@ func BenchmarkList(b *testing.B) {
 
 func bareUnary(b *testing.B, r *Runtime) {
 	b.Helper()
-	answer, err := r.client.ListContainers(context.Background(), &runtimeapi.ListContainersRequest{})
-	if err != nil || len(answer.Containers) == 0 {
-		b.Fatal("no answer: ", err)
+	response, err := r.client.ListContainers(context.Background(), &runtimeapi.ListContainersRequest{})
+	if err != nil || len(response.Containers) == 0 {
+		b.Fatal("no response: ", err)
 	}
 }
 
@@ -167,7 +167,7 @@ func bareStream(b *testing.B, r *Runtime) {
 		b.Fatal(err)
 	}
 	for {
-		if _, err = s.Recv(); err == io.EOF { //nolint:errorlint // the floor does nothing it need not
+		if _, err = s.Recv(); err == io.EOF { //nolint:errorlint // the floor does only what is necessary
 			return
 		} else if err != nil {
 			b.Fatal(err)
@@ -175,7 +175,7 @@ func bareStream(b *testing.B, r *Runtime) {
 	}
 }
 
-// BenchmarkDescribe is what one new container costs beyond its line in the list.
+// BenchmarkDescribe measures the cost of one new container beyond its list item.
 func BenchmarkDescribe(b *testing.B) {
 	r := served(b, 1000, false)
 	list, err := r.List(context.Background(), nil)

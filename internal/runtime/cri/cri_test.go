@@ -26,10 +26,10 @@ func TestMain(m *testing.M) {
 	if serve() {
 		return
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // one for ever
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // it never ends
 }
 
-// socket gives a path that is short enough for a socket.
+// socket returns a path that is short enough for a socket.
 func socket(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "cri") //nolint:usetesting // a test's own directory has too long a name for a socket
@@ -38,15 +38,15 @@ func socket(tb testing.TB) string {
 	return filepath.Join(dir, "c.sock")
 }
 
-// notOnWindows skips what is about Unix sockets, which Wine has none of.
+// notOnWindows skips a test of Unix sockets, which Wine does not support.
 func notOnWindows(tb testing.TB) {
 	tb.Helper()
 	if runtime.PipesSupported {
-		tb.Skip("no runtime of Windows serves a Unix socket")
+		tb.Skip("no runtime on Windows serves a Unix socket")
 	}
 }
 
-// fake starts a synthetic CRI server, and a Runtime that is connected to it.
+// fake starts a synthetic CRI server and returns it with a connected Runtime.
 func fake(tb testing.TB, server crifake.Options, options Options) (*crifake.Server, *Runtime) {
 	tb.Helper()
 	s, err := crifake.Start(socket(tb), server)
@@ -81,11 +81,11 @@ func described(tb testing.TB, r *Runtime, id string) *container.Container {
 }
 
 func TestInfoReturnsEngineAndVersion(t *testing.T) {
-	for said, want := range map[string]string{
+	for reported, want := range map[string]string{
 		"containerd": "containerd", "cri-o": "cri-o", "docker": "docker", "Frakti": "frakti",
 	} {
 		t.Run(want, func(t *testing.T) {
-			_, r := fake(t, crifake.Options{Name: said, Version: "1.2.3"}, Options{})
+			_, r := fake(t, crifake.Options{Name: reported, Version: "1.2.3"}, Options{})
 			info, err := r.Info(t.Context())
 			require.NoError(t, err)
 			assert.Equal(t, runtime.Info{Engine: want, Version: "1.2.3", APIVersion: "v1"}, info)
@@ -96,16 +96,16 @@ func TestInfoReturnsEngineAndVersion(t *testing.T) {
 
 func TestNewFailsForInvalidOptions(t *testing.T) {
 	for name, o := range map[string]Options{
-		"no endpoint":              {},
-		"relative path":            {Endpoint: "run/containerd.sock"},
-		"another scheme":           {Endpoint: "tcp://127.0.0.1:2375"},
-		"label pattern no glob":    {Endpoint: "/run/c.sock", Labels: []string{"a[b"}},
-		"annotation no glob":       {Endpoint: "/run/c.sock", Annotations: []string{"[z"}},
-		"a pipe where are no pipe": {Endpoint: "npipe:////./pipe/containerd-containerd"},
-		"a pipe without a name":    {Endpoint: "npipe:////./pipe/"},
+		"no endpoint":                {},
+		"relative path":              {Endpoint: "run/containerd.sock"},
+		"another scheme":             {Endpoint: "tcp://127.0.0.1:2375"},
+		"invalid label pattern":      {Endpoint: "/run/c.sock", Labels: []string{"a[b"}},
+		"invalid annotation pattern": {Endpoint: "/run/c.sock", Annotations: []string{"[z"}},
+		"a pipe on another system":   {Endpoint: "npipe:////./pipe/containerd-containerd"},
+		"a pipe without a name":      {Endpoint: "npipe:////./pipe/"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if runtime.PipesSupported && name == "a pipe where are no pipe" {
+			if runtime.PipesSupported && name == "a pipe on another system" {
 				t.Skip("this is Windows")
 			}
 			_, err := New(o)
@@ -152,7 +152,7 @@ func TestErrorsContainRemedy(t *testing.T) {
 		err := Explain(status14, os.ErrPermission, "list the containers", "unix:///c.sock", "10s")
 		require.ErrorContains(t, err, "as root or as a member of the group")
 	})
-	t.Run("gone, in Docker's words", func(t *testing.T) {
+	t.Run("gone, with Docker's error text", func(t *testing.T) {
 		err := Explain(status.Error(codes.Unknown, "Error: No such container: 4f"), nil, "inspect container 4f", "unix:///c.sock", "10s")
 		require.ErrorIs(t, err, runtime.ErrNotFound)
 	})
@@ -162,7 +162,7 @@ func TestErrorsContainRemedy(t *testing.T) {
 		_, err := r.List(t.Context(), nil)
 		require.ErrorContains(t, err, "did not answer within 50ms")
 		lift()
-		require.Eventually(t, func() bool { // 50 ms can be short for a healthy one, too
+		require.Eventually(t, func() bool { // 50 ms may be too short for a healthy server
 			_, err = r.List(t.Context(), nil)
 			return err == nil
 		}, 10*time.Second, 10*time.Millisecond)
@@ -209,7 +209,7 @@ func TestListSucceedsWhenRuntimeReturnsAtSamePath(t *testing.T) {
 	require.Equal(t, 1, s.Calls("StreamContainers"))
 	_, err = r.List(t.Context(), nil)
 	require.NoError(t, err)
-	require.Equal(t, 1, s.Calls("StreamContainers"), "what the runtime does not have is not asked for twice")
+	require.Equal(t, 1, s.Calls("StreamContainers"), "an unimplemented method is not called twice")
 	s.Stop()
 	_, err = r.List(t.Context(), nil)
 	require.Error(t, err)
@@ -222,11 +222,11 @@ func TestListSucceedsWhenRuntimeReturnsAtSamePath(t *testing.T) {
 		list, err := r.List(t.Context(), nil)
 		return err == nil && len(list) == 3
 	}, 10*time.Second, 20*time.Millisecond)
-	// The list that found the connection broken could not know yet.
+	// The list that found the connection broken may have used the unary call.
 	unary := s.Calls("ListContainers")
 	_, err = r.List(t.Context(), nil)
 	require.NoError(t, err)
-	assert.NotZero(t, s.Calls("StreamContainers"), "another runtime may have it")
+	assert.NotZero(t, s.Calls("StreamContainers"), "the new runtime may implement it")
 	assert.Equal(t, unary, s.Calls("ListContainers"))
 }
 
@@ -244,6 +244,6 @@ func TestGRPCDoesNotDialWhenSocketIsMissing(t *testing.T) {
 		_, err := r.List(t.Context(), nil)
 		require.ErrorContains(t, err, remedy)
 		require.ErrorContains(t, WithEvents(r).Watch(t.Context(), func() {}, func(runtime.Notice) {}), remedy)
-		assert.Equal(t, connectivity.Idle, r.conn.GetState(), "each attempt of its own would be a warning in the log")
+		assert.Equal(t, connectivity.Idle, r.conn.GetState(), "each attempt of gRPC would log a warning")
 	}
 }

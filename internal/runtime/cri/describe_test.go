@@ -36,7 +36,7 @@ func TestDescribeMakesNoSandboxCallWhenLabelsAreComplete(t *testing.T) {
 	assert.Equal(t, "api-7c9f", c.Pod.Name)
 	assert.NotEmpty(t, c.Pod.UID)
 	assert.Equal(t, "registry.example/shop/api:1.8", c.Image.Reference)
-	assert.Nil(t, c.Labels, "none allowed")
+	assert.Nil(t, c.Labels, "none is allowed")
 	assert.Nil(t, c.Annotations)
 	assert.Zero(t, s.Calls("ListPodSandbox"))
 	assert.Zero(t, s.Calls("PodSandboxStatus"))
@@ -62,7 +62,7 @@ func TestDescribeListsSandboxesOncePerListWithoutLabels(t *testing.T) {
 	describeAll()
 	assert.Equal(t, 1, s.Calls("ListPodSandbox"))
 
-	// A pod that came after the list, found by a notice, is asked for by itself.
+	// A pod that was created after the list is requested by itself.
 	late := s.RunPod("shop", "late")
 	id, err := s.Create(late, "c", 0)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestDescribeListsSandboxesOncePerListWithoutLabels(t *testing.T) {
 	assert.Equal(t, 1, s.Calls("ListPodSandbox"))
 	assert.Equal(t, 1, s.Calls("PodSandboxStatus"))
 
-	// Pods that are gone leave the cache when the sandboxes are listed again.
+	// Removed pods are removed from the cache when the sandboxes are listed again.
 	gone := life(t, s, list[0].ID).Sandbox
 	require.NoError(t, s.RemovePod(gone))
 	s.Fill(1, 1)
@@ -94,7 +94,7 @@ func TestPodCacheIsBoundedByNodeSize(t *testing.T) {
 		assert.LessOrEqual(t, len(r.pods.byID), minPodLimit+2)
 		r.pods.add(container.Pod{SandboxID: strconv.Itoa(i)})
 	}
-	assert.False(t, r.IsSandbox(sandbox), "it was emptied")
+	assert.False(t, r.IsSandbox(sandbox), "the cache was emptied")
 	assert.Equal(t, sandbox, described(t, r, first).Pod.SandboxID)
 	assert.True(t, r.IsSandbox(sandbox))
 	r.pods.resize(1 << 40)
@@ -128,7 +128,7 @@ func TestDescribeFailsWhenSandboxCallFails(t *testing.T) {
 	require.Error(t, err)
 	lift()
 	c, err := r.Describe(t.Context(), list[0])
-	require.NoError(t, err, "the next attempt asks for the one sandbox")
+	require.NoError(t, err, "the next attempt requests only this sandbox")
 	assert.NotEmpty(t, c.Pod.UID)
 }
 
@@ -155,7 +155,7 @@ func TestDescribeBoundsLabels(t *testing.T) {
 	}))
 	c := described(t, r, id)
 	assert.LessOrEqual(t, len(c.Labels), runtime.MaxKept)
-	assert.Contains(t, c.Labels, "z-named", "what comes first in the list is not pushed out")
+	assert.Contains(t, c.Labels, "z-named", "an earlier pattern has priority")
 	for range 5 {
 		assert.Equal(t, c.Labels, described(t, r, id).Labels, "the same ones each time")
 	}
@@ -176,11 +176,11 @@ func TestImageIsReadFromFieldsOfEachRuntime(t *testing.T) {
 		ref, id string
 		want    container.Image
 	}{
-		"containerd 1.6 list, asked by reference": {
+		"containerd 1.6 list, requested by reference": {
 			spec: &runtimeapi.ImageSpec{Image: "ghcr.io/acme/api:1.8"}, ref: id,
 			want: container.Image{Reference: "ghcr.io/acme/api:1.8", ID: id},
 		},
-		"containerd 2 list, asked by the kubelet": {
+		"containerd 2 list, requested by the kubelet": {
 			spec: &runtimeapi.ImageSpec{Image: id, UserSpecifiedImage: "ghcr.io/acme/api:1.8"}, ref: id, id: id,
 			want: container.Image{Reference: "ghcr.io/acme/api:1.8", ID: id},
 		},
@@ -201,7 +201,7 @@ func TestImageIsReadFromFieldsOfEachRuntime(t *testing.T) {
 			spec: &runtimeapi.ImageSpec{Image: "busybox:1"}, ref: "docker-pullable://busybox@" + digest, id: "docker://" + id,
 			want: container.Image{Reference: "busybox:1", ID: id, RepoDigests: []string{"busybox@" + digest}, ManifestDigest: digest},
 		},
-		"asked by digest": {
+		"requested by digest": {
 			spec: &runtimeapi.ImageSpec{Image: "registry:5000/a/b@" + digest}, ref: id,
 			want: container.Image{
 				Reference: "registry:5000/a/b@" + digest, ID: id,

@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
 
-// watching is a Watch under way.
+// watching is a running Watch.
 type watching struct {
 	mu      sync.Mutex
 	notices []runtime.Notice
@@ -41,7 +41,7 @@ func watch(t *testing.T, r *Runtime) *watching {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		// Put back by those who took it.
+		// A test that received the error has sent nil for it.
 		require.NoError(t, <-w.ended)
 	})
 	return w
@@ -60,19 +60,19 @@ func (w *watching) end(t *testing.T) error {
 	}
 }
 
-func (w *watching) stands(t *testing.T) {
+func (w *watching) active(t *testing.T) {
 	t.Helper()
 	select {
 	case <-w.ready:
 	case err := <-w.ended:
 		w.ended <- nil
-		t.Fatalf("ended before it stood: %v", err)
+		t.Fatalf("ended before it was active: %v", err)
 	case <-time.After(10 * time.Second):
 		t.Fatal("never ready")
 	}
 }
 
-// after waits for n notices and gives them.
+// after waits for n notices and returns them.
 func (w *watching) after(t *testing.T, n int) []runtime.Notice {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -118,7 +118,7 @@ func TestWatchOmitsSandboxEvents(t *testing.T) {
 	_, err := r.Info(t.Context())
 	require.NoError(t, err)
 	w := watch(t, r)
-	w.stands(t)
+	w.active(t)
 	sandbox := s.RunPod("shop", "api-1")
 	other, err := s.Create(sandbox, "sidecar", 0)
 	require.NoError(t, err)
@@ -160,12 +160,12 @@ func TestWatchReportsEventsWithoutStatuses(t *testing.T) {
 	id := s.Fill(1, 1)[0]
 	described(t, r, id)
 	w := watch(t, r)
-	w.stands(t)
+	w.active(t)
 	require.NoError(t, s.Exit(id, 3, "Error"))
 	require.NoError(t, s.RemovePod(life(t, s, id).Sandbox))
 	all := w.after(t, 2)
 	require.Len(t, all, 2, "the sandbox is known from the list")
-	assert.Equal(t, runtime.NoticeChanged, all[0].Kind, "an end without a status tells no exit code")
+	assert.Equal(t, runtime.NoticeChanged, all[0].Kind, "a stop without a status has no exit code")
 	assert.Nil(t, all[0].Snapshot)
 	assert.Equal(t, runtime.NoticeDeleted, all[1].Kind)
 }
@@ -175,7 +175,7 @@ func TestWatchMarksEarlierEventsAsReplayed(t *testing.T) {
 	id := s.Fill(1, 1)[0]
 	w := watch(t, r)
 	all := w.after(t, 2)
-	w.stands(t)
+	w.active(t)
 	assert.Equal(t, id, all[0].ID)
 	assert.True(t, all[0].At.Before(time.Now()))
 	assert.True(t, all[0].Replayed && all[1].Replayed)
@@ -206,7 +206,7 @@ func TestWatchReturnsOtherErrorWhenStreamBreaks(t *testing.T) {
 	t.Run("fails", func(t *testing.T) {
 		s, r := fake(t, crifake.Options{Events: crifake.EventsOn}, Options{})
 		w := watch(t, r)
-		w.stands(t)
+		w.active(t)
 		s.CutStreams(codes.Unavailable)
 		err := w.end(t)
 		require.Error(t, err)
@@ -215,7 +215,7 @@ func TestWatchReturnsOtherErrorWhenStreamBreaks(t *testing.T) {
 	t.Run("ends after a message", func(t *testing.T) {
 		s, r := fake(t, crifake.Options{Events: crifake.EventsOn}, Options{})
 		w := watch(t, r)
-		w.stands(t)
+		w.active(t)
 		s.Fill(1, 1)
 		w.after(t, 2)
 		s.CutStreams(codes.OK)
@@ -227,12 +227,12 @@ func TestWatchReturnsOtherErrorWhenStreamBreaks(t *testing.T) {
 		s, err := crifake.Start(socket(t), crifake.Options{Events: crifake.EventsOn})
 		require.NoError(t, err)
 		w := watch(t, dialFake(t, s, Options{}))
-		w.stands(t)
+		w.active(t)
 		s.Stop()
 		err = w.end(t)
 		require.Error(t, err)
 	})
-	t.Run("runtime hangs before it stands", func(t *testing.T) {
+	t.Run("runtime hangs before it is active", func(t *testing.T) {
 		s, r := fake(t, crifake.Options{Events: crifake.EventsOn}, Options{Timeout: 50 * time.Millisecond})
 		s.Inject(crifake.Fault{Method: "Version", Hang: true})
 		w := watch(t, r)

@@ -34,7 +34,7 @@ func bounded(t *testing.T, c *container.Container) {
 	assert.LessOrEqual(t, len(c.Labels), runtime.MaxKept)
 }
 
-// FuzzStatus reads any bytes as a status: no panic, no time that is none, no exit code without an end.
+// FuzzStatus reads any bytes as a status: no panic, no implausible time, no exit code without a finish time.
 func FuzzStatus(f *testing.F) {
 	seed := func(s *runtimeapi.ContainerStatus) {
 		b, err := proto.Marshal(s)
@@ -55,24 +55,24 @@ func FuzzStatus(f *testing.F) {
 		if proto.Unmarshal(b, s) != nil {
 			return
 		}
-		look := snapshot(&container.Container{ID: "a"}, s)
-		bounded(t, look.Container)
-		sane(t, look.Run.StartedAt)
-		sane(t, look.Run.FinishedAt)
-		if look.Run.ExitKnown {
-			assert.False(t, look.Run.FinishedAt.IsZero())
-			assert.Equal(t, uint32(s.ExitCode), look.Run.ExitCode)
+		snap := snapshot(&container.Container{ID: "a"}, s)
+		bounded(t, snap.Container)
+		sane(t, snap.Run.StartedAt)
+		sane(t, snap.Run.FinishedAt)
+		if snap.Run.ExitKnown {
+			assert.False(t, snap.Run.FinishedAt.IsZero())
+			assert.Equal(t, uint32(s.ExitCode), snap.Run.ExitCode)
 		} else {
-			assert.Zero(t, look.Run.ExitCode)
+			assert.Zero(t, snap.Run.ExitCode)
 		}
-		if look.State != container.StateExited {
-			assert.True(t, look.Run.FinishedAt.IsZero())
-			assert.False(t, look.Run.OOMKilled)
+		if snap.State != container.StateExited {
+			assert.True(t, snap.Run.FinishedAt.IsZero())
+			assert.False(t, snap.Run.OOMKilled)
 		}
 	})
 }
 
-// FuzzList reads any bytes as a list: no panic, no item without an id, no time that is none, nothing unbounded kept.
+// FuzzList reads any bytes as a list: no panic, no item without an id, no implausible time, no unbounded string.
 func FuzzList(f *testing.F) {
 	for _, items := range [][]*runtimeapi.Container{
 		{},
@@ -92,10 +92,10 @@ func FuzzList(f *testing.F) {
 	f.Cleanup(func() { _ = r.Close() })
 	r.info.Store(&runtime.Info{Engine: "containerd"})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var answer listResponse
-		err := answer.read(b)
+		var response listResponse
+		err := response.read(b)
 		decoded := &runtimeapi.ListContainersResponse{}
-		if proto.Unmarshal(b, decoded) == nil { // what protobuf can read must read the same
+		if proto.Unmarshal(b, decoded) == nil { // what protobuf can decode must be read the same
 			require.NoError(t, err)
 			var want []runtime.Summary
 			for _, c := range decoded.Containers {
@@ -105,17 +105,17 @@ func FuzzList(f *testing.F) {
 					})
 				}
 			}
-			require.Len(t, answer.summaries, len(want))
-			for i, got := range answer.summaries {
+			require.Len(t, response.summaries, len(want))
+			for i, got := range response.summaries {
 				got.Item = nil
 				require.Equal(t, want[i], got)
 			}
 		}
-		for _, s := range answer.summaries {
+		for _, s := range response.summaries {
 			assert.NotEmpty(t, s.ID)
 			sane(t, plausibleTime(s.CreatedAt))
 			assert.LessOrEqual(t, s.State, container.StateExited)
-			// Without a server only containers that tell their pod, or have none, can be described.
+			// Without a server only containers whose labels contain the pod, or that have no pod, can be described.
 			if c, err := r.Describe(t.Context(), s); err == nil {
 				assert.Equal(t, s.ID, c.ID)
 				bounded(t, c)
@@ -124,7 +124,7 @@ func FuzzList(f *testing.F) {
 	})
 }
 
-// FuzzPID reads any bytes as a verbose answer: no panic, and no error that quotes it.
+// FuzzPID reads any bytes as a verbose response: no panic, and no error that quotes it.
 func FuzzPID(f *testing.F) {
 	f.Add(`{"sandboxID":"a","pid":4711,"config":{"envs":[{"key":"TOKEN","value":"x"}]}}`)
 	f.Add(`{"config":{"pid":[1,{"pid":2}]},"pid":-1}`)

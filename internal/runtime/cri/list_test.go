@@ -34,7 +34,7 @@ func TestListReturnsSameSummariesUnaryAndStreamed(t *testing.T) {
 			list, err := r.List(t.Context(), kept)
 			require.NoError(t, err)
 			require.Len(t, list, 2+11)
-			assert.Same(t, &kept[0], &list[0], "the caller's memory is used")
+			assert.Same(t, &kept[0], &list[0], "the caller's slice is used")
 			for _, got := range list[2:] {
 				want := life(t, s, got.ID)
 				assert.Equal(t, want.Created.UnixNano(), got.CreatedAt)
@@ -70,7 +70,7 @@ func TestListFailsWhenStreamIsCutOff(t *testing.T) {
 	list, err = r.List(t.Context(), list)
 	require.NoError(t, err)
 	assert.Len(t, list, 6)
-	assert.Zero(t, s.Calls("ListContainers"), "a failed stream says nothing about the method")
+	assert.Zero(t, s.Calls("ListContainers"), "a failed stream does not mean that the method is missing")
 }
 
 func TestListStartsOverWhenStreamBecomesUnimplemented(t *testing.T) {
@@ -101,7 +101,7 @@ func TestListAcceptsMalformedItems(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 3)
 	assert.Equal(t, id, list[0].ID)
-	assert.Equal(t, id, list[1].ID, "repeated as the runtime repeats it")
+	assert.Equal(t, id, list[1].ID, "repeated as by the runtime")
 	assert.Equal(t, "odd", list[2].ID)
 	assert.Equal(t, container.StateUnknown, list[2].State)
 	assert.Zero(t, list[2].CreatedAt)

@@ -70,7 +70,7 @@ func TestSnapshotMatchesEachStatus(t *testing.T) {
 			state:  container.StateExited,
 			run:    container.Run{StartedAt: at(start), FinishedAt: at(end), Reason: "Unknown"},
 		},
-		"its own 255": {
+		"exit code 255 of the program": {
 			status: &runtimeapi.ContainerStatus{State: exited, StartedAt: start, FinishedAt: end, ExitCode: 255, Reason: "Error"},
 			state:  container.StateExited,
 			run:    container.Run{StartedAt: at(start), FinishedAt: at(end), ExitCode: 255, ExitKnown: true, Reason: "Error"},
@@ -89,7 +89,7 @@ func TestSnapshotMatchesEachStatus(t *testing.T) {
 			status: &runtimeapi.ContainerStatus{State: exited, StartedAt: start, FinishedAt: zero, ExitCode: 1},
 			state:  container.StateExited, run: container.Run{StartedAt: at(start)},
 		},
-		"times that are none": {
+		"implausible times": {
 			status: &runtimeapi.ContainerStatus{State: exited, StartedAt: 5, FinishedAt: 1<<63 - 1, ExitCode: 1},
 			state:  container.StateExited,
 		},
@@ -134,15 +134,15 @@ func TestInspectCompletesImage(t *testing.T) {
 	id := s.Fill(1, 1)[0]
 	c := described(t, r, id)
 	assert.Empty(t, c.Image.RepoDigests)
-	look, err := r.Inspect(t.Context(), c)
+	snap, err := r.Inspect(t.Context(), c)
 	require.NoError(t, err)
-	assert.Empty(t, c.Image.RepoDigests, "what was handed out is not changed")
-	require.Len(t, look.Container.Image.RepoDigests, 1)
-	assert.NotEmpty(t, look.Container.Image.ManifestDigest)
-	assert.Equal(t, life(t, s, id).Started, look.Run.StartedAt)
-	again, err := r.Inspect(t.Context(), look.Container)
+	assert.Empty(t, c.Image.RepoDigests, "the argument is not changed")
+	require.Len(t, snap.Container.Image.RepoDigests, 1)
+	assert.NotEmpty(t, snap.Container.Image.ManifestDigest)
+	assert.Equal(t, life(t, s, id).Started, snap.Run.StartedAt)
+	again, err := r.Inspect(t.Context(), snap.Container)
 	require.NoError(t, err)
-	assert.Same(t, look.Container, again.Container)
+	assert.Same(t, snap.Container, again.Container)
 }
 
 func TestInspectReturnsErrNotFoundWhenContainerIsGone(t *testing.T) {

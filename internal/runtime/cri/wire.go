@@ -136,6 +136,7 @@ func summarize(wire []byte) (runtime.Summary, error) {
 				encodedState = v
 			case fieldCreatedAt:
 				s.CreatedAt = plausibleNanos(int64(v))
+			default: // not needed
 			}
 		default:
 			n = protowire.ConsumeFieldValue(number, kind, wire)
@@ -160,6 +161,7 @@ func readBytesField(s *runtime.Summary, number protowire.Number, b []byte) bool 
 		}
 	case fieldMetadata:
 		return readAttempt(s, b)
+	default: // not needed
 	}
 	return true
 }

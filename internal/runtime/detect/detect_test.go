@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// host is a host's root directory, made of real files and sockets.
+// host is the root directory of a host, with real files and sockets.
 type host struct {
 	t    *testing.T
 	root string
@@ -52,11 +52,11 @@ func (h host) link(path, target string) {
 	require.NoError(h.t, os.Symlink(target, h.parent(path)))
 }
 
-func (h host) look() []Runtime {
+func (h host) find() []Runtime {
 	h.t.Helper()
 	found, err := Runtimes(Machine{}, h.root)
 	require.NoError(h.t, err)
-	for i := range found { // as the host sees it
+	for i := range found { // as on the host
 		found[i].Endpoint = "unix://" + found[i].Endpoint[len("unix://"+h.root):]
 	}
 	return found
@@ -83,7 +83,7 @@ func TestRuntimesFindsWellKnownSocketsInOrder(t *testing.T) {
 		{"docker", "docker", "unix:///run/docker.sock"},
 		{"podman-1000", "docker", "unix:///run/user/1000/podman/podman.sock"},
 		{"docker-1001", "docker", "unix:///run/user/1001/docker.sock"},
-	}, h.look())
+	}, h.find())
 }
 
 func TestRuntimesReportsEachSocketOnce(t *testing.T) {
@@ -91,30 +91,30 @@ func TestRuntimesReportsEachSocketOnce(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/containerd/containerd.sock")
 		h.link("/var/run", "/run")
-		assert.Len(t, h.look(), 1)
+		assert.Len(t, h.find(), 1)
 	})
 	t.Run("only /var/run is mounted", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/var/run/crio/crio.sock")
-		assert.Equal(t, []Runtime{{"cri-o", "cri-o", "unix:///var/run/crio/crio.sock"}}, h.look())
+		assert.Equal(t, []Runtime{{"cri-o", "cri-o", "unix:///var/run/crio/crio.sock"}}, h.find())
 	})
 	t.Run("the same file under another name", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/containerd/containerd.sock")
 		require.NoError(t, os.Link(filepath.Join(h.root, "/run/containerd/containerd.sock"), h.parent("/run/k3s/containerd/containerd.sock")))
-		assert.Equal(t, []Runtime{{"containerd", "containerd", "unix:///run/containerd/containerd.sock"}}, h.look())
+		assert.Equal(t, []Runtime{{"containerd", "containerd", "unix:///run/containerd/containerd.sock"}}, h.find())
 	})
 	t.Run("Podman at Docker's place", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/podman/podman.sock")
 		h.link("/run/docker.sock", "/run/podman/podman.sock")
-		assert.Equal(t, []Runtime{{"podman", "docker", "unix:///run/podman/podman.sock"}}, h.look())
+		assert.Equal(t, []Runtime{{"podman", "docker", "unix:///run/podman/podman.sock"}}, h.find())
 	})
 	t.Run("two sockets of one name are two", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/crio/crio.sock")
 		h.socket("/var/run/crio/crio.sock")
-		found := h.look()
+		found := h.find()
 		require.Len(t, found, 2)
 		assert.Equal(t, "cri-o", found[0].Name)
 		assert.Equal(t, "cri-o-2", found[1].Name)
@@ -123,12 +123,12 @@ func TestRuntimesReportsEachSocketOnce(t *testing.T) {
 
 func TestRuntimesIgnoresOtherFiles(t *testing.T) {
 	h := newHost(t)
-	assert.Empty(t, h.look(), "an empty host")
+	assert.Empty(t, h.find(), "an empty host")
 	require.NoError(t, os.WriteFile(h.parent("/run/containerd/containerd.sock"), nil, 0o600))
 	require.NoError(t, os.WriteFile(h.parent("/run/crio"), nil, 0o600))
 	require.NoError(t, os.MkdirAll(filepath.Join(h.root, "/run/docker.sock"), 0o755))
 	h.link("/run/k0s/containerd.sock", "/run/k0s/containerd.sock.missing")
-	assert.Empty(t, h.look())
+	assert.Empty(t, h.find())
 }
 
 func TestRuntimesResolvesLinksInsideRoot(t *testing.T) {
@@ -136,37 +136,37 @@ func TestRuntimesResolvesLinksInsideRoot(t *testing.T) {
 	outside.socket("/c.sock")
 	h := newHost(t)
 	h.link("/run/containerd/containerd.sock", filepath.Join("/../../../..", outside.root, "c.sock"))
-	assert.Empty(t, h.look())
+	assert.Empty(t, h.find())
 }
 
 func TestRuntimesFindsSocketThatAppearsLater(t *testing.T) {
 	h := newHost(t)
-	assert.Empty(t, h.look())
+	assert.Empty(t, h.find())
 	h.socket("/run/containerd/containerd.sock")
-	assert.Len(t, h.look(), 1)
+	assert.Len(t, h.find(), 1)
 }
 
-// odd is a machine with faults and pipes.
-type odd struct {
+// faulty is a machine with an access error and with pipes.
+type faulty struct {
 	Machine
 	denied string
 	pipes  map[string]bool
 }
 
-func (o odd) Lstat(name string) (fs.FileInfo, error) {
+func (o faulty) Lstat(name string) (fs.FileInfo, error) {
 	if o.denied != "" && name == o.denied {
 		return nil, &fs.PathError{Op: "lstat", Path: name, Err: fs.ErrPermission}
 	}
 	return o.Machine.Lstat(name)
 }
 
-func (o odd) Pipe(name string) bool { return o.pipes[name] }
+func (o faulty) Pipe(name string) bool { return o.pipes[name] }
 
 func TestRuntimesReportsErrorWhenAccessIsDenied(t *testing.T) {
 	h := newHost(t)
 	h.socket("/run/containerd/containerd.sock")
 	h.socket("/run/crio/crio.sock")
-	found, err := Runtimes(odd{denied: filepath.Join(h.root, "/run/containerd/containerd.sock")}, h.root)
+	found, err := Runtimes(faulty{denied: filepath.Join(h.root, "/run/containerd/containerd.sock")}, h.root)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.Len(t, found, 1, "the other is found all the same")
 	assert.Equal(t, "cri-o", found[0].Name)
@@ -174,7 +174,7 @@ func TestRuntimesReportsErrorWhenAccessIsDenied(t *testing.T) {
 
 func TestRuntimesFindsPipes(t *testing.T) {
 	h := newHost(t)
-	found, err := Runtimes(odd{pipes: map[string]bool{
+	found, err := Runtimes(faulty{pipes: map[string]bool{
 		"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true,
 	}}, h.root)
 	require.NoError(t, err)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// machine is one whose disk must not be looked at.
+// machine is a machine whose files must not be read.
 type machine struct {
 	FileSystem
 	pipes map[string]bool
@@ -27,5 +27,5 @@ func TestRuntimesFindsOnlyPipesOnWindows(t *testing.T) {
 	}, found)
 	none, err := Runtimes(Machine{}, `C:\host`)
 	require.NoError(t, err)
-	assert.Empty(t, none, "nobody serves a pipe here")
+	assert.Empty(t, none, "no process serves a pipe here")
 }

@@ -25,15 +25,15 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// atOnce bounds the tests that go on side by side. Those with a real engine mostly wait for it, so they are not bound to the
-// number of processors.
-const atOnce = "4"
+// maxParallel is the maximum number of parallel tests. Tests with a real engine mostly wait for it, so the number does not depend
+// on the number of processors.
+const maxParallel = "4"
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", atOnce); err != nil { // an argument on the command line goes before it
+	if err := flag.Set("test.parallel", maxParallel); err != nil { // an argument on the command line overrides it
 		panic(err)
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // one for ever
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // it never ends
 }
 
 const (
@@ -41,24 +41,24 @@ const (
 	id2 = "2222222222222222222222222222222222222222222222222222222222222222"
 	img = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	mfd = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-	// canary stands for a secret. It must never get out of this package.
+	// canary is a stand-in for a secret. It must never leave this package.
 	canary = "hunter2-canary"
 )
 
-// engine answers as a Docker Engine does, over a Unix socket.
+// engine is a fake Docker Engine on a Unix socket.
 type engine struct {
-	t        *testing.T
-	endpoint string
-	mu       sync.Mutex
-	api      string            // the newest API version that it speaks
-	answers  map[string]string // by path without the version
-	status   map[string]int
-	refuse   map[string]int // answered with this status and nothing else
-	slow     map[string]time.Duration
-	asked    map[string]int
-	events   []string
-	hangUp   chan struct{} // closes the event stream
-	queries  []string      // of /events
+	t         *testing.T
+	endpoint  string
+	mu        sync.Mutex
+	api       string            // the newest API version that it supports
+	responses map[string]string // by path without the version
+	status    map[string]int
+	refuse    map[string]int // paths that only return this status
+	slow      map[string]time.Duration
+	requests  map[string]int
+	events    []string
+	hangUp    chan struct{} // closes the event stream
+	queries   []string      // of /events
 }
 
 func newEngine(t *testing.T) *engine {
@@ -68,10 +68,10 @@ func newEngine(t *testing.T) *engine {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	e := &engine{
 		t: t, api: "1.41",
-		answers: map[string]string{
+		responses: map[string]string{
 			"/version": `{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64","Components":[{"Name":"Engine","Version":"20.10.24"}]}`,
 		},
-		status: map[string]int{}, refuse: map[string]int{}, asked: map[string]int{}, hangUp: make(chan struct{}),
+		status: map[string]int{}, refuse: map[string]int{}, requests: map[string]int{}, hangUp: make(chan struct{}),
 	}
 	l, endpoint := listen(t, dir)
 	e.endpoint = endpoint
@@ -100,8 +100,8 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			return
 		}
 	}
-	e.asked[path]++
-	answer, known := e.answers[path]
+	e.requests[path]++
+	response, known := e.responses[path]
 	status, events, hangUp, refused := e.status[path], e.events, e.hangUp, e.refuse[path]
 	wait := e.slow[path]
 	if path == "/events" {
@@ -131,20 +131,20 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		if status != 0 {
 			w.WriteHeader(status)
 		}
-		_, _ = w.Write([]byte(answer))
+		_, _ = w.Write([]byte(response))
 	}
 }
 
-func (e *engine) answer(path, body string) {
+func (e *engine) respond(path, body string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.answers[path] = body
+	e.responses[path] = body
 }
 
 func (e *engine) times(path string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.asked[path]
+	return e.requests[path]
 }
 
 func (e *engine) runtime(change ...func(*Options)) *Runtime {
@@ -178,7 +178,7 @@ func TestInfoDescribesEngine(t *testing.T) {
 	})
 	t.Run("Podman", func(t *testing.T) {
 		e := newEngine(t)
-		e.answer("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"},{"Name":"Conmon"}]}`)
+		e.respond("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"},{"Name":"Conmon"}]}`)
 		info, err := e.runtime().Info(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, "podman", info.Engine)
@@ -189,23 +189,23 @@ func TestInfoDescribesEngine(t *testing.T) {
 		_, err := e.runtime().Info(t.Context())
 		require.ErrorContains(t, err, "upgrade the engine")
 	})
-	for newest, speaks := range map[string]string{"1.39": "", "1.40": "1.40", "1.56": "1.56", "1.99": "1.56"} {
+	for newest, want := range map[string]string{"1.39": "", "1.40": "1.40", "1.56": "1.56", "1.99": "1.56"} {
 		t.Run("an engine whose newest version is "+newest, func(t *testing.T) {
 			e := newEngine(t)
 			e.api = newest
 			info, err := e.runtime().Info(t.Context())
-			if speaks == "" {
+			if want == "" {
 				require.ErrorContains(t, err, "upgrade the engine")
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, speaks, info.APIVersion)
+			assert.Equal(t, want, info.APIVersion)
 		})
 	}
-	t.Run("downgraded while it was observed", func(t *testing.T) {
+	t.Run("an engine that is downgraded", func(t *testing.T) {
 		e := newEngine(t)
 		e.api = "1.45"
-		e.answer("/containers/json", `[]`)
+		e.respond("/containers/json", `[]`)
 		r := e.runtime()
 		_, err := r.List(t.Context(), nil)
 		require.NoError(t, err)
@@ -215,7 +215,7 @@ func TestInfoDescribesEngine(t *testing.T) {
 		_, err = r.List(t.Context(), nil)
 		require.Error(t, err)
 		_, err = r.List(t.Context(), nil)
-		require.NoError(t, err, "the version was settled anew")
+		require.NoError(t, err, "the version was negotiated again")
 	})
 	t.Run("no socket", func(t *testing.T) {
 		r, err := New(Options{Endpoint: nowhere})
@@ -223,10 +223,10 @@ func TestInfoDescribesEngine(t *testing.T) {
 		_, err = r.Info(t.Context())
 		require.ErrorContains(t, err, "does not exist")
 	})
-	t.Run("something else listens", func(t *testing.T) {
+	t.Run("another server listens", func(t *testing.T) {
 		e := newEngine(t)
 		e.mu.Lock()
-		delete(e.answers, "/version")
+		delete(e.responses, "/version")
 		e.mu.Unlock()
 		_, err := e.runtime().Info(t.Context())
 		require.ErrorIs(t, err, runtime.ErrNotSupported)
@@ -242,7 +242,7 @@ func TestListReturnsAllStates(t *testing.T) {
 	for word, want := range states {
 		t.Run("state "+word, func(t *testing.T) {
 			e := newEngine(t)
-			e.answer("/containers/json", "["+listItem(id1, word, "Up 1 second", "")+"]")
+			e.respond("/containers/json", "["+listItem(id1, word, "Up 1 second", "")+"]")
 			list, err := e.runtime().List(t.Context(), nil)
 			require.NoError(t, err)
 			require.Len(t, list, 1)
@@ -255,14 +255,14 @@ func TestListReturnsAllStates(t *testing.T) {
 
 func TestListFailsWhenResponseIsCutOff(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/json", "["+listItem(id1, "running", "Up 1 second", "")+",")
+	e.respond("/containers/json", "["+listItem(id1, "running", "Up 1 second", "")+",")
 	_, err := e.runtime().List(t.Context(), nil)
 	require.Error(t, err)
 }
 
 func TestDescribeReadsListItem(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/json", "["+listItem(id1, "running", "Up 1 second", `,"ImageManifestDescriptor":{"digest":"`+mfd+`"}`)+"]")
+	e.respond("/containers/json", "["+listItem(id1, "running", "Up 1 second", `,"ImageManifestDescriptor":{"digest":"`+mfd+`"}`)+"]")
 	r := e.runtime()
 	list, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
@@ -281,7 +281,7 @@ func TestListOmitsKubernetesContainersWhenObservedThroughCRI(t *testing.T) {
 	item := `{"Id":"` + id1 + `","Names":["/k8s_api_p_ns_u1_3"],"Image":"` + img + `","ImageID":"` + img + `","Created":1700000000,"Labels":{` + labels + `},"State":"running","Status":"Up 1 second"}`
 	sandbox := `{"Id":"` + id2 + `","Names":["/k8s_POD_p_ns_u1_0"],"Created":1700000000,"Labels":{` + labels + `,"io.kubernetes.docker.type":"podsandbox"},"State":"running","Status":"Up 1 second"}`
 	e := newEngine(t)
-	e.answer("/containers/json", "["+item+","+sandbox+"]")
+	e.respond("/containers/json", "["+item+","+sandbox+"]")
 	spoken := false
 	r := e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return spoken } })
 	list, err := r.List(t.Context(), nil)
@@ -292,16 +292,16 @@ func TestListOmitsKubernetesContainersWhenObservedThroughCRI(t *testing.T) {
 	assert.Equal(t, container.Pod{Namespace: "ns", Name: "p", UID: "u1"}, c.Pod)
 	assert.Equal(t, "api", c.Name)
 	assert.EqualValues(t, 3, c.Attempt)
-	assert.Empty(t, c.Image.Reference, "an image id is no reference")
+	assert.Empty(t, c.Image.Reference, "an image id is not a reference")
 
 	spoken = true
 	list, err = r.List(t.Context(), nil)
 	require.NoError(t, err)
-	assert.Len(t, list, 2, "what was shown is not said to be gone")
+	assert.Len(t, list, 2, "a listed container is not omitted later")
 	fresh := e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return true } })
 	list, err = fresh.List(t.Context(), nil)
 	require.NoError(t, err)
-	assert.Empty(t, list, "CRI tells it")
+	assert.Empty(t, list, "it is observed through CRI")
 }
 
 func TestInspectReturnsSnapshotOfEachStatus(t *testing.T) {
@@ -407,8 +407,8 @@ func TestInspectReturnsSnapshotOfEachStatus(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			e := newEngine(t)
-			e.answer("/containers/"+id1+"/json", inspection(id1, c.state))
-			e.answer("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":["example.test/web@`+mfd+`"],"Config":{"Env":["PASSWORD=`+canary+`"]}}`)
+			e.respond("/containers/"+id1+"/json", inspection(id1, c.state))
+			e.respond("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":["example.test/web@`+mfd+`"],"Config":{"Env":["PASSWORD=`+canary+`"]}}`)
 			known := &container.Container{ID: id1, Name: "old-name", CreatedAt: at("2023-11-14T22:13:20Z")}
 			got, err := e.runtime().Inspect(t.Context(), known)
 			require.NoError(t, err)
@@ -423,7 +423,7 @@ func TestInspectReturnsSnapshotOfEachStatus(t *testing.T) {
 	}
 }
 
-// assertNoCanary looks for the secret in everything that a value holds.
+// assertNoCanary searches the secret in all parts of a value.
 func assertNoCanary(t *testing.T, v any) {
 	t.Helper()
 	raw, err := json.Marshal(v)
@@ -435,7 +435,7 @@ func TestInspectReturnsErrNotFoundWhenContainerIsGone(t *testing.T) {
 	_, err := newEngine(t).runtime().Inspect(t.Context(), &container.Container{ID: id1})
 	require.ErrorIs(t, err, runtime.ErrNotFound)
 	_, err = newEngine(t).runtime().Inspect(t.Context(), &container.Container{ID: "../version"})
-	require.ErrorIs(t, err, runtime.ErrNotFound, "an id that is a path is never asked for")
+	require.ErrorIs(t, err, runtime.ErrNotFound, "an id that is a path is never requested")
 	_, err = newEngine(t).runtime().Find(t.Context(), id1)
 	require.Error(t, err)
 }
@@ -443,7 +443,7 @@ func TestInspectReturnsErrNotFoundWhenContainerIsGone(t *testing.T) {
 func TestInspectRequestsEachImageOnce(t *testing.T) {
 	e := newEngine(t)
 	for _, id := range []string{id1, id2} {
-		e.answer("/containers/"+id+"/json", inspection(id, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
+		e.respond("/containers/"+id+"/json", inspection(id, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
 	}
 	r := e.runtime()
 	for range 3 {
@@ -458,7 +458,7 @@ func TestInspectRequestsEachImageOnce(t *testing.T) {
 
 func TestInspectKeepsKubernetesContainerName(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
 	got, err := e.runtime().Inspect(t.Context(), &container.Container{ID: id1, Name: "api", Attempt: 3, Pod: container.Pod{UID: "u1"}})
 	require.NoError(t, err)
 	assert.Equal(t, "api", got.Container.Name)
@@ -467,8 +467,8 @@ func TestInspectKeepsKubernetesContainerName(t *testing.T) {
 
 func TestListKeepsFailedStartExited(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/json", "["+listItem(id1, "created", "Created", "")+"]")
-	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"created","ExitCode":127,"Error":"x"}`))
+	e.respond("/containers/json", "["+listItem(id1, "created", "Created", "")+"]")
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"created","ExitCode":127,"Error":"x"}`))
 	r := e.runtime()
 	list, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
@@ -480,12 +480,12 @@ func TestListKeepsFailedStartExited(t *testing.T) {
 	assert.Equal(t, container.StateExited, before[0].State)
 	after, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
-	assert.Equal(t, before[0].Fingerprint, after[0].Fingerprint, "it is not looked at again and again")
+	assert.Equal(t, before[0].Fingerprint, after[0].Fingerprint, "it is not inspected again")
 }
 
 func TestPIDIsReadFromInspection(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","Pid":42,"StartedAt":"2023-11-14T22:13:21.5Z"}`))
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","Pid":42,"StartedAt":"2023-11-14T22:13:21.5Z"}`))
 	pid, err := e.runtime().PID(t.Context(), id1)
 	require.NoError(t, err)
 	assert.EqualValues(t, 42, pid)

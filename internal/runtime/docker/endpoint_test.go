@@ -39,8 +39,8 @@ func TestEndpointIsValidated(t *testing.T) {
 		"npipe:////./pipe/":   "names no pipe",
 		"tcp://host:2375/api": "has no port number",
 	}
-	for in, says := range bad {
-		require.ErrorContains(t, CheckEndpoint(in), says, in)
+	for in, want := range bad {
+		require.ErrorContains(t, CheckEndpoint(in), want, in)
 	}
 	pipe, err := parseEndpoint(`\\.\pipe\docker_engine`)
 	if goruntime.GOOS == "windows" {

@@ -32,7 +32,7 @@ func event(action string, nano int64, attributes string) string {
 		`"image":"example.test/web:1","token":%q%s}},"scope":"local","time":%d,"timeNano":%d}`, action, id1, action, id1, canary, attributes, nano/1e9, nano)
 }
 
-// watched runs a Watch until n notices were posted, and gives them.
+// watched runs a Watch until it has posted n notices, and returns them.
 func watched(t *testing.T, r *Runtime, n int) []runtime.Notice {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -120,10 +120,10 @@ func TestStopSignalIsReportedWithExit(t *testing.T) {
 				event("start", nano+3, ""), event("die", nano+4, `"exitCode":"1"`),
 			}
 			r := e.runtime()
-			_, err := r.Info(t.Context()) // whose signals they are
+			_, err := r.Info(t.Context()) // for the platform, which the signal numbers depend on
 			require.NoError(t, err)
 			got := watched(t, r, 4)
-			require.Len(t, got, 4, "a signal by itself is no notice")
+			require.Len(t, got, 4, "a signal alone is not posted")
 			assert.Equal(t, c.want, got[1].StopSignal)
 			assert.Empty(t, got[3].StopSignal, "it was of the run before")
 		})
@@ -137,8 +137,8 @@ func TestSubscriptionFiltersAndReachesBack(t *testing.T) {
 	r := e.runtime()
 	first := watched(t, r, 2)
 	assert.Len(t, first, 2)
-	heard := r.replay.last
-	assert.False(t, heard.Before(time.Unix(0, nano+5)))
+	last := r.replay.last
+	assert.False(t, last.Before(time.Unix(0, nano+5)))
 
 	e.mu.Lock() // the engine replays, and has one more
 	e.events = append(e.events, event("destroy", nano+10, ""))
@@ -150,7 +150,7 @@ func TestSubscriptionFiltersAndReachesBack(t *testing.T) {
 
 	query, err := url.ParseQuery(e.queries[1])
 	require.NoError(t, err)
-	since := heard.Add(-time.Second)
+	since := last.Add(-time.Second)
 	assert.Equal(t, fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()), query.Get("since"))
 	var filters map[string]map[string]bool
 	require.NoError(t, json.Unmarshal([]byte(query.Get("filters")), &filters))
@@ -183,8 +183,8 @@ func TestReplayIsBounded(t *testing.T) {
 	}
 	assert.Len(t, r.seen, maxSeen)
 	assert.Len(t, r.order, maxSeen)
-	assert.True(t, r.isNew(1, id1, "start"), "forgotten by now")
-	assert.GreaterOrEqual(t, maxSeen, 2*256, "a replay must not push out what it repeats")
+	assert.True(t, r.isNew(1, id1, "start"), "it was evicted")
+	assert.GreaterOrEqual(t, maxSeen, 2*256, "a replay must not evict the keys that it repeats")
 }
 
 func TestSubscriptionBeginsBeforeLatestEvent(t *testing.T) {
@@ -192,17 +192,17 @@ func TestSubscriptionBeginsBeforeLatestEvent(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r.since(at.Add(-time.Hour))
 	r.isNew(at.UnixNano(), id1, "start")
-	r.isNew(at.Add(-time.Minute).UnixNano(), id2, "start") // told late
+	r.isNew(at.Add(-time.Minute).UnixNano(), id2, "start") // reported late
 	since, _ := r.since(at.Add(time.Hour))
 	assert.Equal(t, at.Add(-time.Second), since)
 	assert.True(t, r.isNew(0, id1, "start"))
-	assert.True(t, r.isNew(0, id1, "start"), "nobody knows whether it is the same")
+	assert.True(t, r.isNew(0, id1, "start"), "it may be another event")
 }
 
 // TestSubscriptionHasNoActionFilterForPodman: it has other words for some, and does not take a prefix for health_status.
 func TestSubscriptionHasNoActionFilterForPodman(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/version", `{"Version":"5.0.0","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
+	e.respond("/version", `{"Version":"5.0.0","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e.events = []string{event("restart", nano, "")}
 	r := e.runtime()
@@ -229,12 +229,12 @@ func TestWatchOmitsKubernetesContainersWhenObservedThroughCRI(t *testing.T) {
 	assert.Equal(t, []string{id1, id1, id2}, []string{got[0].ID, got[1].ID, got[2].ID}, "where CRI is not observed, no label hides anything")
 
 	spoken := false // it was shown before CRI was found
-	e.answer("/containers/json", `[{"Id":"`+id1+`","State":"running","Labels":{`+labels+`}}]`)
+	e.respond("/containers/json", `[{"Id":"`+id1+`","State":"running","Labels":{`+labels+`}}]`)
 	r = e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return spoken } })
 	_, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
 	spoken = true
-	assert.Equal(t, id1, watched(t, r, 1)[0].ID, "who told its start tells its end")
+	assert.Equal(t, id1, watched(t, r, 1)[0].ID, "its start was reported here, so its exit is, too")
 }
 
 func TestWatchReturnsErrNoStreamWhenRefused(t *testing.T) {
@@ -263,7 +263,7 @@ func TestInspectReportsOOMKillOfChildFromEvent(t *testing.T) {
 	e := newEngine(t)
 	started := time.Date(2023, 11, 14, 22, 13, 21, 0, time.UTC)
 	e.events = []string{event("oom", started.Add(time.Minute).UnixNano(), "")}
-	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","Pid":42,"StartedAt":"2023-11-14T22:13:21Z"}`))
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","Pid":42,"StartedAt":"2023-11-14T22:13:21Z"}`))
 	r := e.runtime()
 	got, err := r.Inspect(t.Context(), &container.Container{ID: id1})
 	require.NoError(t, err)
@@ -271,7 +271,7 @@ func TestInspectReportsOOMKillOfChildFromEvent(t *testing.T) {
 	watched(t, r, 1)
 	got, err = r.Inspect(t.Context(), &container.Container{ID: id1})
 	require.NoError(t, err)
-	assert.True(t, got.OOM, "20.10 tells it by an event only")
+	assert.True(t, got.OOM, "20.10 reports it only by an event")
 }
 
 func TestNoticeDescribesContainer(t *testing.T) {
@@ -292,14 +292,14 @@ func TestNoticeDescribesContainer(t *testing.T) {
 	r, err := New(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
-	assert.Nil(t, watched(t, r, 1)[0].Described.Labels, "what is the engine's own is no label")
+	assert.Nil(t, watched(t, r, 1)[0].Described.Labels, "the engine's own attributes are not labels")
 }
 
 // TestLabelsDoNotReplaceEngineAttributes: Docker copies a container's labels over the exit code and the signal of its events.
 func TestLabelsDoNotReplaceEngineAttributes(t *testing.T) {
 	nano := time.Now().Add(time.Hour).UnixNano()
-	const lie = `"exitCode":"0","signal":"15"`
-	kill, die := event("kill", nano+2, lie), event("die", nano+3, lie)
+	const labels = `"exitCode":"0","signal":"15"`
+	kill, die := event("kill", nano+2, labels), event("die", nano+3, labels)
 	check := func(name string, e *engine, r *Runtime, notices int) {
 		t.Helper()
 		_, err := r.Info(t.Context())
@@ -307,25 +307,25 @@ func TestLabelsDoNotReplaceEngineAttributes(t *testing.T) {
 		e.events = append(e.events, kill, die)
 		got := watched(t, r, notices)
 		last := got[len(got)-1]
-		assert.Equal(t, runtime.NoticeChanged, last.Kind, name+": only an inspect tells how it ended")
+		assert.Equal(t, runtime.NoticeChanged, last.Kind, name+": only an inspection shows the exit")
 		assert.Zero(t, last.ExitCode, name)
 		assert.Empty(t, last.StopSignal, name)
 		assert.Zero(t, r.memory.containers[id1].signal, name)
 	}
 
 	e := newEngine(t)
-	e.events = []string{event("create", nano, lie), event("start", nano+1, lie)}
+	e.events = []string{event("create", nano, labels), event("start", nano+1, labels)}
 	check("an event that has none of its own", e, e.runtime(), 3)
 
 	e = newEngine(t)
-	e.answer("/containers/json", `[{"Id":"`+id1+`","Names":["/web"],"State":"running","Status":"Up 1 second","Labels":{`+lie+`}}]`)
+	e.respond("/containers/json", `[{"Id":"`+id1+`","Names":["/web"],"State":"running","Status":"Up 1 second","Labels":{`+labels+`}}]`)
 	r := e.runtime()
 	_, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
 	check("a list", e, r, 1)
 
 	e = newEngine(t)
-	e.answer("/containers/"+id1+"/json", `{"Id":"`+id1+`","Config":{"Labels":{`+lie+`}}}`)
+	e.respond("/containers/"+id1+"/json", `{"Id":"`+id1+`","Config":{"Labels":{`+labels+`}}}`)
 	r = e.runtime()
 	_, err = r.Inspect(t.Context(), &container.Container{ID: id1})
 	require.NoError(t, err)
@@ -350,16 +350,16 @@ func TestEventsOfEarlierRunDoNotAffectLaterRun(t *testing.T) {
 	_, err := r.Info(t.Context())
 	require.NoError(t, err)
 	watched(t, r, 2)
-	look := func(state string) container.Snapshot {
-		e.answer("/containers/"+id1+"/json", inspection(id1, state))
+	inspect := func(state string) container.Snapshot {
+		e.respond("/containers/"+id1+"/json", inspection(id1, state))
 		s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
 		require.NoError(t, err)
 		return s
 	}
-	assert.False(t, look(`{"Status":"running","StartedAt":"2023-11-14T22:13:21Z"}`).OOM)
-	assert.Empty(t, look(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:21Z"}`).Run.StopSignal)
-	assert.Equal(t, "SIGTERM", look(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:12:21Z"}`).Run.StopSignal)
-	assert.Empty(t, look(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:10:21Z"}`).Run.StopSignal, "it was sent after the end")
+	assert.False(t, inspect(`{"Status":"running","StartedAt":"2023-11-14T22:13:21Z"}`).OOM)
+	assert.Empty(t, inspect(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:21Z"}`).Run.StopSignal)
+	assert.Equal(t, "SIGTERM", inspect(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:12:21Z"}`).Run.StopSignal)
+	assert.Empty(t, inspect(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:10:21Z"}`).Run.StopSignal, "it was sent after the exit")
 }
 
 // TestOOMKillIsNotReportedWhenKillWasRequested: a process inside was killed so, and then somebody ended the container.
@@ -367,7 +367,7 @@ func TestOOMKillIsNotReportedWhenKillWasRequested(t *testing.T) {
 	e := newEngine(t)
 	at := time.Date(2023, 11, 14, 22, 14, 0, 0, time.UTC)
 	e.events = []string{event("kill", at.UnixNano(), `"signal":"9"`), event("pause", at.UnixNano()+1, "")}
-	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:00.1Z"}`))
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:00.1Z"}`))
 	r := e.runtime()
 	_, err := r.Info(t.Context())
 	require.NoError(t, err)
@@ -380,7 +380,7 @@ func TestOOMKillIsNotReportedWhenKillWasRequested(t *testing.T) {
 
 func TestPodmanExitCodeIsNotReadFromLabel(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
+	e.respond("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e.events = []string{event("start", nano, `"exitCode":"0"`), event("died", nano+1, `"exitCode":"0","containerExitCode":"5"`)}
 	r := e.runtime()
@@ -394,16 +394,16 @@ func TestPodmanExitCodeIsNotReadFromLabel(t *testing.T) {
 // TestStopSignalIncludesStopSignalOfImage is Apache's httpd, which ends gracefully at SIGWINCH and exits with 0.
 func TestStopSignalIncludesStopSignalOfImage(t *testing.T) {
 	nano := time.Now().Add(time.Hour).UnixNano()
-	for asked, want := range map[string]string{"SIGWINCH": "SIGWINCH", "28": "SIGWINCH", "SIGTERM": "", "": ""} {
+	for signal, want := range map[string]string{"SIGWINCH": "SIGWINCH", "28": "SIGWINCH", "SIGTERM": "", "": ""} {
 		e := newEngine(t)
-		e.answer("/containers/"+id1+"/json", `{"Id":"`+id1+`","State":{"Status":"running"},"Config":{"StopSignal":"`+asked+`"}}`)
+		e.respond("/containers/"+id1+"/json", `{"Id":"`+id1+`","State":{"Status":"running"},"Config":{"StopSignal":"`+signal+`"}}`)
 		e.events = []string{event("kill", nano, `"signal":"28"`), event("die", nano+1, `"exitCode":"0"`)}
 		r := e.runtime()
 		_, err := r.Info(t.Context())
 		require.NoError(t, err)
 		_, err = r.Inspect(t.Context(), &container.Container{ID: id1})
 		require.NoError(t, err)
-		assert.Equal(t, want, watched(t, r, 1)[0].StopSignal, asked)
+		assert.Equal(t, want, watched(t, r, 1)[0].StopSignal, signal)
 	}
 }
 
@@ -427,13 +427,13 @@ func TestOOMKillIsReportedWithExitOrAfterIt(t *testing.T) {
 	}
 
 	got := play(oom(0), die(time.Millisecond, "137"))
-	assert.False(t, got[0].OOMKilled, "whose kill it was is not known yet")
+	assert.False(t, got[0].OOMKilled, "the kill is not reported yet")
 	assert.True(t, got[1].OOMKilled)
 	got = play(die(0, "137"), oom(time.Millisecond))
 	assert.False(t, got[0].OOMKilled)
 	assert.True(t, got[1].OOMKilled)
 	assert.False(t, play(oom(0), die(time.Millisecond, "1"))[1].OOMKilled, "that was a process inside")
-	assert.False(t, play(oom(0), event("kill", nano(1), `"signal":"9"`), die(time.Millisecond, "137"))[1].OOMKilled, "that was asked for")
+	assert.False(t, play(oom(0), event("kill", nano(1), `"signal":"9"`), die(time.Millisecond, "137"))[1].OOMKilled, "the kill was requested")
 	assert.False(t, play(oom(0), event("start", nano(1), ""), die(time.Millisecond, "137"))[2].OOMKilled, "that was in the run before")
 	assert.False(t, play(die(0, "137"), event("start", nano(1), ""), oom(2))[2].OOMKilled, "that is in the next run")
 	assert.False(t, play(die(0, "137"), oom(time.Second+1))[1].OOMKilled, "too late to be of that end")
@@ -454,7 +454,7 @@ func FuzzEvents(f *testing.F) {
 				t.Fatalf("%+v", n)
 			}
 			if !n.At.IsZero() && (n.At.Before(earliest) || n.At.After(latest)) {
-				t.Fatalf("a time that no engine tells: %v", n.At)
+				t.Fatalf("an implausible time: %v", n.At)
 			}
 		})
 	})
@@ -475,7 +475,7 @@ func FuzzInspect(f *testing.F) {
 		}
 		for _, at := range []time.Time{s.Run.StartedAt, s.Run.FinishedAt, s.Container.CreatedAt} {
 			if !at.IsZero() && (at.Before(earliest) || at.After(latest)) {
-				t.Fatalf("a time that no engine tells: %v", at)
+				t.Fatalf("an implausible time: %v", at)
 			}
 		}
 	})

@@ -17,8 +17,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 )
 
-// seenImage inspects a container, and gives its image.
-func seenImage(t *testing.T, r *Runtime) container.Image {
+// inspectedContainerImage inspects a container and returns its image.
+func inspectedContainerImage(t *testing.T, r *Runtime) container.Image {
 	t.Helper()
 	s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
 	require.NoError(t, err)
@@ -30,15 +30,15 @@ func TestManifestDigestIsReadFromImage(t *testing.T) {
 	cases := []struct {
 		name, reference, repoDigests, descriptor, want string
 	}{
-		{"asked for by digest", "example.test/web@" + other, `"example.test/web@` + mfd + `"`, "", other},
-		{"asked for by tag and digest", "example.test/web:1@" + other, "", "", other},
+		{"requested by digest", "example.test/web@" + other, `"example.test/web@` + mfd + `"`, "", other},
+		{"requested by tag and digest", "example.test/web:1@" + other, "", "", other},
 		{"all repositories agree", "example.test/web:1", `"a.test/x@` + mfd + `","b.test/y@` + mfd + `"`, "", mfd},
 		{"they do not", "example.test/web:1", `"a.test/x@` + mfd + `","b.test/y@` + other + `"`, "", ""},
 		{"none", "example.test/web:1", "", "", ""},
 		{"no digest", "example.test/web:1", `"a.test/x@` + canary + `","` + canary + `"`, "", ""},
-		{"the engine tells it", "example.test/web@" + other, `"example.test/web@` + mfd + `"`, img, img},
-		{"what it tells is no digest", "example.test/web:1", "", canary, ""},
-		{"asked for by image id", img, "", "", ""},
+		{"the engine reports it", "example.test/web@" + other, `"example.test/web@` + mfd + `"`, img, img},
+		{"the engine reports an invalid digest", "example.test/web:1", "", canary, ""},
+		{"requested by image id", img, "", "", ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -47,11 +47,11 @@ func TestManifestDigestIsReadFromImage(t *testing.T) {
 			if c.descriptor != "" {
 				descriptor = `,"ImageManifestDescriptor":{"digest":"` + c.descriptor + `"}`
 			}
-			e.answer("/containers/"+id1+"/json", `{"Id":"`+id1+`","Image":"`+img+`","Config":{"Image":"`+c.reference+`"}`+descriptor+`}`)
-			e.answer("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":[`+c.repoDigests+`]}`)
-			got := seenImage(t, e.runtime())
+			e.respond("/containers/"+id1+"/json", `{"Id":"`+id1+`","Image":"`+img+`","Config":{"Image":"`+c.reference+`"}`+descriptor+`}`)
+			e.respond("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":[`+c.repoDigests+`]}`)
+			got := inspectedContainerImage(t, e.runtime())
 			assert.Equal(t, c.want, got.ManifestDigest)
-			assert.NotEqual(t, img, got.Reference, "an image id is no reference")
+			assert.NotEqual(t, img, got.Reference, "an image id is not a reference")
 			assertNoCanary(t, got)
 		})
 	}
@@ -59,20 +59,20 @@ func TestManifestDigestIsReadFromImage(t *testing.T) {
 
 func TestImageIsRequestedAgainAfterFailure(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
-	e.answer("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":["example.test/web@`+mfd+`"]}`)
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
+	e.respond("/images/"+img+"/json", `{"Id":"`+img+`","RepoDigests":["example.test/web@`+mfd+`"]}`)
 	e.refuse["/images/"+img+"/json"] = http.StatusInternalServerError
 	r := e.runtime()
-	assert.Empty(t, seenImage(t, r).RepoDigests, "and the container is told all the same")
+	assert.Empty(t, inspectedContainerImage(t, r).RepoDigests, "the inspection succeeds without the digests")
 	e.mu.Lock()
 	clear(e.refuse)
 	e.mu.Unlock()
-	assert.Len(t, seenImage(t, r).RepoDigests, 1)
+	assert.Len(t, inspectedContainerImage(t, r).RepoDigests, 1)
 
 	e.mu.Lock()
-	delete(e.answers, "/images/"+img+"/json") // removed by force; the container lives on
+	delete(e.responses, "/images/"+img+"/json") // removed by force while the container runs
 	e.mu.Unlock()
-	assert.Len(t, seenImage(t, r).RepoDigests, 1, "what was known stays known")
+	assert.Len(t, inspectedContainerImage(t, r).RepoDigests, 1, "what was known stays known")
 	assert.Equal(t, 2, e.times("/images/"+img+"/json"))
 }
 
@@ -85,20 +85,20 @@ func TestImageCacheIsBounded(t *testing.T) {
 	assert.Len(t, i.digests, maxImages)
 	assert.Len(t, i.order, maxImages)
 	_, ok := i.get("9")
-	assert.False(t, ok, "the oldest goes first")
+	assert.False(t, ok, "the oldest is evicted first")
 	known, ok := i.get("10")
 	assert.True(t, ok)
 	assert.Equal(t, []string{"x"}, known)
 
 	e := newEngine(t)
-	e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"running"}`))
-	e.answer("/images/"+img+"/json", `{"RepoDigests":["`+strings.Repeat(`a.test/x@`+mfd+`","`, 10*maxDigests)+`a.test/x@`+mfd+`"]}`)
-	assert.Len(t, seenImage(t, e.runtime()).RepoDigests, maxDigests)
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"running"}`))
+	e.respond("/images/"+img+"/json", `{"RepoDigests":["`+strings.Repeat(`a.test/x@`+mfd+`","`, 10*maxDigests)+`a.test/x@`+mfd+`"]}`)
+	assert.Len(t, inspectedContainerImage(t, e.runtime()).RepoDigests, maxDigests)
 }
 
 func TestImageIsRequestedOnceConcurrently(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/images/"+img+"/json", `{"RepoDigests":["example.test/web@`+mfd+`"]}`)
+	e.respond("/images/"+img+"/json", `{"RepoDigests":["example.test/web@`+mfd+`"]}`)
 	e.slow = map[string]time.Duration{"/images/" + img + "/json": 100 * time.Millisecond}
 	r := e.runtime()
 	var wg sync.WaitGroup

@@ -17,7 +17,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// TestFingerprintChangesWithListItem: a container whose mark changed is inspected, and no other one.
+// TestFingerprintChangesWithListItem checks the fingerprint because only a container whose fingerprint changed is inspected.
 func TestFingerprintChangesWithListItem(t *testing.T) {
 	item := func(names, state, status, more string) string {
 		return fmt.Sprintf(`[{"Id":%q,"Names":%s,"Created":1700000000,"State":%q,"Status":%q%s}]`, id1, names, state, status, more)
@@ -45,8 +45,8 @@ func TestFingerprintChangesWithListItem(t *testing.T) {
 			e := newEngine(t)
 			r := e.runtime()
 			var marks []uint64
-			for _, answer := range []string{c.one, c.other} {
-				e.answer("/containers/json", answer)
+			for _, response := range []string{c.one, c.other} {
+				e.respond("/containers/json", response)
 				list, err := r.List(t.Context(), nil)
 				require.NoError(t, err)
 				marks = append(marks, list[0].Fingerprint)
@@ -59,31 +59,31 @@ func TestFingerprintChangesWithListItem(t *testing.T) {
 func TestDeadContainerThatNeverRanIsInspectedOnce(t *testing.T) {
 	for _, state := range []string{"dead", "removing"} {
 		e := newEngine(t)
-		e.answer("/containers/json", `[{"Id":"`+id1+`","Created":1700000000,"State":"`+state+`"}]`)
-		e.answer("/containers/"+id1+"/json", inspection(id1, `{"Status":"`+state+`","StartedAt":"0001-01-01T00:00:00Z"}`))
+		e.respond("/containers/json", `[{"Id":"`+id1+`","Created":1700000000,"State":"`+state+`"}]`)
+		e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"`+state+`","StartedAt":"0001-01-01T00:00:00Z"}`))
 		r := e.runtime()
 		s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
 		require.NoError(t, err)
 		list, err := r.List(t.Context(), nil)
 		require.NoError(t, err)
-		assert.Equal(t, s.State, list[0].State, "what differs from the last look is looked at")
+		assert.Equal(t, s.State, list[0].State, "a state other than the inspected one causes an inspection")
 	}
 }
 
 func TestRestartIsCountedWhenAgesDoNotOverlap(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	look := func(k *remembered, age, after time.Duration) {
+	note := func(k *remembered, age, after time.Duration) {
 		at := now.Add(after)
 		k.noteListed("running", statusText{aged: true, min: age, max: age + time.Second}, at, at)
 	}
 	k := &remembered{}
-	look(k, 10*time.Second, 0)
-	look(k, 11*time.Second, 2*time.Second+50*time.Millisecond)
-	assert.Zero(t, k.restarts, "clocks are read some time within the call")
-	look(k, 10*time.Second, 4*time.Second)
-	assert.EqualValues(t, 1, k.restarts, "it began later than it was known to")
-	look(k, time.Minute, 4*time.Second)
-	assert.EqualValues(t, 2, k.restarts, "it began sooner than it was known to")
+	note(k, 10*time.Second, 0)
+	note(k, 11*time.Second, 2*time.Second+50*time.Millisecond)
+	assert.Zero(t, k.restarts, "the clock is read at an unknown time during the call")
+	note(k, 10*time.Second, 4*time.Second)
+	assert.EqualValues(t, 1, k.restarts, "it began later than before")
+	note(k, time.Minute, 4*time.Second)
+	assert.EqualValues(t, 2, k.restarts, "it began earlier than before")
 }
 
 func TestMemoryIsBounded(t *testing.T) {
@@ -94,14 +94,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	assert.Len(t, m.containers, maxRemembered)
 	m.sweep(now.Add(forgetAfter - time.Second))
-	assert.Len(t, m.containers, maxRemembered, "an end may be told after the removal")
+	assert.Len(t, m.containers, maxRemembered, "an exit may be reported after the removal")
 	m.sweep(time.Now().Add(forgetAfter + time.Second))
 	assert.Empty(t, m.containers)
 }
 
 func TestMemoryRemovesUnlistedContainers(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/json", `[{"Id":"`+id1+`","State":"running"}]`)
+	e.respond("/containers/json", `[{"Id":"`+id1+`","State":"running"}]`)
 	r := e.runtime()
 	_, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
@@ -117,7 +117,7 @@ func TestMemoryRemovesUnlistedContainers(t *testing.T) {
 func TestFindReturnsErrNotFoundForPrefix(t *testing.T) {
 	e := newEngine(t)
 	longer := id1[:63] + "2" // Docker finds by the beginning of an id, and Podman by any part
-	e.answer("/containers/json", `[{"Id":"`+longer+`","State":"running"},{"Id":"`+id1+`","State":"exited"}]`)
+	e.respond("/containers/json", `[{"Id":"`+longer+`","State":"running"},{"Id":"`+id1+`","State":"exited"}]`)
 	s, err := e.runtime().Find(t.Context(), id1)
 	require.NoError(t, err)
 	assert.Equal(t, id1, s.ID)
@@ -128,7 +128,7 @@ func TestFindReturnsErrNotFoundForPrefix(t *testing.T) {
 
 func TestDescribeAcceptsItemWithoutNameOrTime(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/json", `[{"Id":"`+id1+`","Names":null,"State":"dead"},{"Id":"`+id2+`","Names":["/x/y"],"State":"running","Labels":null}]`)
+	e.respond("/containers/json", `[{"Id":"`+id1+`","Names":null,"State":"dead"},{"Id":"`+id2+`","Names":["/x/y"],"State":"running","Labels":null}]`)
 	r := e.runtime()
 	list, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestDescribeAcceptsItemWithoutNameOrTime(t *testing.T) {
 		assert.Zero(t, s.CreatedAt)
 		c, err := r.Describe(t.Context(), s)
 		require.NoError(t, err)
-		assert.Empty(t, c.Name, "a link is no name")
+		assert.Empty(t, c.Name, "a link is not a name")
 		assert.Zero(t, c.CreatedAt)
 	}
 }
@@ -155,7 +155,7 @@ func TestDescribeBoundsLabels(t *testing.T) {
 	many["named"] = "x"
 	kept = r.labels.Keep(many)
 	assert.Len(t, kept, runtime.MaxKept)
-	assert.Contains(t, kept, "named", "what comes first in the list is not pushed out")
+	assert.Contains(t, kept, "named", "an earlier pattern has priority")
 	for range 5 {
 		assert.Equal(t, kept, r.labels.Keep(many), "the same ones each time")
 	}

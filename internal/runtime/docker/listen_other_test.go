@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nowhere is an endpoint that nobody serves.
+// nowhere is an endpoint without a server.
 const nowhere = "unix:///nonexistent/docker.sock"
 
-// listen listens where an engine would, and gives the endpoint.
+// listen returns a listener like an engine's, and its endpoint.
 func listen(t *testing.T, dir string) (net.Listener, string) {
 	t.Helper()
 	path := filepath.Join(dir, "d.sock")

@@ -12,10 +12,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/namedpipe"
 )
 
-// nowhere is an endpoint that nobody serves.
+// nowhere is an endpoint without a server.
 const nowhere = "npipe:////./pipe/nonexistent"
 
-// listen listens where an engine would, and gives the endpoint.
+// listen returns a listener like an engine's, and its endpoint.
 func listen(t *testing.T, dir string) (net.Listener, string) {
 	t.Helper()
 	name := namedpipe.Name(dir)

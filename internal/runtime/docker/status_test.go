@@ -42,7 +42,7 @@ func TestStatusTextIsParsed(t *testing.T) {
 	}
 }
 
-// TestRestartIsCountedFromAge follows one container through lists that are taken every two seconds.
+// TestRestartIsCountedFromAge follows one container through a list every two seconds.
 func TestRestartIsCountedFromAge(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	human := func(age time.Duration) string {
@@ -76,15 +76,15 @@ func TestRestartIsCountedFromAge(t *testing.T) {
 }
 
 func TestCreatedContainersAreRecheckedAtGrowingIntervals(t *testing.T) {
-	looks, last := 0, int64(-1)
+	rechecks, last := 0, int64(-1)
 	for age := time.Duration(0); age < 10*time.Minute; age += time.Second {
 		if p := recheckNumber(age); p != last {
-			looks, last = looks+1, p
+			rechecks, last = rechecks+1, p
 		}
 	}
-	assert.LessOrEqual(t, looks, 18)
-	assert.GreaterOrEqual(t, looks, 14)
-	assert.Equal(t, recheckNumber(-time.Hour), recheckNumber(0), "a clock that went back")
+	assert.LessOrEqual(t, rechecks, 18)
+	assert.GreaterOrEqual(t, rechecks, 14)
+	assert.Equal(t, recheckNumber(-time.Hour), recheckNumber(0), "the clock went back")
 }
 
 func FuzzStatus(f *testing.F) {

@@ -16,44 +16,44 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// windowsEngine answers as a Docker Engine on Windows Server does, by the public documentation of the Engine API: the values
+// windowsEngine is a fake Docker Engine on Windows Server, by the public documentation of the Engine API: the values
 // were written for this test.
 func windowsEngine(t *testing.T, isolation string) *engine {
 	t.Helper()
 	e := newEngine(t)
 	e.api = "1.47"
-	e.answer("/version", `{"Version":"27.3.1","ApiVersion":"1.47","MinAPIVersion":"1.24","Os":"windows","Arch":"amd64",
+	e.respond("/version", `{"Version":"27.3.1","ApiVersion":"1.47","MinAPIVersion":"1.24","Os":"windows","Arch":"amd64",
 		"KernelVersion":"10.0 20348 (20348.1.amd64fre.fe_release.210507-1500)","Components":[{"Name":"Engine","Version":"27.3.1","Details":{"Os":"windows","Arch":"amd64"}}]}`)
-	e.answer("/info", `{"OSType":"windows","Architecture":"x86_64","Isolation":"`+isolation+`","ServerVersion":"27.3.1","Driver":"windowsfilter"}`)
+	e.respond("/info", `{"OSType":"windows","Architecture":"x86_64","Isolation":"`+isolation+`","ServerVersion":"27.3.1","Driver":"windowsfilter"}`)
 	return e
 }
 
 // windowsInspection is a container that was ended by the console's control event: 3221225786 is STATUS_CONTROL_C_EXIT.
-func windowsInspection(id, asked, platform, state string) string {
+func windowsInspection(id, requested, platform, state string) string {
 	return fmt.Sprintf(`{"Id":%q,"Created":"2025-05-06T07:08:09.1234567Z","Path":"cmd","Args":["/S","/C","serve --token %s"],"State":%s,"Image":%q,
 		"Name":"/iis","RestartCount":0,"Driver":"windowsfilter","Platform":%q,"HostConfig":{"Isolation":%q,"NetworkMode":"nat"},
-		"Config":{"Image":"example.test/iis:ltsc2022","Env":["TOKEN=%s"],"WorkingDir":"C:\\inetpub"}}`, id, canary, state, img, platform, asked, canary)
+		"Config":{"Image":"example.test/iis:ltsc2022","Env":["TOKEN=%s"],"WorkingDir":"C:\\inetpub"}}`, id, canary, state, img, platform, requested, canary)
 }
 
 func TestInspectReportsWindowsPlatformAndIsolation(t *testing.T) {
 	const ended = `{"Status":"exited","ExitCode":3221225786,"OOMKilled":false,"StartedAt":"2025-05-06T07:08:10.7654321Z","FinishedAt":"2025-05-06T08:00:00.5Z"}`
 	cases := []struct {
-		name, engine, asked, platform string
-		os                            string
-		want                          container.Isolation
+		name, engine, requested, platform string
+		os                                string
+		want                              container.Isolation
 	}{
-		{"asked for nothing on a server", "process", "", "windows", "windows", container.IsolationProcess},
-		{"asked for the default on a desktop", "hyperv", "default", "windows", "windows", container.IsolationHyperV},
-		{"asked for Hyper-V on a server", "process", "hyperv", "windows", "windows", container.IsolationHyperV},
-		{"an engine that does not tell the platform", "process", "process", "", "windows", container.IsolationProcess},
+		{"no mode requested on a server", "process", "", "windows", "windows", container.IsolationProcess},
+		{"default requested on a desktop", "hyperv", "default", "windows", "windows", container.IsolationHyperV},
+		{"Hyper-V requested on a server", "process", "hyperv", "windows", "windows", container.IsolationHyperV},
+		{"an engine that does not report the platform", "process", "process", "", "windows", container.IsolationProcess},
 		{"a Linux container on Windows", "hyperv", "hyperv", "linux", "linux", ""},
-		{"a word that is none", "process", canary, "windows", "windows", container.IsolationProcess},
-		{"a platform that is none", "process", "", "Windows " + canary, "windows", container.IsolationProcess},
+		{"an unknown mode", "process", canary, "windows", "windows", container.IsolationProcess},
+		{"an invalid platform", "process", "", "Windows " + canary, "windows", container.IsolationProcess},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			e := windowsEngine(t, c.engine)
-			e.answer("/containers/"+id1+"/json", windowsInspection(id1, c.asked, c.platform, ended))
+			e.respond("/containers/"+id1+"/json", windowsInspection(id1, c.requested, c.platform, ended))
 			r := e.runtime()
 			info, err := r.Info(t.Context())
 			require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestInspectReportsWindowsPlatformAndIsolation(t *testing.T) {
 
 func TestWindowsListAndEventsAreRead(t *testing.T) {
 	e := windowsEngine(t, "process")
-	e.answer("/containers/json", "["+listItem(id1, "exited", "Exited (3221225786) 2 hours ago", "")+"]")
+	e.respond("/containers/json", "["+listItem(id1, "exited", "Exited (3221225786) 2 hours ago", "")+"]")
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e.events = []string{
 		event("start", nano, ""), event("kill", nano+1, `"signal":"15"`), event("die", nano+2, `"exitCode":"3221225786","execDuration":"3"`),
@@ -89,12 +89,12 @@ func TestWindowsListAndEventsAreRead(t *testing.T) {
 	assert.Equal(t, runtime.NoticeExited, got[1].Kind)
 	assert.EqualValues(t, 3221225786, got[1].ExitCode)
 	assert.Equal(t, "SIGTERM", got[1].StopSignal)
-	assert.Empty(t, got[3].StopSignal, "10 is no signal of Windows, and 138 tells of none")
+	assert.Empty(t, got[3].StopSignal, "10 is not a signal on Windows, and 138 stands for none")
 }
 
 func TestStopSignalUsesPlatformOfEngine(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/version", `{"Version":"26.1.5","ApiVersion":"1.41","Os":"linux","Arch":"mips64le"}`)
+	e.respond("/version", `{"Version":"26.1.5","ApiVersion":"1.41","Os":"linux","Arch":"mips64le"}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e.events = []string{event("kill", nano, `"signal":"10"`), event("die", nano+1, `"exitCode":"138"`)}
 	r := e.runtime()
@@ -105,7 +105,7 @@ func TestStopSignalUsesPlatformOfEngine(t *testing.T) {
 
 func TestStopSignalIsUnknownForPodman(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
+	e.respond("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e.events = []string{event("kill", nano, `"signal":"9"`), event("die", nano+1, `"containerExitCode":"0"`)}
 	r := e.runtime()
@@ -116,7 +116,7 @@ func TestStopSignalIsUnknownForPodman(t *testing.T) {
 
 func TestComposeOneOffHasNoNumber(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/containers/json", `[{"Id":"`+id1+`","Names":["/shop-web-run-1"],"Created":1700000000,"State":"running","Status":"Up 1 second","Labels":{
+	e.respond("/containers/json", `[{"Id":"`+id1+`","Names":["/shop-web-run-1"],"Created":1700000000,"State":"running","Status":"Up 1 second","Labels":{
 		"com.docker.compose.project":"shop","com.docker.compose.service":"web","com.docker.compose.container-number":"1","com.docker.compose.oneoff":"True"}}]`)
 	r := e.runtime()
 	list, err := r.List(t.Context(), nil)
@@ -129,8 +129,8 @@ func TestComposeOneOffHasNoNumber(t *testing.T) {
 
 func TestInfoSucceedsWhenDefaultIsolationIsRefused(t *testing.T) {
 	e := newEngine(t)
-	e.answer("/version", `{"Version":"29.0.0","ApiVersion":"1.52","Os":"windows","Arch":"amd64"}`)
-	e.answer("/info", `{"message":"refused by the proxy"}`)
+	e.respond("/version", `{"Version":"29.0.0","ApiVersion":"1.52","Os":"windows","Arch":"amd64"}`)
+	e.respond("/info", `{"message":"refused by the proxy"}`)
 	e.status["/info"] = http.StatusForbidden
 	_, err := e.runtime().Info(t.Context())
 	require.NoError(t, err)
