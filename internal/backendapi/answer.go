@@ -8,11 +8,11 @@ import (
 	"net/http"
 )
 
-// maxDrained is read and thrown away of what is left of an answer, which keeps the connection for the next request.
+// maxDrained bounds what is read and dropped of the rest of an answer, so that the connection serves the next request.
 const maxDrained = 64 << 10
 
-// ReadAnswer reads at most so many bytes of an answer's body, which its caller closes. The body of a 101 is left alone: it is the
-// connection itself, which no timeout of the client bounds, and nobody here asks for another protocol.
+// ReadAnswer returns at most most bytes of an answer's body, which the caller closes. It does not read the body of a 101: that is
+// the connection itself, to which no timeout of the client applies, and no client of this API requests another protocol.
 func ReadAnswer(resp *http.Response, most int64) ([]byte, error) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return nil, nil

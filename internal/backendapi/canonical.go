@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// The methods below append the RFC 8785 bytes of a value, so that hashes over them do not depend on who wrote them. They
-// write members by hand in the order of their names: the general way (encode, parse, sort, encode again) costs many times
-// as much, and the exporter does this for every event. A test holds them equal to that general way.
+// The methods below append the RFC 8785 bytes of a value, so that equal values have equal bytes whoever encodes them. They append
+// members in the order of their names. Encoding by a library and canonicalizing the result takes several times as long, and the
+// exporter encodes every event (docs/decisions/0007-canonical-json.md). A test compares them with the library.
 //
-// A value that Validate refuses may come out as JSON that the backend refuses as well; nothing here fails.
+// They never fail: a value that Validate refuses may become JSON that the backend refuses as well.
 
 // AppendCanonical appends the batch.
 func (b *Batch) AppendCanonical(dst []byte) []byte {
@@ -26,15 +26,15 @@ func (b *Batch) AppendCanonical(dst []byte) []byte {
 	return append(dst, BatchTail...)
 }
 
-// AppendBatchHead appends what comes before the first envelope of a batch; commas go between envelopes, and BatchTail
-// after the last. It serves those who have the bytes of the envelopes already.
+// AppendBatchHead appends the part before the first envelope of a batch. A caller that has the bytes of the envelopes already
+// appends them, separated by commas, and then BatchTail.
 func AppendBatchHead(dst []byte, batchID string) []byte {
 	dst = append(dst, `{"batchId":`...)
 	dst = appendString(dst, batchID)
 	return append(dst, `,"events":[`...)
 }
 
-// BatchTail ends what AppendBatchHead began.
+// BatchTail is the part after the last envelope of a batch.
 const BatchTail = `]}`
 
 // AppendCanonical appends the envelope.
@@ -227,14 +227,14 @@ func (w *Workload) append(dst writer) writer {
 	return o.end()
 }
 
-// writer is JSON being appended. Members go in the order of their names; its callers see to that.
+// writer is JSON that is being appended. Its callers append members in the order of their names.
 type writer []byte
 
 func object(dst []byte) writer { return append(dst, '{') }
 
 func (w writer) end() writer { return append(w, '}') }
 
-// key appends a member's name, given with its quotes and colon. A brace just opened is the only thing that needs no comma.
+// key appends a member's name, which includes its quotes and colon. Only the first member needs no comma before it.
 func (w *writer) key(name string) {
 	b := *w
 	if b[len(b)-1] != '{' {

@@ -1,8 +1,8 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backendapi is the wire format of the backend API (docs/api/openapi.yaml): the types of runtime events, their
-// ids and the canonical bytes they are sent as. Exporter and reference backend both use it, so that there is one spelling.
+// Package backendapi is the wire format of the backend API (docs/api/openapi.yaml): the types of runtime events and facts, their
+// ids and their canonical bytes. The exporter and the reference backend both use it.
 //
 // Absent means unknown: no nulls, no empty strings, no zero times. Times are RFC 3339 in UTC with up to nanoseconds.
 //
@@ -37,7 +37,7 @@ const (
 	EventsPath           = "/api/v1/runtime/events"
 )
 
-// Kind is the backend's word for what happened.
+// Kind is the kind of an event.
 type Kind string
 
 // The kinds.
@@ -68,8 +68,9 @@ type Envelope struct {
 	SchemaVersion string `json:"schemaVersion"`
 }
 
-// Event is one runtime event. EventID, When, Kind, Tenant, Node, Runtime.Engine, Observation.Source and — except for
-// KindObserverGap — Workload.ContainerID are required.
+// Event is one runtime event. EventID, When, Kind, Tenant, Node, Runtime.Engine, Observation.Source and, except for
+// KindObserverGap, Workload.ContainerID are required. It has more fields than other types, because the fields are the members of
+// the document.
 type Event struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	CrashLoop   *CrashLoop        `json:"crashLoop,omitempty"`
@@ -115,21 +116,20 @@ type Workload struct {
 	PodUID      string            `json:"podUid,omitempty"`
 }
 
-// Owner is the Kubernetes object that made the pod, where some processor of the pipeline told it.
+// Owner is the Kubernetes object that made the pod, if a processor of the pipeline added it.
 type Owner struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
 }
 
-// Run is the life of the main process that the event belongs to. ExitCode is absent while it lives and where nobody
-// knows it.
+// Run is the life of the main process that the event belongs to. ExitCode is absent while the process lives and if it is unknown.
 type Run struct {
 	ExitCode     *uint32    `json:"exitCode,omitempty"`
 	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
 	OOMKilled    bool       `json:"oomKilled,omitempty"`
 	Reason       string     `json:"reason,omitempty"`
 	RestartCount *uint32    `json:"restartCount,omitempty"`
-	Signal       string     `json:"signal,omitempty"` // SIGKILL …, where the exit code tells one
+	Signal       string     `json:"signal,omitempty"` // SIGKILL …, if the exit code shows one
 	StartedAt    *time.Time `json:"startedAt,omitempty"`
 }
 
@@ -141,7 +141,7 @@ type Previous struct {
 	Reason      string     `json:"reason,omitempty"`
 }
 
-// CrashLoop sums up the repeated failures of KindCrashLoop and KindCrashLoopEnd.
+// CrashLoop summarizes the repeated failures of KindCrashLoop and KindCrashLoopEnd.
 type CrashLoop struct {
 	Count         uint32  `json:"count"`
 	ExitCode      *uint32 `json:"exitCode,omitempty"` // the most frequent one
@@ -149,10 +149,10 @@ type CrashLoop struct {
 	WindowSeconds float64 `json:"windowSeconds"`
 }
 
-// Gap is the stretch of time of KindObserverGap in which the observer could not see a runtime.
+// Gap is the period of KindObserverGap in which the observer could not observe a runtime.
 type Gap struct {
 	Cause   string    `json:"cause"`
-	Folded  uint64    `json:"folded,omitempty"`
+	Folded  uint64    `json:"folded,omitempty"` // transitions that were coalesced into later ones
 	From    time.Time `json:"from"`
 	Runtime string    `json:"runtime,omitempty"` // its configured name
 	To      time.Time `json:"to"`
@@ -174,7 +174,7 @@ type LoadedLib struct {
 	Size    uint64 `json:"size,omitempty"`
 }
 
-// Observation says how the event is known.
+// Observation is the provenance of the event.
 type Observation struct {
 	MissedRuns    *uint32    `json:"missedRuns,omitempty"` // absent when MissedUnknown
 	MissedUnknown bool       `json:"missedUnknown,omitempty"`

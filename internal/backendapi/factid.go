@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// The ids of facts. docs/runtime-facts.md says where each rule is from and what is our own reading of it.
+// The ids of facts. docs/runtime-facts.md names the source of each rule and our interpretation of it.
 
 // leastBuildID is the least length of a usable GNU build id in hexadecimal digits: 16 bytes. Shorter ones (lld's fast, an
-// 8-byte hash) are not unique enough to tell files apart.
+// 8-byte hash) are not unique enough to identify files.
 const leastBuildID = 32
 
-// GNUBuildID spells the contents of .note.gnu.build-id, given in hexadecimal; "" for one that is too short to identify a
-// file, or no hexadecimal.
+// GNUBuildID returns the contents of .note.gnu.build-id, in hexadecimal, with its prefix; empty for one that is too short to
+// identify a file or is not hexadecimal.
 func GNUBuildID(hex string) string {
 	hex = strings.ToLower(hex)
 	if len(hex) < leastBuildID || len(hex)%2 != 0 || !isLowerHex(hex, len(hex)) {
@@ -26,7 +26,8 @@ func GNUBuildID(hex string) string {
 	return "gnu-build-id:" + hex
 }
 
-// GoBuildID spells the id that the Go linker writes; "" for none. The platform has no rule for it; the prefix is ours.
+// GoBuildID returns the id that the Go linker writes, with its prefix; empty for an empty id. The platform has no rule for it; the
+// prefix is ours.
 func GoBuildID(id string) string {
 	if id == "" || !isGraphic(id) {
 		return ""
@@ -34,7 +35,7 @@ func GoBuildID(id string) string {
 	return "go-build-id:" + id
 }
 
-// PEGUID spells the GUID of a PE file's debug directory, given with dashes; "" for none.
+// PEGUID returns the GUID of a PE file's debug directory, with dashes, with its prefix; empty for what is not a GUID.
 func PEGUID(guid string) string {
 	if !isUUID(guid) {
 		return ""
@@ -42,20 +43,20 @@ func PEGUID(guid string) string {
 	return "pe-guid:" + strings.ToLower(guid)
 }
 
-// Segment is a stretch of code in a file. A whole file has an empty section and no address.
+// Segment is a part of the code of a file. A whole file has an empty section and no address.
 type Segment struct {
 	Format  string // elf, pe, jar …
-	BuildID string // with its prefix; "" = none, or not known
-	SHA256  string // of the file, 64 lower-case hexadecimal digits; "" = not known
-	Path    string // in the container; what identifies a file of which nothing else is known
+	BuildID string // with its prefix; empty if absent or unknown
+	SHA256  string // of the file, 64 lower-case hexadecimal digits; empty if unknown
+	Path    string // in the container; identifies a file if nothing else is known
 	Section string
-	Address string // hexadecimal, 0x…; "" = the whole section or file
-	Size    uint64 // in bytes; 0 = not known
-	Name    string // of the symbol; of a whole file, its base name
-	Linkage string // of the symbol; "" for a whole file
+	Address string // hexadecimal, 0x…; empty for the whole section or file
+	Size    uint64 // in bytes; 0 if unknown
+	Name    string // of the symbol; for a whole file its base name
+	Linkage string // of the symbol; empty for a whole file
 }
 
-// Identity tells what the ids of the segment rest on: file_hash, build_id or path_hash.
+// Identity returns what the ids of the segment are derived from: file_hash, build_id or path_hash.
 func (s *Segment) Identity() string {
 	switch {
 	case s.SHA256 != "":
@@ -67,7 +68,7 @@ func (s *Segment) Identity() string {
 	}
 }
 
-// file gives what stands for the file's hash in the symbol id: the hash, else the build id, else the hash of its path.
+// file appends the identity of the file: its hash, else the build id, else the hash of its path.
 func (s *Segment) file(dst []byte) []byte {
 	switch {
 	case s.SHA256 != "":
@@ -113,8 +114,7 @@ func (s *Segment) CodeID() string {
 	return digestID("code:binary:", b)
 }
 
-// GoModuleSymbolID is sym:go:… over module path and version. What the platform hashes for a Go module is not public; this
-// is ours.
+// GoModuleSymbolID is sym:go:… over module path and version. The platform's rule for Go modules is not public; this one is ours.
 func GoModuleSymbolID(path, version string) string {
 	var scratch [256]byte
 	b := append(scratch[:0], path...)
@@ -138,7 +138,7 @@ func appendHex(dst, raw []byte) []byte {
 	return dst
 }
 
-// FactsID derives the id of a request with facts from all that it says, so that a retried one keeps its id.
+// FactsID derives the id of a request with facts from all its contents, so that a retry keeps the id.
 func FactsID(callgraphID, subjectKey string, body []byte) string {
 	h := sha256.New()
 	h.Write([]byte(callgraphID))

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// The paths of runtime facts, and what is sent there.
+// The paths of runtime facts, and a media type.
 const (
 	FactsPath         = "/signals/runtime-facts"        // JSON, and queries
 	FactsNDJSONPath   = "/signals/runtime-facts/ndjson" // one fact a line
 	NDJSONContentType = "application/x-ndjson"
 )
 
-// FactSchemaVersion names what a fact in quarantine follows: an object of callgraphId, eventId (of its own making), fact and
+// FactSchemaVersion is the schema of a fact in quarantine: an object of callgraphId, eventId (made for the quarantine), fact and
 // subject.
 const FactSchemaVersion = "zastava.runtime.fact@v1.0"
 
@@ -38,18 +38,18 @@ const (
 	FactReason        = "reason"        // why the hash is UNKNOWN or ABSENT
 	FactBuildIDStatus = "buildIdStatus" // of the build id: PRESENT, ABSENT or UNKNOWN
 	FactBuildIDReason = "buildIdReason" // why it is UNKNOWN or ABSENT
-	FactIdentity      = "identity"      // what the symbol id rests on: file_hash, build_id or path_hash
+	FactIdentity      = "identity"      // what the symbol id is derived from: file_hash, build_id or path_hash
 	FactGoModule      = "goModule"      // path@version of the Go module that the fact is about
 )
 
-// Fact says that something runs: a file that processes of a container have mapped or opened, or a module within one.
-// SymbolID and HitCount are required; absent means unknown.
+// Fact reports that code runs: a file that processes of a container have mapped or opened, or a module within one. SymbolID and
+// HitCount are required; absent means unknown.
 type Fact struct {
-	BuildID       string            `json:"buildId,omitempty"` // with its prefix: see GNUBuildID and its kin
+	BuildID       string            `json:"buildId,omitempty"` // with its prefix: see GNUBuildID, GoBuildID and PEGUID
 	CodeID        string            `json:"codeId,omitempty"`
 	ContainerID   string            `json:"containerId,omitempty"` // <engine>://<id>
 	EvidenceURI   string            `json:"evidenceUri,omitempty"`
-	HitCount      uint64            `json:"hitCount"`             // samples in which it was seen since the last send; sums are the backend's
+	HitCount      uint64            `json:"hitCount"`             // samples in which it was seen since the last send; the backend adds them up
 	LoaderBase    string            `json:"loaderBase,omitempty"` // hexadecimal, 0x…
 	Metadata      map[string]string `json:"metadata,omitempty"`
 	ObservedAt    *time.Time        `json:"observedAt,omitempty"`
@@ -60,8 +60,8 @@ type Fact struct {
 	SymbolID      string            `json:"symbolId"`
 }
 
-// Subject is what facts are about: an image by its digest, a scan, or a component in a version. One of the three is
-// enough; where several are given, the first of them in this order counts.
+// Subject is what facts are about: an image by its digest, a scan, or a component and its version. One of the three is enough; of
+// several, the first in this order is used.
 type Subject struct {
 	Component   string `json:"component,omitempty"`
 	ImageDigest string `json:"imageDigest,omitempty"`
@@ -69,7 +69,7 @@ type Subject struct {
 	Version     string `json:"version,omitempty"`
 }
 
-// Key names the subject in one text; empty where there is none.
+// Key returns the subject as one string; empty if there is none.
 func (s *Subject) Key() string {
 	switch {
 	case s.ImageDigest != "":
@@ -91,12 +91,12 @@ type Facts struct {
 
 // FactsResponse is the body of a 202 answer to facts.
 type FactsResponse struct {
-	Accepted   int    `json:"accepted"` // facts stored or summed up
+	Accepted   int    `json:"accepted"` // facts stored or added to stored ones
 	SubjectKey string `json:"subjectKey"`
 }
 
-// AppendCanonical appends the fact as RFC 8785 has it: a line of NDJSON without its end. Beyond dst it allocates nothing
-// for metadata of at most 16 entries.
+// AppendCanonical appends the RFC 8785 bytes of the fact: a line of NDJSON without its end. It allocates nothing but dst for
+// metadata of at most 16 entries with ASCII keys.
 func (f *Fact) AppendCanonical(dst []byte) []byte {
 	o := object(dst)
 	o.optional(`"buildId":`, f.BuildID)
@@ -117,14 +117,14 @@ func (f *Fact) AppendCanonical(dst []byte) []byte {
 	return o.end()
 }
 
-// Validate tells everything that keeps the fact from being accepted, each as a *FieldError.
+// Validate returns all faults of the fact, each as a *FieldError.
 func (f *Fact) Validate() error {
 	c := check{}
 	c.fact("", f)
 	return c.err()
 }
 
-// Validate tells everything that keeps the subject from being accepted.
+// Validate returns all faults of the subject.
 func (s *Subject) Validate() error {
 	c := check{}
 	for _, p := range [...]struct{ field, value string }{
@@ -138,7 +138,7 @@ func (s *Subject) Validate() error {
 	return c.err()
 }
 
-// The words of refusals that the API shares with the platform it serves.
+// The messages of refusals that the API shares with the upstream platform.
 const (
 	NoCallgraph = "callgraphId is required"
 	NoFacts     = "runtime fact stream was empty"

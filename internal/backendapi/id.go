@@ -15,8 +15,8 @@ var namespace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/zasta
 
 // EventID derives the id of an event from what happened: the engine, the bare container id, the kind, the moment that
 // identifies it (start of the run, or creation; zero counts as 0 ns) and, from the second on, its ordinal within the run.
-// Who saw it and when plays no part, so every sight of one thing has one id. A gap has no container: what stands in for
-// its id is record.GapID's business. Engine and container id must not contain NUL, which separates the parts; the ids of
+// It does not depend on the observer or the time of observation, so every observation of one event has one id. A gap has no
+// container; record.GapID replaces its id. Engine and container id must not contain NUL, which separates the parts; the ids of
 // runtimes never do.
 func EventID(engine, containerID string, kind Kind, key time.Time, ordinal uint32) string {
 	name := make([]byte, 0, len(engine)+len(containerID)+len(kind)+48)
@@ -55,7 +55,7 @@ func AppendBatchKey(dst []byte, eventID string, revision uint32) []byte {
 	return append(dst, 0)
 }
 
-// BatchIDOfKeys is BatchID for those who have the keys of the events, appended in order, and no longer the events.
+// BatchIDOfKeys is BatchID for a caller that has the keys of the events, appended in order, but not the events.
 func BatchIDOfKeys(keys []byte) string {
 	return uuid.NewSHA1(namespace, keys).String()
 }

@@ -12,7 +12,7 @@ import (
 // ProblemContentType is the media type of RFC 9457 problem details.
 const ProblemContentType = "application/problem+json"
 
-// Problem is an answer that says no (RFC 9457). Errors names the fields at fault.
+// Problem is the body of a refusal (RFC 9457). Errors names the faulty fields.
 type Problem struct {
 	Type   string       `json:"type,omitempty"`
 	Title  string       `json:"title,omitempty"`
@@ -21,7 +21,7 @@ type Problem struct {
 	Errors []FieldError `json:"errors,omitempty"`
 }
 
-// ParseProblem reads the body of an answer as problem details. False: it is not of that type, or says nothing.
+// ParseProblem decodes the body of an answer as problem details. It returns false if the body has another type or no text.
 func ParseProblem(contentType string, body []byte) (*Problem, bool) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType != ProblemContentType {
@@ -34,7 +34,7 @@ func ParseProblem(contentType string, body []byte) (*Problem, bool) {
 	return p, true
 }
 
-// String is the problem in one line.
+// String returns the problem in one line.
 func (p *Problem) String() string {
 	parts := make([]string, 0, 2+len(p.Errors))
 	for _, s := range []string{p.Title, p.Detail} {

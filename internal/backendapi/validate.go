@@ -6,8 +6,6 @@ package backendapi
 import (
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +14,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// FieldError is one thing wrong with an event. Field is its JSON path, for example workload.containerId.
+// FieldError is one fault of an event. Field is the JSON path of the faulty member, for example workload.containerId.
 type FieldError struct {
 	Field  string `json:"field"`
 	Detail string `json:"detail"`
@@ -24,13 +22,13 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return e.Field + " " + e.Detail }
 
-// Times outside of these cannot come from a container runtime; they are some spelling of "not set".
+// Times outside of these cannot come from a container runtime; they stand for an unset time.
 var (
 	earliest = time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC)
 	latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// PlausibleTime tells whether an event may carry t: from 1971 up to and without 2200.
+// PlausibleTime reports whether an event may contain t: from 1971 to the end of 2199.
 func PlausibleTime(t time.Time) bool { return !t.Before(earliest) && t.Before(latest) }
 
 // Kinds lists the kinds in the order of their declaration.
@@ -56,13 +54,12 @@ var (
 	Precisions = []string{"exact", "window"}
 )
 
-// ValidTenant tells whether a tenant may be sent: 1 to MaxTenant printable ASCII characters without spaces, as a header
-// value can carry them.
+// ValidTenant reports whether tenant has 1 to MaxTenant printable ASCII characters without spaces, which a header value can hold.
 func ValidTenant(tenant string) bool {
 	return tenant != "" && len(tenant) <= MaxTenant && isGraphic(tenant)
 }
 
-// isGraphic: ASCII from ! to ~ only.
+// isGraphic reports whether s has only ASCII characters from ! to ~.
 func isGraphic(s string) bool {
 	for i := range len(s) {
 		if s[i] < '!' || s[i] > '~' {
@@ -72,7 +69,7 @@ func isGraphic(s string) bool {
 	return true
 }
 
-// isContainerURI: <engine>://<id>, the engine spelt like a URI scheme (RFC 3986 section 3.1) in lower case.
+// isContainerURI reports whether s is <engine>://<id> with an engine that is a URI scheme (RFC 3986 section 3.1) in lower case.
 func isContainerURI(s string) bool {
 	engine, id, ok := strings.Cut(s, "://")
 	if !ok || engine == "" || id == "" || engine[0] < 'a' || engine[0] > 'z' {
@@ -86,7 +83,7 @@ func isContainerURI(s string) bool {
 	return isGraphic(id)
 }
 
-// IsSHA256 tells whether s is a SHA-256 as the API spells it: 64 lower-case hexadecimal digits.
+// IsSHA256 reports whether s is a SHA-256 in the form of the API: 64 lower-case hexadecimal digits.
 func IsSHA256(s string) bool { return isLowerHex(s, 64) }
 
 func isLowerHex(s string, n int) bool {
@@ -105,8 +102,8 @@ func isUUID(s string) bool {
 	return len(s) == 36 && uuid.Validate(s) == nil
 }
 
-// Validate tells everything that keeps the event from being accepted, each as a *FieldError. It says what the schema in
-// docs/api/openapi.yaml says, without the cost of a schema.
+// Validate returns all faults of the event, each as a *FieldError. It has the rules of the schema in docs/api/openapi.yaml, without
+// the cost of a schema.
 func (e *Event) Validate() error {
 	var c check
 	c.form("eventId", e.EventID, isUUID, "must be a UUID")
@@ -127,36 +124,12 @@ func (e *Event) Validate() error {
 	case e.Kind != KindObserverGap && e.Workload == nil:
 		c.fault("workload", "is required for "+string(e.Kind))
 	}
-	if e.Workload != nil {
-		c.workload(e.Workload)
-	}
-	if e.Run != nil {
-		c.maybeTime("run.startedAt", e.Run.StartedAt)
-		c.maybeTime("run.finishedAt", e.Run.FinishedAt)
-		c.length("run.signal", e.Run.Signal, MaxName)
-		c.length("run.reason", e.Run.Reason, MaxText)
-	}
-	if e.Previous != nil {
-		c.length("previous.containerId", e.Previous.ContainerID, MaxName)
-		c.length("previous.reason", e.Previous.Reason, MaxText)
-		c.maybeTime("previous.finishedAt", e.Previous.FinishedAt)
-	}
-	if l := e.CrashLoop; l != nil {
-		c.length("crashLoop.reason", l.Reason, MaxText)
-		if math.IsNaN(l.WindowSeconds) || math.IsInf(l.WindowSeconds, 0) || l.WindowSeconds < 0 {
-			c.fault("crashLoop.windowSeconds", "must be a number that is not negative")
-		}
-	}
-	if g := e.Gap; g != nil {
-		c.length("gap.runtime", g.Runtime, MaxName)
-		c.required("gap.cause", g.Cause, MaxName)
-		c.time("gap.from", g.From)
-		c.time("gap.to", g.To)
-		c.exact("gap.folded", g.Folded)
-	}
-	if e.Process != nil {
-		c.process(e.Process)
-	}
+	c.workload(e.Workload)
+	c.run(e.Run)
+	c.previous(e.Previous)
+	c.crashLoop(e.CrashLoop)
+	c.gap(e.Gap)
+	c.process(e.Process)
 	for i := range e.LoadedLibs {
 		c.loadedLib("loadedLibs["+strconv.Itoa(i)+"].", &e.LoadedLibs[i])
 	}
@@ -213,7 +186,7 @@ func (c *check) maybeTime(field string, value *time.Time) {
 	}
 }
 
-// exact: a JSON number is exact up to 2^53 - 1.
+// exact accepts integers that JSON numbers express exactly, up to 2^53 - 1.
 func (c *check) exact(field string, value uint64) {
 	if value > 1<<53-1 {
 		c.fault(field, "must be at most 9007199254740991")
@@ -232,60 +205,10 @@ func (c *check) pairs(field string, pairs map[string]string) {
 	}
 }
 
-// PairFits tells whether a label or annotation is within the limits.
+// PairFits reports whether a label or annotation is within the limits.
 func PairFits(key, value string) bool {
 	return key != "" && Fits(key, MaxName) && Fits(value, MaxText)
 }
 
-// Fits tells whether s has at most so many Unicode code points.
+// Fits reports whether s has at most most Unicode code points.
 func Fits(s string, most int) bool { return len(s) <= most || utf8.RuneCountInString(s) <= most }
-
-func (c *check) observation(o *Observation) {
-	if !slices.Contains(Sources, o.Source) {
-		c.fault("observation.source", fmt.Sprintf("must be one of %v", Sources))
-	}
-	if o.Precision != "" && !slices.Contains(Precisions, o.Precision) {
-		c.fault("observation.precision", fmt.Sprintf("must be one of %v, or absent", Precisions))
-	}
-	c.maybeTime("observation.windowStart", o.WindowStart)
-	c.maybeTime("observation.observedAt", o.ObservedAt)
-}
-
-func (c *check) workload(w *Workload) {
-	c.form("workload.containerId", w.ContainerID, isContainerURI, "must be <engine>://<id>")
-	c.length("workload.containerId", w.ContainerID, MaxName)
-	c.length("workload.imageRef", w.ImageRef, MaxText)
-	for _, f := range [...]struct{ field, value string }{
-		{"workload.platform", w.Platform},
-		{"workload.namespace", w.Namespace},
-		{"workload.pod", w.Pod},
-		{"workload.podUid", w.PodUID},
-		{"workload.container", w.Container},
-		{"workload.imageDigest", w.ImageDigest},
-		{"workload.imageId", w.ImageID},
-	} {
-		c.length(f.field, f.value, MaxName)
-	}
-	if w.Owner != nil {
-		c.required("workload.owner.kind", w.Owner.Kind, MaxName)
-		c.required("workload.owner.name", w.Owner.Name, MaxName)
-	}
-	c.pairs("workload.labels", w.Labels)
-}
-
-func (c *check) process(p *Process) {
-	c.length("process.executable", p.Executable, MaxText)
-	c.length("process.buildId", p.BuildID, MaxName)
-	for i, arg := range p.Entrypoint {
-		c.length("process.entrypoint["+strconv.Itoa(i)+"]", arg, MaxArgument)
-	}
-}
-
-func (c *check) loadedLib(at string, l *LoadedLib) {
-	c.required(at+"path", l.Path, MaxText)
-	c.length(at+"buildId", l.BuildID, MaxName)
-	if l.SHA256 != "" && !isLowerHex(l.SHA256, 64) {
-		c.fault(at+"sha256", "must be 64 lower-case hexadecimal digits")
-	}
-	c.exact(at+"size", l.Size)
-}

@@ -18,7 +18,7 @@ import (
 // Tenant is the tenant of all events that this package makes.
 const Tenant = "acme"
 
-// Start is a moment for tests to begin at.
+// Start is the moment at which the containers of tests are created.
 var Start = time.Date(2026, 11, 22, 18, 0, 0, 123456789, time.UTC)
 
 // Life makes events of one container. Times are given as seconds after its creation.
@@ -29,17 +29,17 @@ type Life struct {
 	Created   time.Time
 }
 
-// NewLife makes the n-th container of tests.
+// NewLife returns the n-th container of tests.
 func NewLife(n int) Life {
 	return Life{ID: fmt.Sprintf("%064x", n+1), Name: fmt.Sprintf("c%d", n), Namespace: "payments", Created: Start}
 }
 
-// At gives the moment some seconds after the creation.
+// At returns the moment some seconds after the creation.
 func (l Life) At(seconds float64) time.Time {
 	return l.Created.Add(time.Duration(seconds * float64(time.Second)))
 }
 
-// Event makes an event of a kind that happened at a second of the container's life, without a run.
+// Event returns an event, without a run, that happened some seconds after the creation.
 func (l Life) Event(kind backendapi.Kind, seconds float64) backendapi.Event {
 	when := l.At(seconds)
 	return backendapi.Event{
@@ -54,7 +54,7 @@ func (l Life) Event(kind backendapi.Kind, seconds float64) backendapi.Event {
 	}
 }
 
-// InRun makes an event of the run that began at a second.
+// InRun returns an event of the run that began at a second.
 func (l Life) InRun(kind backendapi.Kind, seconds, began float64) backendapi.Event {
 	e := l.Event(kind, seconds)
 	e.EventID = backendapi.EventID("containerd", l.ID, kind, l.At(began), 0)
@@ -62,12 +62,12 @@ func (l Life) InRun(kind backendapi.Kind, seconds, began float64) backendapi.Eve
 	return e
 }
 
-// Started makes the begin of a run.
+// Started returns the start of a run.
 func (l Life) Started(seconds float64) backendapi.Event {
 	return l.InRun(backendapi.KindStart, seconds, seconds)
 }
 
-// Stopped makes the end of the run that began at a second.
+// Stopped returns the end of the run that began at a second.
 func (l Life) Stopped(seconds, began float64, exitCode uint32, reason string) backendapi.Event {
 	e := l.InRun(backendapi.KindStop, seconds, began)
 	e.Run.FinishedAt, e.Run.ExitCode, e.Run.Reason = new(e.When), new(exitCode), reason
@@ -75,7 +75,7 @@ func (l Life) Stopped(seconds, began float64, exitCode uint32, reason string) ba
 	return e
 }
 
-// Batch wraps events as they are posted.
+// Batch returns the batch of events, as it is posted.
 func Batch(events ...backendapi.Event) backendapi.Batch {
 	b := backendapi.Batch{Events: make([]backendapi.Envelope, len(events))}
 	for i, e := range events {
@@ -85,13 +85,13 @@ func Batch(events ...backendapi.Event) backendapi.Batch {
 	return b
 }
 
-// RandomBatchID gives a batch another id, so that the same events are taken as another batch.
+// RandomBatchID replaces the id of a batch, so that the backend treats the same events as another batch.
 func RandomBatchID(b backendapi.Batch) backendapi.Batch {
 	b.BatchID = uuid.NewString()
 	return b
 }
 
-// Records makes what the store takes.
+// Records returns events in the form that the store ingests.
 func Records(events ...backendapi.Event) []store.Record {
 	out := make([]store.Record, len(events))
 	for i, e := range events {

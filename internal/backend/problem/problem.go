@@ -1,7 +1,7 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package problem is the one way in which the backend says no: RFC 9457 problem details that name the field.
+// Package problem has the form of all refusals of the backend: RFC 9457 problem details that name the field.
 package problem
 
 import (
@@ -17,25 +17,25 @@ import (
 // MaxErrors bounds the fields that one answer names.
 const MaxErrors = 20
 
-// typeBase is where docs/reference-backend.md explains the problem types; RFC 9457 section 3.1.1 wants them to be
+// typeBase is the address of docs/reference-backend.md, which explains the problem types; RFC 9457 section 3.1.1 recommends
 // addresses that a reader can open.
 const typeBase = "https://github.com/zastava-otel/zastava/blob/main/docs/reference-backend.md#"
 
-// Details is a problem to be answered with.
+// Details is a problem that a request is answered with.
 type Details struct {
 	backendapi.Problem
 
 	retryAfter time.Duration
 }
 
-// New makes a problem. kind is its anchor in docs/reference-backend.md, for example invalid-batch.
+// New returns a problem. kind is its anchor in docs/reference-backend.md, for example invalid-batch.
 func New(status int, kind, title, format string, args ...any) *Details {
 	return &Details{Problem: backendapi.Problem{
 		Type: typeBase + kind, Title: title, Status: status, Detail: fmt.Sprintf(format, args...),
 	}}
 }
 
-// With adds what is wrong with a field; beyond MaxErrors it adds nothing.
+// With adds the fault of a field; beyond MaxErrors it adds nothing.
 func (d *Details) With(field, detail string) *Details {
 	if len(d.Errors) < MaxErrors {
 		d.Errors = append(d.Errors, backendapi.FieldError{Field: field, Detail: detail})
@@ -43,7 +43,7 @@ func (d *Details) With(field, detail string) *Details {
 	return d
 }
 
-// RetryAfter adds the time after which a repeated request may succeed; it is sent in whole seconds, at least 1.
+// RetryAfter sets the time after which a repeated request may succeed; it is sent in whole seconds, at least 1.
 func (d *Details) RetryAfter(after time.Duration) *Details {
 	d.retryAfter = max(after, time.Second)
 	return d
@@ -58,5 +58,5 @@ func (d *Details) Write(w http.ResponseWriter) {
 		h.Set("Retry-After", strconv.FormatInt(int64((d.retryAfter+time.Second-1)/time.Second), 10))
 	}
 	w.WriteHeader(d.Status)
-	_ = json.NewEncoder(w).Encode(&d.Problem) //nolint:errchkjson // its fields can be encoded; the client is gone where this fails
+	_ = json.NewEncoder(w).Encode(&d.Problem) //nolint:errchkjson // its fields always encode; an error means that the client is gone
 }

@@ -14,13 +14,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// parseCanonical reads a good batch that comes in the bytes in which this API's own types are written (RFC 8785). False: it
-// is not one, or something is wrong with it; parseAny then says what.
+// parseCanonical parses a valid batch in canonical bytes (RFC 8785), as the types of this API encode it. It returns false if the
+// body is not one; parseAny then reports the faults, if there are any.
 //
-// Two things together are as good as the schema. What is written anew from the decoded batch is, byte for byte, what came:
-// so there were no other fields, none twice, no nulls, no empty strings or zero values in place of absent ones, no times
-// in another zone, no numbers in another spelling, and no text that is not UTF-8. And Event.Validate finds nothing in what
-// was decoded.
+// Two conditions together replace the schema. The decoded batch encodes to the same bytes as the body: so the body has no other or
+// duplicate fields, no nulls, no empty strings or zero values in place of absent ones, no times in another zone, no numbers in
+// another form, and no invalid UTF-8. And Event.Validate finds no fault in the decoded events.
 func (r *Reader) parseCanonical(body []byte, tenant string) (*Batch, bool) {
 	var in backendapi.Batch
 	if err := json.Unmarshal(body, &in); err != nil {
@@ -40,12 +39,12 @@ func (r *Reader) parseCanonical(body []byte, tenant string) (*Batch, bool) {
 			buf = append(buf, ',')
 		}
 		const head, tail = `{"event":`, `,"schemaVersion":"` + backendapi.SchemaVersion + `"}`
-		begun := len(buf) + len(head)
+		start := len(buf) + len(head)
 		buf = backendapi.AppendEnvelope(buf, e)
-		if len(buf) > len(body) || !bytes.Equal(buf[begun:], body[begun:len(buf)]) {
+		if len(buf) > len(body) || !bytes.Equal(buf[start:], body[start:len(buf)]) {
 			return nil, false
 		}
-		out.Records[i] = store.Record{Event: *e, Body: body[begun : len(buf)-len(tail) : len(buf)-len(tail)]}
+		out.Records[i] = store.Record{Event: *e, Body: body[start : len(buf)-len(tail) : len(buf)-len(tail)]}
 		out.Records[i].Event.EventID = strings.ToLower(e.EventID)
 	}
 	if buf = append(buf, backendapi.BatchTail...); !bytes.Equal(buf, body) {

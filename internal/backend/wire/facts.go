@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,14 +19,14 @@ import (
 // FactsReader reads requests with runtime facts. It is safe for concurrent use.
 type FactsReader struct{ body Reader }
 
-// NewFactsReader makes a reader that takes at most so many bytes of uncompressed facts.
+// NewFactsReader returns a reader that accepts at most limit bytes of uncompressed facts.
 func NewFactsReader(limit int64) *FactsReader {
 	return &FactsReader{Reader{limits: Limits{Events: backendapi.MaxFactsRequest, Bytes: limit}}}
 }
 
-// NDJSON reads one fact a line. Empty lines are passed over, and counted.
+// NDJSON reads one fact a line. Empty lines are skipped, but counted.
 func (r *FactsReader) NDJSON(w http.ResponseWriter, req *http.Request) ([]backendapi.Fact, *problem.Details) {
-	body, p := r.unpacked(w, req, backendapi.NDJSONContentType)
+	body, p := r.read(w, req, backendapi.NDJSONContentType)
 	if p != nil {
 		return nil, p
 	}
@@ -36,32 +35,21 @@ func (r *FactsReader) NDJSON(w http.ResponseWriter, req *http.Request) ([]backen
 
 // JSON reads a backendapi.Facts.
 func (r *FactsReader) JSON(w http.ResponseWriter, req *http.Request) (*backendapi.Facts, *problem.Details) {
-	body, p := r.unpacked(w, req, "application/json")
+	body, p := r.read(w, req, "application/json")
 	if p != nil {
 		return nil, p
 	}
 	return ParseFacts(body)
 }
 
-func (r *FactsReader) unpacked(w http.ResponseWriter, req *http.Request, want string) ([]byte, *problem.Details) {
-	mediaType, params, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
-	charset := strings.ToLower(params["charset"])
-	if err != nil || mediaType != want || (charset != "" && charset != "utf-8") {
-		return nil, problem.New(http.StatusUnsupportedMediaType, "unsupported-body", "Unsupported content type",
-			"the body must be %s in UTF-8, not %q", want, req.Header.Get("Content-Type")).
-			With("Content-Type", "must be "+want)
+func (r *FactsReader) read(w http.ResponseWriter, req *http.Request, want string) ([]byte, *problem.Details) {
+	if p := checkType(w, req, want); p != nil {
+		return nil, p
 	}
-	switch strings.ToLower(strings.TrimSpace(strings.Join(req.Header.Values("Content-Encoding"), ","))) {
-	case "", "identity", "gzip", "x-gzip":
-		return r.body.unpack(w, req)
-	}
-	w.Header().Set("Accept-Encoding", "gzip, identity") // RFC 7694
-	return nil, problem.New(http.StatusUnsupportedMediaType, "unsupported-body", "Unsupported content encoding",
-		"the body must be gzip or not encoded, not %q", req.Header.Values("Content-Encoding")).
-		With("Content-Encoding", "must be gzip, identity or absent")
+	return r.body.uncompressed(w, req)
 }
 
-// ParseNDJSON reads facts, one a line. Faults name the line, counted from 1, and the field.
+// ParseNDJSON parses facts, one a line. Faults name the line, counted from 1, and the field.
 func ParseNDJSON(body []byte) ([]backendapi.Fact, *problem.Details) {
 	var (
 		out    []backendapi.Fact
@@ -80,13 +68,13 @@ func ParseNDJSON(body []byte) ([]backendapi.Fact, *problem.Details) {
 			return nil, tooManyFacts()
 		}
 		f, err := reader.Read(raw, "line "+strconv.Itoa(line)+".")
-		tell(p, err)
+		addFaults(p, err)
 		out = append(out, f)
 	}
 	return checked(out, p)
 }
 
-// ParseFacts reads a request in JSON.
+// ParseFacts parses a request in JSON.
 func ParseFacts(body []byte) (*backendapi.Facts, *problem.Details) {
 	if p := checkSyntax(body); p != nil {
 		return nil, p
@@ -100,7 +88,7 @@ func ParseFacts(body []byte) (*backendapi.Facts, *problem.Details) {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&in); err != nil {
 		if field, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return nil, newInvalidFacts().With(field.Field, "is a "+field.Value+", which it must not be")
+			return nil, newInvalidFacts().With(field.Field, "must not be a "+field.Value)
 		}
 		return nil, newInvalidFacts().With("body", strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -114,7 +102,7 @@ func ParseFacts(body []byte) (*backendapi.Facts, *problem.Details) {
 			break
 		}
 		f, err := reader.Read(in.Events[i], fmt.Sprintf("events[%d].", i))
-		tell(p, err)
+		addFaults(p, err)
 		out.Events = append(out.Events, f)
 	}
 	var fault *problem.Details
@@ -133,13 +121,13 @@ func checked(facts []backendapi.Fact, p *problem.Details) ([]backendapi.Fact, *p
 	return facts, nil
 }
 
-// tell adds the faults of a fact.
-func tell(p *problem.Details, err error) {
+// addFaults adds the faults of a fact to the problem.
+func addFaults(p *problem.Details, err error) {
 	if err == nil {
 		return
 	}
 	faults := []error{err}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { // what errors.Join made, itself
+	if many, ok := err.(interface{ Unwrap() []error }); ok { // errors.Join made it
 		faults = many.Unwrap()
 	}
 	for _, fault := range faults {

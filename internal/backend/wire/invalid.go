@@ -24,7 +24,7 @@ func newInvalid() *problem.Details {
 		"it does not follow docs/api/openapi.yaml, which is served at /openapi.yaml")
 }
 
-// invalid turns the tree of a failed validation into one entry per field at fault: its leaves.
+// invalid returns the leaves of the tree of a failed validation, one entry for each faulty field.
 func invalid(err error) *problem.Details {
 	p := newInvalid()
 	var failed *jsonschema.ValidationError
@@ -53,7 +53,7 @@ func invalid(err error) *problem.Details {
 	return p
 }
 
-// fields names what a leaf is about. Missing and unknown members are named themselves rather than the object around them.
+// fields returns the faulty fields of a leaf: the missing or unknown members, not the object that they belong to.
 func fields(e *jsonschema.ValidationError, printer *message.Printer) []backendapi.FieldError {
 	at := func(name ...string) string { return path(slices.Concat(e.InstanceLocation, name)) }
 	var out []backendapi.FieldError
@@ -74,7 +74,7 @@ func fields(e *jsonschema.ValidationError, printer *message.Printer) []backendap
 	return out
 }
 
-// path writes a location as people do: events[3].event.kind. The empty location is the body.
+// path formats a location, for example as events[3].event.kind. The empty location is the body.
 func path(location []string) string {
 	var b strings.Builder
 	for _, name := range location {
@@ -93,7 +93,7 @@ func path(location []string) string {
 	return b.String()
 }
 
-// shorten keeps hostile input from filling the answer.
+// shorten prevents hostile input from filling the answer.
 func shorten(s string) string {
 	const most = 300
 	if len(s) <= most {

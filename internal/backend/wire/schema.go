@@ -17,7 +17,7 @@ import (
 
 const documentURL = "https://zastava.invalid/openapi.yaml" // names the document within the compiler; never fetched
 
-// compiler holds the API's document with formats asserted, as the document itself promises.
+// compiler returns a compiler with the API's document. It checks formats, as the document requires.
 func compiler() (*jsonschema.Compiler, error) {
 	var doc any
 	if err := yaml.Unmarshal(api.OpenAPI, &doc); err != nil {
@@ -25,7 +25,7 @@ func compiler() (*jsonschema.Compiler, error) {
 	}
 	raw, err := json.Marshal(doc)
 	if err != nil {
-		return nil, fmt.Errorf("turn the embedded openapi.yaml into JSON: %w", err)
+		return nil, fmt.Errorf("convert the embedded openapi.yaml to JSON: %w", err)
 	}
 	tree, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {

@@ -1,10 +1,10 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire turns the body of an ingest request into a batch of events. It accepts exactly what the schema in
-// docs/api/openapi.yaml allows, because that schema is what it checks with, and refuses the rest with problem details that
-// name the field. Good batches in canonical bytes, which the exporter sends, are told by a shorter way that costs a fraction
-// of the schema; a test holds the two ways together. It holds at most the two limits in memory: the bytes as sent and the bytes unpacked.
+// Package wire parses the body of an ingest request. It accepts exactly what the schema in docs/api/openapi.yaml allows, because it
+// checks with that schema, and refuses everything else with problem details that name the field. Valid batches in canonical bytes,
+// which the exporter sends, take a shorter way that costs a fraction of the schema; a test compares the two ways. It holds at most
+// twice the limit in memory: the bytes as sent and the uncompressed bytes.
 package wire
 
 import (
@@ -27,24 +27,24 @@ import (
 
 // Limits bound a batch.
 type Limits struct {
-	Events int   // events in a batch, at least 1
-	Bytes  int64 // of uncompressed JSON, at least 1; the body as sent must not be longer either
+	Events int   // at least 1
+	Bytes  int64 // of uncompressed JSON, at least 1; the limit of the body as sent too
 }
 
-// Batch is what a body held.
+// Batch is the content of a body.
 type Batch struct {
 	ID      string
 	Records []store.Record
 	Bytes   int // of uncompressed JSON
 }
 
-// Reader reads batches. It is safe for concurrent use.
+// Reader reads batches of events. It is safe for concurrent use.
 type Reader struct {
 	limits Limits
 	schema *jsonschema.Schema
 }
 
-// NewReader makes a reader. Its error says that the embedded document is unusable, which only a faulty build can cause.
+// NewReader returns a reader. Its error means that the embedded document is unusable, which only a faulty build can cause.
 func NewReader(limits Limits) (*Reader, error) {
 	s, err := batchSchema()
 	if err != nil {
@@ -53,25 +53,26 @@ func NewReader(limits Limits) (*Reader, error) {
 	return &Reader{limits: limits, schema: s}, nil
 }
 
-// Read reads the batch that a request of tenant carries.
+// Read reads the batch in the body of a request of tenant.
 func (r *Reader) Read(w http.ResponseWriter, req *http.Request, tenant string) (*Batch, *problem.Details) {
-	if p := checkType(w, req); p != nil {
+	if p := checkType(w, req, "application/json"); p != nil {
 		return nil, p
 	}
-	body, p := r.unpack(w, req)
+	body, p := r.uncompressed(w, req)
 	if p != nil {
 		return nil, p
 	}
 	return r.Parse(body, tenant)
 }
 
-func checkType(w http.ResponseWriter, req *http.Request) *problem.Details {
+// checkType accepts a media type in UTF-8, compressed with gzip or not at all.
+func checkType(w http.ResponseWriter, req *http.Request, want string) *problem.Details {
 	mediaType, params, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	charset := strings.ToLower(params["charset"])
-	if err != nil || mediaType != "application/json" || (charset != "" && charset != "utf-8") {
+	if err != nil || mediaType != want || (charset != "" && charset != "utf-8") {
 		return problem.New(http.StatusUnsupportedMediaType, "unsupported-body", "Unsupported content type",
-			"the body must be application/json in UTF-8, not %q", req.Header.Get("Content-Type")).
-			With("Content-Type", "must be application/json")
+			"the body must be %s in UTF-8, not %q", want, req.Header.Get("Content-Type")).
+			With("Content-Type", "must be "+want)
 	}
 	switch strings.ToLower(strings.TrimSpace(strings.Join(req.Header.Values("Content-Encoding"), ","))) {
 	case "", "identity", "gzip", "x-gzip":
@@ -83,7 +84,7 @@ func checkType(w http.ResponseWriter, req *http.Request) *problem.Details {
 		With("Content-Encoding", "must be gzip, identity or absent")
 }
 
-func (r *Reader) unpack(w http.ResponseWriter, req *http.Request) ([]byte, *problem.Details) {
+func (r *Reader) uncompressed(w http.ResponseWriter, req *http.Request) ([]byte, *problem.Details) {
 	if req.ContentLength > r.limits.Bytes {
 		return nil, r.tooLarge()
 	}
@@ -130,7 +131,7 @@ func (r *Reader) Parse(body []byte, tenant string) (*Batch, *problem.Details) {
 	return r.parseAny(body, tenant)
 }
 
-// parseAny is the whole way: it takes JSON in any spelling and names what is wrong with it.
+// parseAny parses JSON in any form and reports its faults.
 func (r *Reader) parseAny(body []byte, tenant string) (*Batch, *problem.Details) {
 	if p := checkSyntax(body); p != nil {
 		return nil, p
@@ -141,7 +142,7 @@ func (r *Reader) parseAny(body []byte, tenant string) (*Batch, *problem.Details)
 	}
 	if m, ok := tree.(map[string]any); ok {
 		if events, ok := m["events"].([]any); ok && len(events) > r.limits.Events {
-			return nil, r.tooLarge().With("events", fmt.Sprintf("has %d events, at most %d are taken", len(events), r.limits.Events))
+			return nil, r.tooLarge().With("events", fmt.Sprintf("has %d events, at most %d are accepted", len(events), r.limits.Events))
 		}
 	}
 	if err := r.schema.Validate(tree); err != nil {
@@ -150,8 +151,8 @@ func (r *Reader) parseAny(body []byte, tenant string) (*Batch, *problem.Details)
 	return decode(body, tenant)
 }
 
-// checkSyntax refuses what encoding/json would quietly mend: names that occur twice and text that is not UTF-8. Both would
-// make the stored bytes mean something else to the next reader.
+// checkSyntax refuses duplicate names and invalid UTF-8, which encoding/json accepts: with both, the next reader of the stored bytes
+// could read something else.
 func checkSyntax(body []byte) *problem.Details {
 	dec := jsontext.NewDecoder(bytes.NewReader(body))
 	err := dec.SkipValue()
@@ -218,7 +219,7 @@ func compact(raw []byte) []byte {
 	var buf bytes.Buffer
 	buf.Grow(len(raw))
 	if err := json.Compact(&buf, raw); err != nil {
-		return raw // cannot be: it was parsed before
+		return raw // not reached: it was parsed before
 	}
 	return buf.Bytes()
 }
