@@ -16,8 +16,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// envPrefix begins the names of the environment variables that stand for flags: --max-batch-events is
-// ZASTAVA_BACKEND_MAX_BATCH_EVENTS. A flag wins over its variable.
+// envPrefix begins the names of the environment variables that set flags: ZASTAVA_BACKEND_MAX_BATCH_EVENTS sets
+// --max-batch-events. A flag of the command line overrides its variable.
 const envPrefix = "ZASTAVA_BACKEND_"
 
 type config struct {
@@ -26,26 +26,26 @@ type config struct {
 	backend                   backend.Options
 }
 
-// parse reads the command line and the environment. flag.ErrHelp: help was asked for and written to out.
+// parse parses the command line and the environment. After --help, which it writes to out, it returns flag.ErrHelp.
 func parse(args []string, getenv func(string) string, out io.Writer) (*config, error) {
 	c := &config{}
 	f := flag.NewFlagSet("zastava-backend", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8686", "`address` to serve on")
-	f.StringVar(&c.backend.DB, "db", "zastava-backend.db", "database `file`; created when it is not there")
+	f.StringVar(&c.backend.DB, "db", "zastava-backend.db", "database `file`; created if it does not exist")
 	f.StringVar(&c.tlsCert, "tls-cert", "", "certificate `file` (PEM); serves HTTPS, together with --tls-key")
 	f.StringVar(&c.tlsKey, "tls-key", "", "private key `file` (PEM)")
-	f.StringVar(&c.clientCA, "client-ca", "", "CA certificates `file` (PEM); clients must show a certificate of one of them")
-	f.StringVar(&c.backend.TokenFile, "token-file", "", "`file` of bearer tokens, one a line, each with the tenants it is bound to, if any; requests must carry one")
-	f.DurationVar(&c.backend.Retention, "retention", 7*24*time.Hour, "how long events are kept after they were received; 0 = for ever")
-	f.Float64Var(&c.backend.Rate, "rate", 0, "events a second that are taken from a tenant; 0 = any")
+	f.StringVar(&c.clientCA, "client-ca", "", "CA certificates `file` (PEM); clients must present a certificate that one of them signed")
+	f.StringVar(&c.backend.TokenFile, "token-file", "", "`file` of bearer tokens, one a line, each with the tenants it is bound to, if any; requests must have one")
+	f.DurationVar(&c.backend.Retention, "retention", 7*24*time.Hour, "how long events are kept after they were received; 0 = without limit")
+	f.Float64Var(&c.backend.Rate, "rate", 0, "events a second that are accepted from a tenant; 0 = no limit")
 	f.IntVar(&c.backend.MaxBatchEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events in a batch")
 	f.Int64Var(&c.backend.MaxBatchBytes, "max-batch-bytes", backendapi.MaxBatchBytes, "most bytes of uncompressed JSON in a batch")
 	f.Usage = func() {
-		fmt.Fprintf(out, "zastava-backend takes runtime events of containers and shows what runs where.\n\n"+
+		fmt.Fprintf(out, "zastava-backend stores runtime events of containers and shows what runs where.\n\n"+
 			"  zastava-backend [flags]               serves\n"+
 			"  zastava-backend replay --help         sends quarantined events again\n"+
-			"  zastava-backend conformance --help    checks a backend of this API, its own or another's\n\n"+
+			"  zastava-backend conformance --help    checks whether a backend implements this API\n\n"+
 			"Each flag can be given as an environment variable too: --max-batch-events as %sMAX_BATCH_EVENTS.\n\n", envPrefix)
 		f.PrintDefaults()
 	}
@@ -77,19 +77,19 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*config, e
 func (c *config) check() []error {
 	var faults []error
 	if (c.tlsCert == "") != (c.tlsKey == "") {
-		faults = append(faults, errors.New("--tls-cert and --tls-key go together: give both or none"))
+		faults = append(faults, errors.New("--tls-cert and --tls-key go together: set both or none"))
 	}
 	if c.clientCA != "" && c.tlsCert == "" {
-		faults = append(faults, errors.New("--client-ca needs --tls-cert and --tls-key: client certificates exist with TLS only"))
+		faults = append(faults, errors.New("--client-ca needs --tls-cert and --tls-key: client certificates need TLS"))
 	}
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
-		faults = append(faults, fmt.Errorf("--listen %q: %w; give host:port, for example 127.0.0.1:8686", c.listen, err))
+		faults = append(faults, fmt.Errorf("--listen %q: %w; use host:port, for example 127.0.0.1:8686", c.listen, err))
 	}
 	if c.backend.Retention < 0 {
-		faults = append(faults, fmt.Errorf("--retention %s: must not be negative; 0 keeps events for ever", c.backend.Retention))
+		faults = append(faults, fmt.Errorf("--retention %s: must not be negative; 0 keeps events without limit", c.backend.Retention))
 	}
 	if !(c.backend.Rate >= 0) { // not a number is refused too
-		faults = append(faults, fmt.Errorf("--rate %g: must not be negative; 0 takes any rate", c.backend.Rate))
+		faults = append(faults, fmt.Errorf("--rate %g: must not be negative; 0 means no limit", c.backend.Rate))
 	}
 	if c.backend.MaxBatchEvents < 1 {
 		faults = append(faults, fmt.Errorf("--max-batch-events %d: must be at least 1", c.backend.MaxBatchEvents))

@@ -18,7 +18,7 @@ import (
 
 func noEnv(string) string { return "" }
 
-func TestDefaults(t *testing.T) {
+func TestParseReturnsDefaultsWithoutFlags(t *testing.T) {
 	c, err := parse(nil, noEnv, io.Discard)
 	require.NoError(t, err)
 	assert.Equal(t, "127.0.0.1:8686", c.listen)
@@ -29,7 +29,7 @@ func TestDefaults(t *testing.T) {
 	assert.True(t, c.backend.LocalHostOnly, "without a token, this machine only")
 }
 
-func TestFlagsWinOverTheEnvironment(t *testing.T) {
+func TestFlagsOverrideTheEnvironment(t *testing.T) {
 	env := map[string]string{"ZASTAVA_BACKEND_LISTEN": "0.0.0.0:1", "ZASTAVA_BACKEND_MAX_BATCH_EVENTS": "7"}
 	c, err := parse([]string{"--listen", ":9"}, func(k string) string { return env[k] }, io.Discard)
 	require.NoError(t, err)
@@ -38,7 +38,7 @@ func TestFlagsWinOverTheEnvironment(t *testing.T) {
 	assert.False(t, c.backend.LocalHostOnly)
 }
 
-func TestFaultsNameTheFlagAndTheRemedy(t *testing.T) {
+func TestParseFaultsNameFlagAndRemedy(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
 	require.NoError(t, os.WriteFile(empty, []byte("# only a comment\n\n"), 0o600))
@@ -48,8 +48,8 @@ func TestFaultsNameTheFlagAndTheRemedy(t *testing.T) {
 	}{
 		"key without certificate": {[]string{"--tls-key", "x"}, "--tls-cert and --tls-key go together"},
 		"client CA without TLS":   {[]string{"--client-ca", "x"}, "--client-ca needs --tls-cert"},
-		"no port":                 {[]string{"--listen", "localhost"}, "give host:port"},
-		"negative retention":      {[]string{"--retention", "-1h"}, "0 keeps events for ever"},
+		"no port":                 {[]string{"--listen", "localhost"}, "use host:port"},
+		"negative retention":      {[]string{"--retention", "-1h"}, "0 keeps events without limit"},
 		"rate that is no number":  {[]string{"--rate", "NaN"}, "--rate"},
 		"no events":               {[]string{"--max-batch-events", "0"}, "--max-batch-events 0"},
 		"tiny batches":            {[]string{"--max-batch-bytes", "10"}, "--max-batch-bytes 10"},
@@ -73,7 +73,7 @@ func TestFaultsNameTheFlagAndTheRemedy(t *testing.T) {
 	}
 }
 
-func TestATokenMakesEveryHostNameGood(t *testing.T) {
+func TestEveryHostNameIsServedWithTokenFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tokens")
 	require.NoError(t, os.WriteFile(file, []byte("# old\r\nfirst\r\n\n  second acme  "), 0o600))
 	c, err := parse([]string{"--token-file", file}, noEnv, io.Discard)
@@ -82,7 +82,7 @@ func TestATokenMakesEveryHostNameGood(t *testing.T) {
 	assert.False(t, c.backend.LocalHostOnly)
 }
 
-func TestHelpNamesEveryFlag(t *testing.T) {
+func TestHelpListsEveryFlag(t *testing.T) {
 	var out bytes.Buffer
 	_, err := parse([]string{"--help"}, noEnv, &out)
 	require.ErrorIs(t, err, flag.ErrHelp)

@@ -21,19 +21,19 @@ type conformanceConfig struct {
 	json       bool
 }
 
-// parseConformance reads the command line that follows "conformance". flag.ErrHelp: help was asked for and written to out.
+// parseConformance parses the command line after "conformance". After --help, which it writes to out, it returns flag.ErrHelp.
 func parseConformance(args []string, out io.Writer) (*conformanceConfig, error) {
 	c := &conformanceConfig{}
 	f := flag.NewFlagSet("zastava-backend conformance", flag.ContinueOnError)
 	f.SetOutput(out)
 	c.flags(f)
-	f.StringVar(&c.tenant, "tenant", conformance.DefaultTenant, "`name` of the tenant of what is sent")
-	f.StringVar(&c.eventKinds, "event-kinds", "all", "`kinds` that the backend takes: all, or core for CONTAINER_START and CONTAINER_STOP only")
+	f.StringVar(&c.tenant, "tenant", conformance.DefaultTenant, "`name` of the tenant of the events and facts that are sent")
+	f.StringVar(&c.eventKinds, "event-kinds", "all", "`kinds` that the backend accepts: all, or core for CONTAINER_START and CONTAINER_STOP only")
 	f.StringVar(&c.only, "only", "", "`names` of the checks to run, with commas between them; all by default")
 	f.BoolVar(&c.json, "json", false, "write JSON instead of a table")
 	f.Usage = func() {
-		fmt.Fprint(out, "zastava-backend conformance --target URL [flags]\n\nTries a backend of the API, its own or another's, and says what it does not do as docs/api/openapi.yaml\n"+
-			"says. It sends events and facts, which stay: give it a tenant of its own. Exits with 1 when a check fails.\n\n")
+		fmt.Fprint(out, "zastava-backend conformance --target URL [flags]\n\nChecks whether a backend implements the API as docs/api/openapi.yaml defines it. It sends events and\n"+
+			"facts, which stay on the backend: use a tenant of its own. Exits with 1 when a check fails.\n\n")
 		f.PrintDefaults()
 	}
 	if err := f.Parse(args); err != nil {
@@ -44,12 +44,12 @@ func parseConformance(args []string, out io.Writer) (*conformanceConfig, error) 
 		faults = append(faults, fmt.Errorf("%q is not a flag; all options begin with --", f.Arg(0)))
 	}
 	if c.eventKinds != "all" && c.eventKinds != "core" {
-		faults = append(faults, fmt.Errorf("--event-kinds %q: give all or core", c.eventKinds))
+		faults = append(faults, fmt.Errorf("--event-kinds %q: use all or core", c.eventKinds))
 	}
 	return c, errors.Join(faults...)
 }
 
-// errDoesNotConform ends the program with a failure although everything went as it should.
+// errDoesNotConform makes the program exit with a failure although the checks could run.
 var errDoesNotConform = errors.New("the backend does not conform")
 
 // runConformance runs the checks and writes the report to out.

@@ -21,7 +21,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend/conformance"
 )
 
-func TestConformanceFaultsNameTheFlag(t *testing.T) {
+func TestParseConformanceFaultsNameFlag(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string
 		want string
@@ -45,7 +45,7 @@ func TestConformanceFaultsNameTheFlag(t *testing.T) {
 	assert.Contains(t, out.String(), "Exits with 1 when a check fails")
 }
 
-// conform runs the program and gives its exit code and what it printed.
+// conform runs the program and returns its exit code and output.
 func conform(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"conformance"}, args...)...)
@@ -56,8 +56,8 @@ func conform(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// TestConformanceOfTheRealProcess checks the real backend by the real command, over TLS with certificates and a token.
-func TestConformanceOfTheRealProcess(t *testing.T) {
+// TestConformanceCommandPassesAgainstRealProcess checks the real backend by the real command, over TLS with certificates and a token.
+func TestConformanceCommandPassesAgainstRealProcess(t *testing.T) {
 	dir := t.TempDir()
 	cert, key, tokens := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "tokens")
 	selfSigned(t, cert, key)
@@ -83,7 +83,7 @@ func TestConformanceOfTheRealProcess(t *testing.T) {
 	assert.Contains(t, errs, "does not conform")
 }
 
-func TestConformanceOfSomethingElse(t *testing.T) {
+func TestConformanceCommandFailsAgainstOtherServer(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 	code, out, _ := conform(t, "--target", srv.URL)

@@ -24,11 +24,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// sender posts batches one after the other until its backend dies, and repeats the one in doubt to the next backend, as the
+// sender posts batches one after the other until its backend dies, and posts the unanswered one to the next backend again, as the
 // exporter does.
 type sender struct {
 	client  *http.Client
-	next    *atomic.Int64 // the next container; shared, so that no two senders tell of the same
+	next    *atomic.Int64 // the next container; shared, so that no two senders use the same
 	doubt   []byte        // the batch that was not answered
 	inDoubt []string      // its events
 	stored  []string      // ids of the events that were answered with 202
@@ -70,7 +70,7 @@ func (s *sender) send(base string, accepted func()) {
 		body, err := io.ReadAll(res.Body)
 		_ = res.Body.Close()
 		switch {
-		case res.StatusCode == http.StatusAccepted: // the status says it, whether or not the rest of the answer came through
+		case res.StatusCode == http.StatusAccepted: // the status decides, even if the rest of the answer was cut off
 			s.stored = append(s.stored, s.inDoubt...)
 			var out backendapi.IngestResponse
 			if err == nil && (json.Unmarshal(body, &out) != nil || out.Accepted != eventsPerBatch) {
@@ -86,9 +86,9 @@ func (s *sender) send(base string, accepted func()) {
 	}
 }
 
-// TestWhatWasAcceptedSurvivesSIGKILL kills the real program again and again while four clients post, and compares what is in
+// TestAcceptedEventsSurviveSIGKILL kills the real program again and again while four clients post, and compares what is in
 // the database with what was answered.
-func TestWhatWasAcceptedSurvivesSIGKILL(t *testing.T) {
+func TestAcceptedEventsSurviveSIGKILL(t *testing.T) {
 	rounds := 20
 	if os.Getenv("ZASTAVA_E2E") == "long" {
 		rounds = 200
@@ -112,7 +112,7 @@ func TestWhatWasAcceptedSurvivesSIGKILL(t *testing.T) {
 		case <-first:
 			time.Sleep(rand.N(60 * time.Millisecond)) // any moment: in a body, a transaction, an fsync, an answer
 		case <-time.After(30 * time.Second):
-			t.Error("nothing is accepted")
+			t.Error("no batch is accepted")
 		}
 		require.NoError(t, p.cmd.Process.Kill())
 		_ = p.cmd.Wait()

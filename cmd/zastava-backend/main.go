@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command zastava-backend is the reference backend: it serves docs/api/openapi.yaml and a page from one database file. Its
-// subcommands replay what was quarantined, and check other backends of the same API.
+// subcommands replay quarantined events and check other backends of the same API.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	os.Exit(code)
 }
 
-// command does what the arguments ask for and gives the exit code: 2 for arguments that are wrong, 1 for what failed.
+// command runs the subcommand of the arguments and returns the exit code: 2 for invalid arguments, 1 for other failures.
 func command(ctx context.Context, args []string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	var do func() error

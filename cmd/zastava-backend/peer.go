@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// peer is another backend, as the subcommands that talk to one are told about it.
+// peer has the options of the subcommands that send requests to a backend.
 type peer struct {
 	target, eventsPath        string
 	tenant, tenantHeader      string
@@ -32,13 +32,13 @@ type peer struct {
 func (p *peer) flags(f *flag.FlagSet) {
 	f.StringVar(&p.target, "target", "", "the backend's base `URL`; required")
 	f.StringVar(&p.eventsPath, "events-path", backendapi.EventsPath, "`path` that is added to the target")
-	f.StringVar(&p.tenantHeader, "tenant-header", backendapi.HeaderTenant, "`name` of the header that carries the tenant")
-	f.StringVar(&p.tokenFile, "token-file", "", "`file` with the bearer token; its first")
+	f.StringVar(&p.tenantHeader, "tenant-header", backendapi.HeaderTenant, "`name` of the tenant header")
+	f.StringVar(&p.tokenFile, "token-file", "", "`file` with the bearer token; the first one is used")
 	f.StringVar(&p.caFile, "ca-file", "", "CA certificates `file` (PEM) to trust instead of the system's")
-	f.StringVar(&p.clientCert, "client-cert", "", "certificate `file` (PEM) to show, together with --client-key")
+	f.StringVar(&p.clientCert, "client-cert", "", "certificate `file` (PEM) to present, together with --client-key")
 	f.StringVar(&p.clientCertKey, "client-key", "", "private key `file` (PEM)")
 	f.IntVar(&p.maxBytes, "max-batch-bytes", backendapi.MaxBatchBytes, "most bytes of uncompressed JSON in a batch")
-	f.DurationVar(&p.timeout, "timeout", 30*time.Second, "of a request, with its answer")
+	f.DurationVar(&p.timeout, "timeout", 30*time.Second, "time limit of a request, including its answer")
 }
 
 func (p *peer) check() []error {
@@ -50,10 +50,10 @@ func (p *peer) check() []error {
 		faults = append(faults, fmt.Errorf("--events-path %q: must begin with / and have no query", p.eventsPath))
 	}
 	if !backendapi.ValidTenant(p.tenant) {
-		faults = append(faults, fmt.Errorf("--tenant %q: give the tenant of the events, at most %d printable ASCII characters", p.tenant, backendapi.MaxTenant))
+		faults = append(faults, fmt.Errorf("--tenant %q: set the tenant of the events, at most %d printable ASCII characters", p.tenant, backendapi.MaxTenant))
 	}
 	if (p.clientCert == "") != (p.clientCertKey == "") {
-		faults = append(faults, errors.New("--client-cert and --client-key go together: give both or none"))
+		faults = append(faults, errors.New("--client-cert and --client-key go together: set both or none"))
 	}
 	if p.maxBytes < 4<<10 || p.maxBytes > 1<<30 {
 		faults = append(faults, fmt.Errorf("--max-batch-bytes %d: must be from 4 KiB to 1 GiB", p.maxBytes))
@@ -69,7 +69,7 @@ func isBaseURL(s string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == ""
 }
 
-// base is the target, which was checked.
+// base returns the target, which was checked before.
 func (p *peer) base() (*url.URL, error) {
 	u, err := url.Parse(p.target)
 	if err != nil {
@@ -78,7 +78,7 @@ func (p *peer) base() (*url.URL, error) {
 	return u, nil
 }
 
-// token is the bearer token, "" where there is none.
+// token returns the bearer token; empty if there is no file.
 func (p *peer) token() (string, error) {
 	if p.tokenFile == "" {
 		return "", nil
@@ -90,11 +90,11 @@ func (p *peer) token() (string, error) {
 	return tokens[0].Value, nil
 }
 
-// client makes what asks the backend. It owns connections; close them when done.
+// client returns the client of the backend. The caller closes its idle connections.
 func (p *peer) client() (*http.Client, error) {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if p.caFile != "" {
-		pem, err := os.ReadFile(p.caFile) //nolint:gosec // who starts the program names the file
+		pem, err := os.ReadFile(p.caFile) //nolint:gosec // the user of the program names the file
 		if err != nil {
 			return nil, fmt.Errorf("--ca-file: %w", err)
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	replayAttempts  = 5 // over some 8 s; a person waits
+	replayAttempts  = 5 // in some 8 s; a person waits for the result
 	replayFirstWait = 500 * time.Millisecond
 )
 
@@ -32,7 +32,7 @@ type replayConfig struct {
 	paths     []string
 }
 
-// parseReplay reads the command line that follows "replay". flag.ErrHelp: help was asked for and written to out.
+// parseReplay parses the command line after "replay". After --help, which it writes to out, it returns flag.ErrHelp.
 func parseReplay(args []string, out io.Writer) (*replayConfig, error) {
 	c := &replayConfig{}
 	f := flag.NewFlagSet("zastava-backend replay", flag.ContinueOnError)
@@ -40,11 +40,11 @@ func parseReplay(args []string, out io.Writer) (*replayConfig, error) {
 	c.flags(f)
 	f.StringVar(&c.tenant, "tenant", "", "`name` of the tenant whose events and facts these are; required")
 	f.IntVar(&c.maxEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events, or facts, in a batch")
-	f.StringVar(&c.factsTarget, "facts-target", "", "base `URL` for facts, where it is not --target")
-	f.StringVar(&c.factsPath, "facts-path", backendapi.FactsNDJSONPath, "`path` that is added to it")
+	f.StringVar(&c.factsTarget, "facts-target", "", "base `URL` for facts, if it is not --target")
+	f.StringVar(&c.factsPath, "facts-path", backendapi.FactsNDJSONPath, "`path` that is added to the target of facts")
 	f.Usage = func() {
-		fmt.Fprint(out, "zastava-backend replay [flags] DIR|FILE...\n\nSends what the exporter put into quarantine again. What the backend takes leaves the "+
-			"files; what it\nrefuses again stays. Exits with 1 when something stays.\n\n")
+		fmt.Fprint(out, "zastava-backend replay [flags] DIR|FILE...\n\nSends the events and facts of a quarantine again. Those that the backend accepts are removed from "+
+			"the files;\nthe others stay. Exits with 1 when some stay.\n\n")
 		f.PrintDefaults()
 	}
 	if err := f.Parse(args); err != nil {
@@ -62,12 +62,12 @@ func parseReplay(args []string, out io.Writer) (*replayConfig, error) {
 		faults = append(faults, fmt.Errorf("--max-batch-events %d: must be at least 1", c.maxEvents))
 	}
 	if len(c.paths) == 0 {
-		faults = append(faults, errors.New("nothing to replay: name a quarantine's directory, or files of it"))
+		faults = append(faults, errors.New("nothing to replay: name the directory of a quarantine, or files of it"))
 	}
 	return c, errors.Join(faults...)
 }
 
-// sender makes what posts the batches. Its client owns connections; close them when done.
+// sender returns the sender of the batches. The caller closes the idle connections of its client.
 func (c *replayConfig) sender() (*replay.Sender, error) {
 	u, err := c.base()
 	if err != nil {
@@ -104,7 +104,7 @@ func targetAt(u *url.URL, flags string) replay.Target {
 	return replay.Target{URL: u.String(), Shown: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), Flags: flags}
 }
 
-// errRemaining ends the program with a failure although everything went as it should.
+// errRemaining makes the program exit with a failure although the replay could run.
 var errRemaining = errors.New("something remains in quarantine")
 
 // runReplay replays and writes the summary to out.

@@ -23,7 +23,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
-func TestReplayFaultsNameTheFlagAndTheRemedy(t *testing.T) {
+func TestParseReplayFaultsNameFlagAndRemedy(t *testing.T) {
 	good := []string{"--target", "https://b.example.com/base", "--tenant", "acme"}
 	for name, tc := range map[string]struct {
 		args []string
@@ -50,10 +50,10 @@ func TestReplayFaultsNameTheFlagAndTheRemedy(t *testing.T) {
 	var out bytes.Buffer
 	_, err := parseReplay([]string{"--help"}, &out)
 	require.ErrorIs(t, err, flag.ErrHelp)
-	assert.Contains(t, out.String(), "Exits with 1 when something stays")
+	assert.Contains(t, out.String(), "Exits with 1 when some stay")
 }
 
-func TestReplayShowsNoCredentials(t *testing.T) {
+func TestReplayErrorsHideCredentials(t *testing.T) {
 	c, err := parseReplay([]string{"--target", "http://u:s3cret@b/base", "--tenant", "acme", "dir"}, io.Discard)
 	require.NoError(t, err)
 	s, err := c.sender()
@@ -64,7 +64,7 @@ func TestReplayShowsNoCredentials(t *testing.T) {
 	assert.Equal(t, "http://b/base/signals/runtime-facts/ndjson", s.Facts.Shown)
 }
 
-// replayTo runs the program and gives its exit code and what it printed.
+// replayTo runs the program and returns its exit code and output.
 func replayTo(t *testing.T, p *process, args ...string) (code int, out string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"replay", "--target", p.url}, args...)...)
@@ -77,7 +77,7 @@ func replayTo(t *testing.T, p *process, args ...string) (code int, out string) {
 	return 0, string(raw)
 }
 
-func TestReplaySendsWhatWasQuarantined(t *testing.T) {
+func TestReplaySendsQuarantinedEvents(t *testing.T) {
 	base := t.TempDir()
 	dir, token := filepath.Join(base, "q"), filepath.Join(base, "token")
 	require.NoError(t, os.WriteFile(token, []byte("s3cret\n"), 0o600))
@@ -135,10 +135,10 @@ func TestReplaySendsWhatWasQuarantined(t *testing.T) {
 	assert.Equal(t, 2, code, "wrong arguments")
 }
 
-func TestReplaySendsFactsToTheirEndpoint(t *testing.T) {
+func TestReplaySendsFactsToFactsTarget(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "q")
 	d := quarantine.New(quarantine.Options{Directory: filepath.Join(dir, quarantine.FactsDirectory), MaxFileBytes: 1 << 20, MaxTotalBytes: 2 << 20})
-	for _, hits := range []string{"3", "0"} { // the second is one that no backend takes
+	for _, hits := range []string{"3", "0"} { // no backend accepts the second
 		_, err := d.Add([]quarantine.Entry{{Reason: "422", Status: 422, Envelope: []byte(`{"event":{"callgraphId":"cg","eventId":"` + hits +
 			`","fact":{"hitCount":` + hits + `,"metadata":{"path":"/lib/libc.so.6"},"symbolId":"sym:binary:1"},"subject":{"imageDigest":"sha256:ab"}},"schemaVersion":"` + backendapi.FactSchemaVersion + `"}`)}})
 		require.NoError(t, err)

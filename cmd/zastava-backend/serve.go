@@ -19,10 +19,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend"
 )
 
-// shutdownTimeout is how long requests in work may take to end; a batch is stored in far less.
+// shutdownTimeout bounds the wait for running requests at shutdown; a batch is stored in far less.
 const shutdownTimeout = 10 * time.Second
 
-// run serves until ctx ends, then lets requests in work end and closes the database.
+// run serves until ctx ends, then waits for running requests and closes the database.
 func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	tlsConfig, err := loadTLS(cfg)
 	if err != nil {
@@ -32,7 +32,7 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	defer listener.Close() // the server has closed it before, unless it never began
+	defer listener.Close() // the server has closed it before, unless it was not started
 	cfg.backend.Logger = log
 	b, err := backend.New(ctx, cfg.backend)
 	if err != nil {
@@ -51,11 +51,11 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // a client's faults, one line each
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // faults of clients, one line each
 	}
 	srv.RegisterOnShutdown(b.StopStreams)
 	if cfg.backend.TokenFile == "" && cfg.clientCA == "" && !cfg.backend.LocalHostOnly {
-		log.Warn("Anyone who reaches this address can read and write; give --token-file or --client-ca", "address", cfg.listen)
+		log.Warn("Anyone who reaches this address can read and write; set --token-file or --client-ca", "address", cfg.listen)
 	}
 	log.Info("Serving", "url", fmt.Sprintf("%s://%s/", scheme, listener.Addr()), "db", cfg.backend.DB, "retention", cfg.backend.Retention)
 	served := make(chan error, 1)
@@ -65,12 +65,12 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		return fmt.Errorf("serve on %s: %w", cfg.listen, err)
 	case <-ctx.Done():
 	}
-	log.Info("Stopping: waiting for requests in work")
+	log.Info("Stopping: waiting for running requests")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {
 		_ = srv.Close()
-		log.Warn("Some requests were cut off; their senders will repeat them", "after", shutdownTimeout)
+		log.Warn("Some requests were aborted; their clients will retry them", "after", shutdownTimeout)
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve on %s: %w", cfg.listen, err)
@@ -81,7 +81,7 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("another process listens on %s already; stop it, or choose another address with --listen", address)
+		return nil, fmt.Errorf("another process already listens on %s; stop it, or choose another address with --listen", address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s (--listen): %w", address, err)
@@ -91,7 +91,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 
 func loadTLS(cfg *config) (*tls.Config, error) {
 	if cfg.tlsCert == "" {
-		return nil, nil //nolint:nilnil // no TLS was asked for
+		return nil, nil //nolint:nilnil // no TLS
 	}
 	cert, err := tls.LoadX509KeyPair(cfg.tlsCert, cfg.tlsKey)
 	if err != nil {
@@ -101,7 +101,7 @@ func loadTLS(cfg *config) (*tls.Config, error) {
 	if cfg.clientCA == "" {
 		return out, nil
 	}
-	pem, err := os.ReadFile(cfg.clientCA) //nolint:gosec // who starts the program names the file
+	pem, err := os.ReadFile(cfg.clientCA) //nolint:gosec // the user of the program names the file
 	if err != nil {
 		return nil, fmt.Errorf("--client-ca: %w", err)
 	}

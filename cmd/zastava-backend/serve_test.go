@@ -109,7 +109,7 @@ func (p *process) post(t *testing.T, events ...backendapi.Event) int {
 	return res.StatusCode
 }
 
-// events gives the ids of all events, page by page.
+// events returns the ids of all events, page by page.
 func (p *process) events(t *testing.T) []string {
 	t.Helper()
 	defer http.DefaultClient.CloseIdleConnections()
@@ -129,7 +129,7 @@ func (p *process) events(t *testing.T) []string {
 	}
 }
 
-func TestASignalEndsItCleanly(t *testing.T) {
+func TestProcessExitsCleanlyOnSignal(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows sends no SIGTERM")
 	}
@@ -148,7 +148,7 @@ func TestASignalEndsItCleanly(t *testing.T) {
 	assert.NoFileExists(t, db+"-wal", "the log was folded into the database")
 }
 
-func TestATakenPortIsSaidInOneSentence(t *testing.T) {
+func TestServeFailsInOneSentenceWhenPortIsInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -159,12 +159,12 @@ func TestATakenPortIsSaidInOneSentence(t *testing.T) {
 	require.ErrorAs(t, err, &exit)
 	assert.Equal(t, 1, exit.ExitCode())
 	if runtime.GOOS != "windows" {
-		assert.Equal(t, "zastava-backend: another process listens on "+l.Addr().String()+
-			" already; stop it, or choose another address with --listen\n", string(out))
+		assert.Equal(t, "zastava-backend: another process already listens on "+l.Addr().String()+
+			"; stop it, or choose another address with --listen\n", string(out))
 	}
 }
 
-func TestTLSWithClientCertificates(t *testing.T) {
+func TestTLSRequiresClientCertificate(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	pair := selfSigned(t, cert, key)
@@ -205,7 +205,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	<-drained
 }
 
-func TestUnusableTLSFilesAreNamed(t *testing.T) {
+func TestTLSErrorsNameTheFile(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	selfSigned(t, cert, key)

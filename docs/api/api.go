@@ -1,8 +1,7 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package api carries the backend API's document, so that the reference backend serves and enforces the very file that
-// people read.
+// Package api embeds the document of the backend API, so that the reference backend serves and enforces the file that people read.
 package api
 
 import _ "embed"

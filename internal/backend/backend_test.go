@@ -39,7 +39,7 @@ func serve(tb testing.TB, change func(*backend.Options)) *api {
 	tb.Helper()
 	opts := backend.Options{
 		DB: filepath.Join(tb.TempDir(), "backend.db"), Logger: slog.New(slog.DiscardHandler),
-		Heartbeat: time.Hour, // a stream that a busy machine delays is to hold nothing but what happened
+		Heartbeat: time.Hour, // no heartbeats between the events, even on a busy machine
 	}
 	if change != nil {
 		change(&opts)
@@ -127,7 +127,7 @@ func zip(raw []byte) []byte {
 	return buf.Bytes()
 }
 
-func TestIngestAnswers(t *testing.T) {
+func TestPostAnswersBySituation(t *testing.T) {
 	l := backendtest.NewLife(0)
 	valid, err := json.Marshal(backendtest.Batch(l.Started(1), l.Stopped(2, 1, 3, "Error")))
 	require.NoError(t, err)
@@ -216,7 +216,7 @@ func mustJSON(tb testing.TB, v any) []byte {
 	return raw
 }
 
-func TestRepeatedBatches(t *testing.T) {
+func TestRepeatedBatchGetsFirstAnswer(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	known := backendtest.NewLife(1).Started(1)
 	a.put(known)
@@ -244,7 +244,7 @@ func TestRepeatedBatches(t *testing.T) {
 	assert.Equal(t, "batchId", got.problem(t).Errors[0].Field)
 }
 
-func TestRejectedEventsAreNamed(t *testing.T) {
+func TestRejectedEventsAreListed(t *testing.T) {
 	a := serve(t, nil)
 	first, second := backendtest.NewLife(0).Started(1), backendtest.NewLife(1).Started(1)
 	a.put(first)
@@ -258,7 +258,7 @@ func TestRejectedEventsAreNamed(t *testing.T) {
 	assert.Equal(t, "id_conflict", out.Rejected[0].Code)
 }
 
-func TestTenantsDoNotSeeEachOther(t *testing.T) {
+func TestQueriesShowOneTenant(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	a.put(l.Started(1))
 	theirs := l.Started(1)
@@ -280,7 +280,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	assert.Equal(t, 200, a.get("/api/v1/containers/"+l.ID, backendapi.HeaderTenant, "acme").StatusCode)
 }
 
-func TestTokens(t *testing.T) {
+func TestRequestsRequireToken(t *testing.T) {
 	a := serve(t, func(o *backend.Options) { o.TokenFile = tokenFile(t, "old", "new") })
 	for name, tc := range map[string]struct {
 		auth   string
@@ -307,7 +307,7 @@ func TestTokens(t *testing.T) {
 	assert.Equal(t, 200, a.get("/readyz").StatusCode)
 }
 
-func TestRateIsPerTenant(t *testing.T) {
+func TestRateLimitIsPerTenant(t *testing.T) {
 	a := serve(t, func(o *backend.Options) { o.Rate, o.MaxBatchEvents = 0.1, 2 })
 	l := backendtest.NewLife(0)
 	require.Equal(t, 202, a.post(backendtest.Batch(l.Started(1), l.Started(2))).StatusCode, "a full batch always fits")
@@ -320,7 +320,7 @@ func TestRateIsPerTenant(t *testing.T) {
 	assert.Equal(t, 202, a.post(backendtest.Batch(theirs), backendapi.HeaderTenant, "globex").StatusCode)
 }
 
-func TestUnknownPathsAndMethods(t *testing.T) {
+func TestUnknownPathsAndMethodsAreRefused(t *testing.T) {
 	a := serve(t, nil)
 	got := a.get("/api/v2/runtime/events")
 	assert.Equal(t, 404, got.StatusCode)
@@ -331,7 +331,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	got.problem(t)
 }
 
-func TestForeignHostNames(t *testing.T) {
+func TestForeignHostNamesAreRefusedWithoutToken(t *testing.T) {
 	b, err := backend.New(t.Context(), backend.Options{DB: filepath.Join(t.TempDir(), "x.db"), LocalHostOnly: true})
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, b.Close()) }()
@@ -346,7 +346,7 @@ func TestForeignHostNames(t *testing.T) {
 	}
 }
 
-func TestMetricsCount(t *testing.T) {
+func TestMetricsCountRequestsAndEvents(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	a.put(l.Started(1), l.Stopped(2, 1, 0, "Completed"))
 	a.post(backendtest.RandomBatchID(backendtest.Batch(l.Started(1))))

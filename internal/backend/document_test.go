@@ -36,7 +36,7 @@ type document struct {
 	Paths   map[string]map[string]any `yaml:"paths"`
 }
 
-func TestTheDocumentNamesEveryRouteAndNoOther(t *testing.T) {
+func TestDocumentHasExactlyTheRoutes(t *testing.T) {
 	var doc document
 	require.NoError(t, yaml.Unmarshal(api.OpenAPI, &doc))
 	assert.Equal(t, "3.1.0", doc.OpenAPI)
@@ -70,8 +70,8 @@ func validate(t *testing.T, schema string, raw []byte) error {
 	return s.Validate(tree)
 }
 
-// TestTheTypesMarshalWhatTheSchemaAllows fills every field of the Go types, so that a field that one side lacks is found.
-func TestTheTypesMarshalWhatTheSchemaAllows(t *testing.T) {
+// TestTypesEncodeToValidJSON fills every field of the Go types, so that a field that one side lacks is found.
+func TestTypesEncodeToValidJSON(t *testing.T) {
 	var e backendapi.Event
 	fill(t, reflect.ValueOf(&e).Elem(), "")
 	e.EventID, e.Kind, e.Observation.Source, e.Observation.Precision = "5f6f3b1c-6d0a-5a57-9a40-0a6c7b8f2f11", backendapi.KindStop, "stream", "window"
@@ -109,7 +109,7 @@ func TestTheTypesMarshalWhatTheSchemaAllows(t *testing.T) {
 	gap.Gap = nil
 	raw, err = json.Marshal(backendtest.Batch(gap))
 	require.NoError(t, err)
-	require.Error(t, validate(t, "Batch", raw), "a gap must tell from when to when")
+	require.Error(t, validate(t, "Batch", raw), "a gap must have its start and end")
 }
 
 // fill sets every field to something that is not zero.
@@ -145,7 +145,7 @@ func fill(t *testing.T, v reflect.Value, name string) {
 	}
 }
 
-func TestAnswersFollowTheDocument(t *testing.T) {
+func TestAnswersMatchTheDocument(t *testing.T) {
 	b := open(t)
 	l, second := backendtest.NewLife(0), backendtest.NewLife(1)
 	second.Name = l.Name
@@ -171,7 +171,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"/api/v1/containers/" + l.ID:       "ContainerDetail",
 		"/api/v1/images":                   "ImagePage",
 		"/signals/runtime-facts?scanId=1":  "FactPage",
-		"/api/v1/containers/nobody":        "Problem",
+		"/api/v1/containers/unknown":        "Problem",
 		"/api/v1/images?limit=x":           "Problem",
 	} {
 		w := httptest.NewRecorder()
@@ -183,7 +183,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 	assert.Equal(t, api.OpenAPI, w.Body.Bytes())
 }
 
-func TestTheDocumentKnowsTheKinds(t *testing.T) {
+func TestDocumentHasAllKinds(t *testing.T) {
 	for _, k := range backendapi.Kinds() {
 		raw, err := json.Marshal(k)
 		require.NoError(t, err)
@@ -192,7 +192,7 @@ func TestTheDocumentKnowsTheKinds(t *testing.T) {
 	assert.True(t, slices.Contains(strings.Split(string(api.OpenAPI), "\n"), "        schemaVersion: {const: "+backendapi.SchemaVersion+"}"))
 }
 
-func TestEveryProblemIsExplained(t *testing.T) {
+func TestEveryProblemTypeIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/reference-backend.md")
 	require.NoError(t, err)
 	kind := regexp.MustCompile(`problem\.New\(\s*http\.\w+,\s*"([a-z-]+)"`)

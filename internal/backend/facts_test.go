@@ -37,7 +37,7 @@ func (a *api) postFacts(query string, body []byte, header ...string) answer {
 	return a.do(http.MethodPost, backendapi.FactsNDJSONPath+"?"+query, bytes.NewReader(body), all...)
 }
 
-func TestFactsAreTakenAndShown(t *testing.T) {
+func TestPostedFactsAreListed(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	a.put(l.Started(1))
 	id := "containerd://" + l.ID
@@ -77,7 +77,7 @@ func backendOK(a answer) answer {
 	return a
 }
 
-func TestFactsThatAreRefused(t *testing.T) {
+func TestInvalidFactLinesAreRefused(t *testing.T) {
 	a := serve(t, nil)
 	image := "callgraphId=cg&imageDigest=" + imageDigest
 	good := lines(1, "containerd://1")
@@ -98,7 +98,7 @@ func TestFactsThatAreRefused(t *testing.T) {
 		{"no tenant", image, good, []string{backendapi.HeaderTenant, ""}, 400, backendapi.HeaderTenant, "is required"},
 		{"JSON", image, good, []string{"Content-Type", "application/json"}, 415, "Content-Type", "must be application/x-ndjson"},
 		{"another encoding", image, good, []string{"Content-Encoding", "br"}, 415, "Content-Encoding", "must be gzip"},
-		{"gzip that is none", image, good, []string{"Content-Encoding", "gzip"}, 400, "", "gzip"},
+		{"invalid gzip", image, good, []string{"Content-Encoding", "gzip"}, 400, "", "gzip"},
 		{"too large", image, big, nil, 413, "", "at most 10485760 bytes"},
 		{"too large once unpacked", image, zip(big), []string{"Content-Encoding", "gzip"}, 413, "", "at most 10485760 bytes"},
 		{"too many", image, bytes.Repeat([]byte("{}\n"), 25), nil, 400, "line 10.hitCount", "must be 1 to"},
@@ -124,7 +124,7 @@ func TestFactsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestFactsInJSONThatAreRefused(t *testing.T) {
+func TestInvalidFactDocumentsAreRefused(t *testing.T) {
 	for _, tt := range []struct{ desc, body, want string }{
 		{"no JSON", `{`, "not well-formed"},
 		{"unknown field", `{"callgraph":"x"}`, "callgraph"},

@@ -63,7 +63,7 @@ func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant stri
 	case err == nil:
 	case errors.Is(err, store.ErrBatchDone):
 		b.metrics.events.WithLabelValues("duplicate").Add(float64(len(batch.Records)))
-		problem.New(http.StatusConflict, "batch-done", "The batch was stored before", "there is nothing left to do").Write(w)
+		problem.New(http.StatusConflict, "batch-done", "The batch was stored before", "no retry is needed").Write(w)
 		return
 	case errors.Is(err, store.ErrBatchReused):
 		problem.New(http.StatusUnprocessableEntity, "batch-reused", "The batch id was used before",

@@ -13,7 +13,7 @@ import (
 )
 
 // Who asks too early, and often, does not wait the longer for it.
-func TestRefusedBatchesCostNothing(t *testing.T) {
+func TestRefusedBatchesUseNoTokens(t *testing.T) {
 	l, now := newLimits(1, 2), time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	_, ok := l.allow("acme", 2, now)
 	require.True(t, ok)
@@ -27,7 +27,7 @@ func TestRefusedBatchesCostNothing(t *testing.T) {
 }
 
 // Tenants are named by clients: those that send no more make room for others, and there are never more than that.
-func TestTenantsThatAreIdleAreForgotten(t *testing.T) {
+func TestIdleTenantsAreDropped(t *testing.T) {
 	l, now := newLimits(1, 2), time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for i := range maxTenants {
 		_, ok := l.allow(strconv.Itoa(i), 2, now)

@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-func TestEventFilters(t *testing.T) {
+func TestEventFiltersSelectEvents(t *testing.T) {
 	a := serve(t, nil)
 	api, job := backendtest.NewLife(0), backendtest.NewLife(1)
 	job.Namespace = "batch"
@@ -51,7 +51,7 @@ func TestEventFilters(t *testing.T) {
 	}
 }
 
-func TestEventsAreShownAsTheyWereSent(t *testing.T) {
+func TestListedEventsEqualSentEvents(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	sent := l.Stopped(9, 1, 4294967295, `<script>alert("x")</script>`)
 	sent.Annotations = map[string]string{"deployment": "cluster-a"}
@@ -61,7 +61,7 @@ func TestEventsAreShownAsTheyWereSent(t *testing.T) {
 	assert.Equal(t, sent, got.Events[0].Event)
 }
 
-func TestBadParametersAreNamed(t *testing.T) {
+func TestInvalidParametersAreNamed(t *testing.T) {
 	a := serve(t, nil)
 	for path, field := range map[string]string{
 		backendapi.EventsPath + "?kind=EXPLODED":              "kind",
@@ -92,7 +92,7 @@ func TestBadParametersAreNamed(t *testing.T) {
 	}
 }
 
-func TestContainersFromStartToRemoval(t *testing.T) {
+func TestContainerStateFollowsItsLife(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	one := func() store.Container {
 		t.Helper()
@@ -129,7 +129,7 @@ func TestContainersFromStartToRemoval(t *testing.T) {
 	assert.Equal(t, "OOMKilled", c.LastExit.Reason)
 }
 
-func TestAttemptsOfOnePodsContainer(t *testing.T) {
+func TestCurrentContainerIsLatestAttempt(t *testing.T) {
 	a := serve(t, nil)
 	first, second := backendtest.NewLife(0), backendtest.NewLife(1)
 	second.Name = first.Name
@@ -156,7 +156,7 @@ func TestAttemptsOfOnePodsContainer(t *testing.T) {
 	assert.Nil(t, got.Containers[0].CrashLoop)
 }
 
-func TestContainerByAnySpellingOfItsID(t *testing.T) {
+func TestContainerIsFoundByEachFormOfItsID(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	start := l.Started(1)
 	start.Process = &backendapi.Process{PID: 7, Executable: "/bin/app"}
@@ -170,12 +170,12 @@ func TestContainerByAnySpellingOfItsID(t *testing.T) {
 		assert.Equal(t, start.Process, d.Process)
 		assert.Equal(t, start.Workload.Labels, d.Labels)
 	}
-	got := a.get("/api/v1/containers/nobody")
+	got := a.get("/api/v1/containers/unknown")
 	assert.Equal(t, 404, got.StatusCode)
 	got.problem(t)
 }
 
-func TestContainerFiltersAndPages(t *testing.T) {
+func TestContainerFiltersAndPagesSelectContainers(t *testing.T) {
 	a := serve(t, nil)
 	for i := range 7 {
 		l := backendtest.NewLife(i)
@@ -203,7 +203,7 @@ func TestContainerFiltersAndPages(t *testing.T) {
 	assert.Len(t, seen, 7)
 }
 
-func TestImages(t *testing.T) {
+func TestImagesAreCounted(t *testing.T) {
 	a := serve(t, nil)
 	for i := range 4 {
 		l := backendtest.NewLife(i)

@@ -81,7 +81,7 @@ func refuse(w http.ResponseWriter, r *http.Request, plain http.Handler) {
 		problem.New(http.StatusMethodNotAllowed, "wrong-method", "Method not allowed", "%s allows %s", r.URL.Path, allow).Write(w)
 		return
 	}
-	problem.New(http.StatusNotFound, "wrong-path", "There is nothing here", "%s is not a path of this API; see /openapi.yaml", r.URL.Path).Write(w)
+	problem.New(http.StatusNotFound, "wrong-path", "Unknown path", "%s is not a path of this API; see /openapi.yaml", r.URL.Path).Write(w)
 }
 
 type statusOnly struct {

@@ -87,7 +87,7 @@ func TestStreamFollowsAndResumes(t *testing.T) {
 	next, stop := a.follow("")
 	a.put(l.Stopped(2, 1, 0, "Completed"))
 	m := next()
-	assert.Equal(t, backendapi.KindStop, eventOf(t, m).Kind, "it begins now, not with what was before")
+	assert.Equal(t, backendapi.KindStop, eventOf(t, m).Kind, "it starts now, without earlier events")
 	stop()
 
 	a.put(l.Started(3), l.Stopped(4, 3, 0, "Completed"))
@@ -101,7 +101,7 @@ func TestStreamFollowsAndResumes(t *testing.T) {
 	assert.Equal(t, l.At(4), eventOf(t, next()).When, "filtered")
 }
 
-func TestStreamOfManyEventsLosesNone(t *testing.T) {
+func TestStreamSendsAllOfManyEvents(t *testing.T) {
 	a := serve(t, nil)
 	next, _ := a.follow("")
 	const batches, size = 10, 100
@@ -121,13 +121,13 @@ func TestStreamOfManyEventsLosesNone(t *testing.T) {
 	}
 }
 
-func TestStreamHeartbeat(t *testing.T) {
+func TestStreamSendsHeartbeat(t *testing.T) {
 	a := serve(t, func(o *backend.Options) { o.Heartbeat = time.Millisecond })
 	next, _ := a.follow("")
 	assert.Equal(t, "still here", next().comment)
 }
 
-func TestStreamSaysWhatItCannotResume(t *testing.T) {
+func TestStreamReportsTruncationWhenItCannotResume(t *testing.T) {
 	a, l := serve(t, nil), backendtest.NewLife(0)
 	a.put(l.Started(1))
 	next, _ := a.follow("?lastEventId=900")
@@ -138,7 +138,7 @@ func TestStreamSaysWhatItCannotResume(t *testing.T) {
 	assert.Equal(t, backendapi.KindStop, eventOf(t, next()).Kind)
 }
 
-func TestRetentionRemovesAndTheStreamSaysSo(t *testing.T) {
+func TestStreamReportsTruncationAfterRetention(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "x.db")
 	l, other := backendtest.NewLife(0), backendtest.NewLife(1)
 	serve(t, func(o *backend.Options) { o.DB = db }).put(l.Started(1), l.Stopped(2, 1, 0, "Completed"))
@@ -159,7 +159,7 @@ func TestRetentionRemovesAndTheStreamSaysSo(t *testing.T) {
 	assert.Equal(t, other.At(1), eventOf(t, next()).When)
 }
 
-func TestStreamOfAClientThatDoesNotReadIsDropped(t *testing.T) {
+func TestStreamIsDroppedWhenClientDoesNotRead(t *testing.T) {
 	a := serve(t, func(o *backend.Options) {
 		o.WriteTimeout, o.Heartbeat = 50*time.Millisecond, 10*time.Millisecond
 		o.MaxBatchBytes = 8 << 20
@@ -184,7 +184,7 @@ func TestStreamOfAClientThatDoesNotReadIsDropped(t *testing.T) {
 	}, 30*time.Second, 10*time.Millisecond)
 }
 
-func TestStreamTellsOfFactsToThoseWhoAsk(t *testing.T) {
+func TestStreamReportsFactsWhenAsked(t *testing.T) {
 	a := serve(t, nil)
 	next, _ := a.follow("?facts=true&kind=CONTAINER_STOP")
 	deaf, _ := a.follow("")
@@ -192,7 +192,7 @@ func TestStreamTellsOfFactsToThoseWhoAsk(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, a.postFacts("callgraphId=cg&imageDigest="+imageDigest, lines(2, "containerd://1"), backendapi.HeaderIdempotencyKey, "k").StatusCode)
 	assert.Equal(t, message{event: "facts", data: `{"subjectKey":"image:` + imageDigest + `"}`}, next())
 
-	// A repeat stores nothing and is not told.
+	// A repeat stores nothing and is not reported.
 	require.Equal(t, http.StatusAccepted, a.postFacts("callgraphId=cg&imageDigest="+imageDigest, lines(2, "containerd://1"), backendapi.HeaderIdempotencyKey, "k").StatusCode)
 	require.Equal(t, http.StatusAccepted, a.postFacts("callgraphId=cg&component=%0A%22&version=1", lines(1, "containerd://1")).StatusCode)
 	assert.Equal(t, message{event: "facts", data: `{"subjectKey":"component:\n\"@1"}`}, next())
@@ -204,5 +204,5 @@ func TestStreamTellsOfFactsToThoseWhoAsk(t *testing.T) {
 	eventOf(t, next())
 	require.Equal(t, http.StatusAccepted, a.do(http.MethodPost, backendapi.FactsNDJSONPath+"?callgraphId=cg&imageDigest=sha256:1", bytes.NewReader(lines(1, "c")),
 		"Content-Type", backendapi.NDJSONContentType, backendapi.HeaderTenant, "globex").StatusCode)
-	assert.JSONEq(t, `{"subjectKey":"image:sha256:1"}`, other().data, "a tenant hears of its own only")
+	assert.JSONEq(t, `{"subjectKey":"image:sha256:1"}`, other().data, "only the tenant's own facts are reported")
 }

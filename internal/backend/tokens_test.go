@@ -29,7 +29,7 @@ func tokenFile(tb testing.TB, lines ...string) string {
 	return name
 }
 
-func TestParseTokens(t *testing.T) {
+func TestParseTokensReturnsTokensOrFaults(t *testing.T) {
 	got, err := backend.ParseTokens([]byte("# who\n\n first \nsecond acme\r\nthird\tglobex acme acme"))
 	require.NoError(t, err)
 	assert.Equal(t, []backend.Token{
@@ -52,7 +52,7 @@ func TestParseTokens(t *testing.T) {
 	}
 }
 
-func TestReadTokensNamesTheFile(t *testing.T) {
+func TestReadTokensErrorNamesFile(t *testing.T) {
 	_, err := backend.ReadTokens(filepath.Join(t.TempDir(), "none"))
 	require.ErrorContains(t, err, "none")
 	_, err = backend.ReadTokens(tokenFile(t, strings.Repeat("x\n", backend.MaxTokenFile)))
@@ -81,7 +81,7 @@ func FuzzParseTokens(f *testing.F) {
 	})
 }
 
-func TestATokenOpensItsTenantsOnly(t *testing.T) {
+func TestBoundTokenGivesAccessToItsTenantsOnly(t *testing.T) {
 	a := serve(t, func(o *backend.Options) { o.TokenFile = tokenFile(t, "all", "ours acme", "both acme globex") })
 	l := backendtest.NewLife(0)
 	theirs := l.Started(1)
@@ -129,7 +129,7 @@ func TestATokenOpensItsTenantsOnly(t *testing.T) {
 	assert.Contains(t, got.problem(t).Type, "#wrong-tenant")
 }
 
-func TestTokensAreChangedWithoutARestart(t *testing.T) {
+func TestChangedTokenFileIsReloaded(t *testing.T) {
 	file := tokenFile(t, "old")
 	var log bytes.Buffer
 	var passed atomic.Int64

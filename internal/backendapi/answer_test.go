@@ -16,7 +16,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/proxy"
 )
 
-func TestReadAnswer(t *testing.T) {
+func TestReadAnswerReturnsBoundedBody(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("x", 1<<20))) })
 	mux.HandleFunc("/switch", proxy.Switching(t))

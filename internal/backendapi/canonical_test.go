@@ -101,7 +101,7 @@ func events() *rapid.Generator[Event] {
 	})
 }
 
-func TestCanonicalIsWhatTheLibraryMakesOfIt(t *testing.T) {
+func TestAppendCanonicalAgreesWithLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		batch := Batch{BatchID: texts().Draw(t, "batch id"), Events: []Envelope{}}
 		for range rapid.IntRange(0, 3).Draw(t, "events") {
@@ -122,7 +122,7 @@ func TestFieldsAreInCanonicalOrder(t *testing.T) {
 	}
 }
 
-func TestCanonicalStrings(t *testing.T) {
+func TestCanonicalStringsAreEscaped(t *testing.T) {
 	for _, tt := range []struct{ desc, in, want string }{
 		{"plain", "api", `"api"`},
 		{"short escapes", "\b\t\n\f\r\"\\", `"\b\t\n\f\r\"\\"`},
@@ -145,7 +145,7 @@ func TestCanonicalKeysAreOrderedByUTF16(t *testing.T) {
 	assert.Equal(t, want, string(got))
 }
 
-func TestCanonicalKeysThatBecomeTheSameOccurOnce(t *testing.T) {
+func TestCanonicalKeysOccurOnceWhenEqualAfterRepair(t *testing.T) {
 	for range 20 { // map order is random
 		got := appendPairs(nil, map[string]string{"k\xff": "b", "k\xfe": "a", "z": "c"})
 		want := "{\"k\ufffd\":\"a\",\"z\":\"c\"}"

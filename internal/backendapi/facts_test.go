@@ -26,7 +26,7 @@ func validFact() Fact {
 	}
 }
 
-func TestFactIsCanonical(t *testing.T) {
+func TestFactAppendCanonicalAgreesWithLibrary(t *testing.T) {
 	s := texts()
 	rapid.Check(t, func(t *rapid.T) {
 		word := func(label string) string { return s.Draw(t, label) }
@@ -40,7 +40,7 @@ func TestFactIsCanonical(t *testing.T) {
 	})
 }
 
-func TestFactsAreReadAsTheyWereWritten(t *testing.T) {
+func TestReadReturnsEncodedFact(t *testing.T) {
 	f := validFact()
 	f.EvidenceURI, f.SocketAddress = "cas://runtime/1", "10.0.0.5:8443"
 	got, err := NewFactReader().Read(f.AppendCanonical(nil), "")
@@ -48,7 +48,7 @@ func TestFactsAreReadAsTheyWereWritten(t *testing.T) {
 	assert.Equal(t, f, got)
 }
 
-func TestFaultsOfAFactAreNamed(t *testing.T) {
+func TestReadFaultsNameTheField(t *testing.T) {
 	for _, tt := range []struct{ desc, in, want string }{
 		{"empty line", ``, "line 3 is not well-formed JSON"},
 		{"not an object", `[]`, "line 3 is not a JSON object"},
@@ -78,7 +78,7 @@ func TestFaultsOfAFactAreNamed(t *testing.T) {
 	}
 }
 
-func TestFactIDsFollowTheRules(t *testing.T) {
+func TestFactIDsFollowRules(t *testing.T) {
 	digest := func(prefix, tuple string) string {
 		sum := sha256.Sum256([]byte(tuple))
 		return prefix + base64.RawURLEncoding.EncodeToString(sum[:])
@@ -125,9 +125,9 @@ func TestFactIDsFollowTheRules(t *testing.T) {
 	assert.Equal(t, digest("sym:go:", "golang.org/x/sys\x00v0.1.0"), GoModuleSymbolID("golang.org/x/sys", "v0.1.0"))
 }
 
-func TestBuildIDsHaveTheirPrefix(t *testing.T) {
+func TestBuildIDsHavePrefix(t *testing.T) {
 	assert.Equal(t, "gnu-build-id:"+strings.Repeat("ab", 16), GNUBuildID(strings.Repeat("AB", 16)))
-	assert.Empty(t, GNUBuildID("0011223344556677"), "too short to tell files apart")
+	assert.Empty(t, GNUBuildID("0011223344556677"), "too short to identify files")
 	assert.Empty(t, GNUBuildID(strings.Repeat("zz", 16)))
 	assert.Equal(t, "go-build-id:a/b/c/d", GoBuildID("a/b/c/d"))
 	assert.Empty(t, GoBuildID("a b"))
@@ -135,7 +135,7 @@ func TestBuildIDsHaveTheirPrefix(t *testing.T) {
 	assert.Empty(t, PEGUID("x"))
 }
 
-func TestSubjects(t *testing.T) {
+func TestSubjectKeyPrefersImageDigest(t *testing.T) {
 	for want, s := range map[string]Subject{
 		"image:sha256:a": {ImageDigest: "sha256:a", ScanID: "s"}, "scan:s": {ScanID: "s", Component: "c"}, "component:c@1": {Component: "c", Version: "1"}, "": {Component: "c"},
 	} {
@@ -162,7 +162,7 @@ func FuzzReadFact(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, string(first), string(again.AppendCanonical(nil)))
 		var plain Fact
-		require.NoError(t, json.Unmarshal(raw, &plain), "what the strict reader takes, everybody can read")
+		require.NoError(t, json.Unmarshal(raw, &plain), "encoding/json decodes what the strict reader accepts")
 	})
 }
 

@@ -36,7 +36,7 @@ func whats() *rapid.Generator[what] {
 	})
 }
 
-func TestEventIDsAreEqualOnlyForTheSameThing(t *testing.T) {
+func TestEventIDsDifferForDifferentEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		byID := map[string]what{}
 		for _, w := range rapid.SliceOfN(whats(), 1, 200).Draw(t, "things") {
@@ -50,7 +50,7 @@ func TestEventIDsAreEqualOnlyForTheSameThing(t *testing.T) {
 	})
 }
 
-func TestEventIDIsFixed(t *testing.T) {
+func TestEventIDNeverChanges(t *testing.T) {
 	// Backends remember ids: this value must never change.
 	at := time.Date(2026, 11, 22, 18, 6, 32, 123_456_789, time.UTC)
 	id := EventID("containerd", "4f1a9c0d", KindStop, at, 0)
@@ -61,7 +61,7 @@ func TestEventIDIsFixed(t *testing.T) {
 	assert.Equal(t, EventID("x", "y", KindStop, time.Unix(0, 0), 0), EventID("x", "y", KindStop, time.Time{}, 0))
 }
 
-func TestBatchIDFollowsIDsRevisionsAndOrder(t *testing.T) {
+func TestBatchIDDependsOnIDsRevisionsAndOrder(t *testing.T) {
 	a := Envelope{Event: Event{EventID: "a"}}
 	b := Envelope{Event: Event{EventID: "b"}}
 	b1 := Envelope{Event: Event{EventID: "b", Revision: 1}}

@@ -22,9 +22,9 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// isPlain reports whether a JSON string can carry s as it is. It may report false for a plain s, never true for another one:
-// it checks eight bytes at a time, and a byte is not plain when its top bit is set, when subtracting 0x20 borrows, or when it
-// equals quote or backslash (their exclusive or is 0, and subtracting 1 borrows).
+// isPlain reports whether a JSON string can carry s as it is. It checks eight bytes at a time: a byte is not plain when its top bit
+// is set, when subtracting 0x20 borrows, or when it equals quote or backslash (their exclusive or is 0, and subtracting 1 borrows).
+// A borrow changes the next byte too, but the result is false already.
 func isPlain(s string) bool {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	i := 0

@@ -45,7 +45,7 @@ func validGap() Event {
 	return ev
 }
 
-func TestValidEvents(t *testing.T) {
+func TestValidateAcceptsValidEvents(t *testing.T) {
 	ev := validEvent()
 	require.NoError(t, ev.Validate())
 	gap := validGap()
@@ -105,7 +105,7 @@ func TestValidateNamesTheField(t *testing.T) {
 	}
 }
 
-func TestValidateTellsAllFaults(t *testing.T) {
+func TestValidateReturnsAllFaults(t *testing.T) {
 	err := (&Event{}).Validate()
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
@@ -118,7 +118,7 @@ func TestValidateTellsAllFaults(t *testing.T) {
 	assert.Equal(t, []string{"eventId", "when", "kind", "tenant", "node", "runtime.engine", "observation.source", "workload"}, fields)
 }
 
-func TestParseProblem(t *testing.T) {
+func TestParseProblemReturnsTextOrFalse(t *testing.T) {
 	for _, tt := range []struct {
 		desc, contentType, body, want string
 	}{
@@ -131,7 +131,7 @@ func TestParseProblem(t *testing.T) {
 		{"other type", "application/json", `{"title":"Too fast"}`, ""},
 		{"no type", "", `{"title":"Too fast"}`, ""},
 		{"not JSON", "application/problem+json", `<html>`, ""},
-		{"nothing said", "application/problem+json", `{}`, ""},
+		{"no text", "application/problem+json", `{}`, ""},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			p, ok := ParseProblem(tt.contentType, []byte(tt.body))

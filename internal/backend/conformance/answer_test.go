@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRetryAfter(t *testing.T) {
+func TestRetryAfterIsParsed(t *testing.T) {
 	now := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
 		"0": 0, "7": 7 * time.Second, "Sun, 22 Nov 2026 18:00:09 GMT": 9 * time.Second, "Sun, 22 Nov 2026 17:00:00 GMT": 0,
@@ -31,7 +31,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestMessagesOfAStream(t *testing.T) {
+func TestReadMessageReturnsEachMessage(t *testing.T) {
 	lines := bufio.NewScanner(strings.NewReader("retry: 1000\n\n: hello\n\nid: 1\nevent: runtime\ndata: a\ndata:b\n\nid:2\n\ndata: c\n\ndata: cut"))
 	m, err := readMessage(lines)
 	require.NoError(t, err)

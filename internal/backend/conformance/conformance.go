@@ -1,12 +1,12 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package conformance runs the backend API (docs/api/openapi.yaml) against any server of it and tells what it found, check by
-// check. It promises to say of a server that conforms that it does, whatever else that server holds: tenant apart, every
-// container, event, batch and subject that it makes has an id of its own. It refuses to guess: what it cannot try is skipped
-// with the reason. What it sends stays on the server, as ended and removed containers; the API has no way to take it back.
+// Package conformance checks whether a server implements the backend API (docs/api/openapi.yaml) and reports the result of each
+// check. A server that conforms passes, whatever other data it holds: apart from the tenant, every container, event, batch and
+// subject of a run has an id of its own. A check that cannot be tried is skipped with the reason. The events and facts stay on the
+// server, as ended and removed containers; the API cannot delete them.
 //
-// It knows the API only by its document and the wire types, and nothing of how the reference backend does it.
+// It uses only the document and the wire types of the API, nothing of the reference backend.
 package conformance
 
 import (
@@ -25,46 +25,46 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// Level says how much hangs on a check, in the words of RFC 2119.
+// Level is the level of a requirement as in RFC 2119.
 type Level string
 
 // The levels.
 const (
-	Must   Level = "MUST"   // without it the exporter loses, blocks on or repeats events
-	Should Level = "SHOULD" // without it faults are harder to find or to mend
-	May    Level = "MAY"    // need not be served; served, it is as the document says
+	Must   Level = "MUST"   // without it the exporter loses or repeats events, or blocks
+	Should Level = "SHOULD" // without it faults are harder to find or to correct
+	May    Level = "MAY"    // optional; a server that has it follows the document
 )
 
-// Verdict is what a check found.
+// Verdict is the result of a check.
 type Verdict string
 
 // The verdicts.
 const (
 	Pass    Verdict = "pass"
 	Fail    Verdict = "fail"
-	Warn    Verdict = "warn"    // a SHOULD that is not so
-	Absent  Verdict = "absent"  // a MAY that is not served
-	Skipped Verdict = "skipped" // could not be tried
+	Warn    Verdict = "warn"    // a SHOULD that is not met
+	Absent  Verdict = "absent"  // a MAY that the server does not have
+	Skipped Verdict = "skipped" // the check could not be tried
 )
 
-// Options says what to check.
+// Options are the server and the checks to run. Client and Target are required.
 type Options struct {
 	Client       *http.Client  // must not follow redirects; its timeout bounds a request
 	Target       *url.URL      // base URL
 	Tenant       string        // default DefaultTenant
 	TenantHeader string        // default backendapi.HeaderTenant
-	Token        string        // bearer token; "" = none, and what a wrong one is answered with is not tried
+	Token        string        // bearer token; without one the checks of missing and wrong tokens are skipped
 	EventsPath   string        // default backendapi.EventsPath
-	CoreKinds    bool          // the server takes CONTAINER_START and CONTAINER_STOP only
-	MaxBytes     int           // most bytes of a batch that the server takes, 4 KiB to 64 MiB; default backendapi.MaxBatchBytes
-	Wait         time.Duration // for something to come on a stream; default 10 s
-	Only         []string      // names of the checks to run; none = all
+	CoreKinds    bool          // the server accepts CONTAINER_START and CONTAINER_STOP only
+	MaxBytes     int           // the server's limit of a batch in bytes, 4 KiB to 64 MiB; default backendapi.MaxBatchBytes
+	Wait         time.Duration // for a message of a stream; default 10 s
+	Only         []string      // names of the checks to run; all if empty
 }
 
-// DefaultTenant is the tenant of what is sent.
+// DefaultTenant is the tenant of the events and facts that are sent.
 const DefaultTenant = "zastava-conformance"
 
-// Result is what one check found.
+// Result is the result of one check.
 type Result struct {
 	Check       string  `json:"check"`
 	Level       Level   `json:"level"`
@@ -73,24 +73,24 @@ type Result struct {
 	Detail      string  `json:"detail,omitempty"`
 }
 
-// Report is what all checks found.
+// Report is the result of all checks.
 type Report struct {
-	Target  string    `json:"target"` // without what may be secret in it
+	Target  string    `json:"target"` // without user and query, which may be secret
 	Tenant  string    `json:"tenant"`
-	Run     string    `json:"run"` // occurs in all names that were made
+	Run     string    `json:"run"` // part of all names that were sent
 	Began   time.Time `json:"began"`
 	Results []Result  `json:"results"`
 	Left    Left      `json:"left"`
 }
 
-// Left is what the server holds now that it did not before, at most.
+// Left is the most that the server holds now and did not hold before.
 type Left struct {
 	Containers int `json:"containers"`
 	Events     int `json:"events"`
 	Facts      int `json:"facts"`
 }
 
-// Conforms tells whether no check failed.
+// Conforms reports whether no check failed.
 func (r *Report) Conforms() bool {
 	for i := range r.Results {
 		if r.Results[i].Verdict == Fail {
@@ -100,7 +100,8 @@ func (r *Report) Conforms() bool {
 	return true
 }
 
-// check is one thing that is tried. run gives what it saw; its error is why the check is not passed.
+// check is one requirement and the function that tries it. run returns details; its error is the reason why the server does not
+// pass.
 type check struct {
 	name, requirement string
 	level             Level
@@ -109,7 +110,7 @@ type check struct {
 
 var errAbsent = errors.New("not served")
 
-// skipError says why a check could not be tried.
+// skipError is the reason why a check could not be tried.
 type skipError string
 
 func (e skipError) Error() string { return string(e) }
@@ -122,10 +123,10 @@ type session struct {
 
 	lives, sent, facts atomic.Int64
 	busy               atomic.Int64 // answers 429 and 503
-	noWait             atomic.Int64 // of these, without a Retry-After that can be used
+	noWait             atomic.Int64 // of these, without a valid Retry-After
 }
 
-// Run runs all checks. An error says that the server could not be asked at all.
+// Run runs the checks. An error means that the server could not be reached at all, or that Only names an unknown check.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Tenant == "" {
 		o.Tenant = DefaultTenant
@@ -162,7 +163,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return report, nil
 }
 
-// choose gives the checks of these names, in their own order.
+// choose returns the checks with these names, in the order of all checks.
 func choose(names []string) ([]check, error) {
 	all := slices.Concat(ingestChecks(), refusalChecks(), queryChecks(), streamChecks(), factsChecks(), operationChecks())
 	if len(names) == 0 {

@@ -73,7 +73,7 @@ func run(t *testing.T, target *url.URL, change func(*Options)) *Report {
 	return r
 }
 
-// of gives the checks with a verdict other than pass.
+// of returns the checks with a verdict other than pass.
 func (r *Report) findings() map[string]Verdict {
 	out := map[string]Verdict{}
 	for _, c := range r.Results {
@@ -84,7 +84,7 @@ func (r *Report) findings() map[string]Verdict {
 	return out
 }
 
-func TestTheReferenceBackendConforms(t *testing.T) {
+func TestReferenceBackendConforms(t *testing.T) {
 	target := reference(t, nil)
 	first := run(t, target, nil)
 	for _, c := range first.Results {
@@ -95,10 +95,10 @@ func TestTheReferenceBackendConforms(t *testing.T) {
 	}
 	assert.True(t, first.Conforms())
 	second := run(t, target, nil)
-	assert.True(t, second.Conforms(), "what an earlier run left behind does not matter: %v", second.findings())
+	assert.True(t, second.Conforms(), "the data of an earlier run does not matter: %v", second.findings())
 	assert.NotEqual(t, first.Run, second.Run)
 
-	// What was left behind is said, and nothing of it seems to run.
+	// The report counts what stays on the server, and no container of it seems to run.
 	get := func(path string, into any) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.String()+path, nil)
 		require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestTheReferenceBackendConforms(t *testing.T) {
 	assert.Equal(t, first.Results, read.Results)
 }
 
-// answering gives an answer of its own to requests that match, and passes on the others.
+// answering answers matching requests itself and passes on the others.
 func answering(match func(*http.Request) bool, status int, contentType, body string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -238,7 +238,7 @@ func byBatchID() func(http.Handler) http.Handler {
 	}
 }
 
-func TestFaultsAreFound(t *testing.T) {
+func TestEachFaultFailsItsChecks(t *testing.T) {
 	for name, tc := range map[string]struct {
 		wrap     func(http.Handler) http.Handler
 		findings map[string]Verdict // at least
@@ -251,7 +251,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"400 as 503 without Retry-After": {rewriting(posts, whenStatus(401, 503)), map[string]Verdict{"no-token": Fail, "retry-after": Warn}},
 		"a repeat as 422":                {repeatsAs(422), map[string]Verdict{"repeated-batch": Fail}},
 		"a repeat as 409":                {repeatsAs(409), map[string]Verdict{"repeated-answer": Warn}},
-		"a batch id is done for good":    {byBatchID(), map[string]Verdict{"batch-id-reused": Fail}},
+		"a batch id is never used again": {byBatchID(), map[string]Verdict{"batch-id-reused": Fail}},
 		"plain text refusals": {rewriting(posts, func(s int, h http.Header, _ string) (int, string) {
 			if s == 422 {
 				h.Set("Content-Type", "text/plain")
@@ -274,7 +274,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"no revisions":                  {editing(gets, withoutQuery("revisions")), map[string]Verdict{"list-revisions": Fail}},
 		"no queries at all":             {answering(func(r *http.Request) bool { return r.Method == http.MethodGet }, 404, "text/plain", "not here"), map[string]Verdict{"list": Absent, "list-refusals": Absent, "stream": Absent, "containers": Absent, "container": Absent, "images": Absent, "facts-sums": Absent, "health": Absent, "openapi": Absent}},
 		"no stream":                     {answering(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/stream") }, 404, "text/plain", ""), map[string]Verdict{"stream": Absent, "stream-resume": Absent}},
-		"a stream that is none":         {answering(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/stream") }, 200, "application/json", "{}"), map[string]Verdict{"stream": Fail}},
+		"a stream that is not one":      {answering(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/stream") }, 200, "application/json", "{}"), map[string]Verdict{"stream": Fail}},
 		"a stream that ends":            {answering(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/stream") }, 200, "text/event-stream", ": hello\n\n"), map[string]Verdict{"stream": Fail, "stream-resume": Fail}},
 		"a stream that does not resume": {editing(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/stream") }, func(r *http.Request) { r.Header.Del("Last-Event-ID") }), map[string]Verdict{"stream-resume": Fail}},
 		"containers in the wrong state": {rewriting(func(r *http.Request) bool { return r.URL.Path == containersPath }, replacing("exited", "running")), map[string]Verdict{"containers": Fail}},
@@ -380,8 +380,8 @@ func cutting(next http.Handler) http.Handler {
 	})
 }
 
-// TestABusyServerConforms answers every other request with 429.
-func TestABusyServerConforms(t *testing.T) {
+// TestBusyServerConforms answers every other request with 429.
+func TestBusyServerConforms(t *testing.T) {
 	var n atomic.Int64
 	target := reference(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -400,7 +400,7 @@ func TestABusyServerConforms(t *testing.T) {
 	assert.Equal(t, map[string]Verdict{}, r.findings(), "even that it says for how long")
 }
 
-func TestNoTokenIsSaid(t *testing.T) {
+func TestTokenChecksAreSkippedWithoutToken(t *testing.T) {
 	target := reference(t, func(next http.Handler) http.Handler {
 		return editing(func(*http.Request) bool { return true }, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })(next)
 	})
@@ -410,12 +410,12 @@ func TestNoTokenIsSaid(t *testing.T) {
 	assert.Equal(t, Skipped, r.findings()["wrong-token"])
 }
 
-func TestUnknownChecksAreNamed(t *testing.T) {
+func TestRunRefusesUnknownCheck(t *testing.T) {
 	_, err := Run(t.Context(), Options{Only: []string{"accepts", "acepts"}})
 	require.ErrorContains(t, err, `no check "acepts"; there are accepts, `)
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestRunFailsWhenServerIsUnreachable(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	target, err := url.Parse(strings.Replace(srv.URL, "http://", "http://me:s3cret@", 1))
 	require.NoError(t, err)

@@ -18,24 +18,24 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// factsChecks are about runtime facts.
+// factsChecks send runtime facts and query them.
 func factsChecks() []check {
 	return []check{
 		{"facts", "facts as NDJSON, gzip or plain, are answered with 202 and their number", May, factsTaken},
 		{"facts-json", "facts as one JSON document are answered the same", May, factsJSON},
 		{"facts-refusals", "facts without callgraphId, subject, symbolId, hitCount, or lines are answered with 400", May, factsRefused},
 		{"facts-repeat", "a request with the idempotency key of a stored one is not counted twice", Should, factsRepeated},
-		{"facts-sums", "GET gives the facts of a subject with the sums of their hits", May, factsSums},
+		{"facts-sums", "GET returns the facts of a subject with the sums of their hits", May, factsSums},
 	}
 }
 
 const callgraph = "conformance"
 
-// subject is an image of its own.
+// subject returns an image that no other check uses.
 func (s *session) subject() string { return "sha256:" + randomHex(32) }
 
-// tell posts facts of an image as NDJSON.
-func (s *session) tell(ctx context.Context, query url.Values, lines []byte, header map[string]string) (*answer, error) {
+// postFacts posts facts of an image as NDJSON.
+func (s *session) postFacts(ctx context.Context, query url.Values, lines []byte, header map[string]string) (*answer, error) {
 	all := map[string]string{"Content-Type": backendapi.NDJSONContentType}
 	maps.Copy(all, header)
 	return s.do(ctx, http.MethodPost, backendapi.FactsNDJSONPath+"?"+query.Encode(), lines, all)
@@ -61,7 +61,7 @@ func ndjson(facts ...backendapi.Fact) []byte {
 	return out
 }
 
-// factsIngested reads a 202 for n facts.
+// factsIngested decodes a 202 for n facts.
 func (s *session) factsIngested(a *answer, err error, n int) error {
 	switch {
 	case err != nil:
@@ -81,11 +81,11 @@ func (s *session) factsIngested(a *answer, err error, n int) error {
 
 func factsTaken(ctx context.Context, s *session) (string, error) {
 	image := s.subject()
-	a, err := s.tell(ctx, of(image), zipped(ndjson(s.fact(1, 3), s.fact(2, 1))), map[string]string{"Content-Encoding": "gzip"})
+	a, err := s.postFacts(ctx, of(image), zipped(ndjson(s.fact(1, 3), s.fact(2, 1))), map[string]string{"Content-Encoding": "gzip"})
 	if err := s.factsIngested(a, err, 2); err != nil {
 		return "", err
 	}
-	a, err = s.tell(ctx, of(image), []byte(`{"symbolId":"sym:binary:conformance-minimal","hitCount":1}`), nil) // no end of line
+	a, err = s.postFacts(ctx, of(image), []byte(`{"symbolId":"sym:binary:conformance-minimal","hitCount":1}`), nil) // no end of line
 	return conclude(a, s.factsIngested(a, err, 1))
 }
 
@@ -94,7 +94,7 @@ func factsJSON(ctx context.Context, s *session) (string, error) {
 		CallgraphID: callgraph, Subject: backendapi.Subject{ImageDigest: s.subject()}, Events: []backendapi.Fact{s.fact(1, 1), s.fact(2, 1)},
 	})
 	if err != nil {
-		return "", fmt.Errorf("make facts: %w", err)
+		return "", fmt.Errorf("encode facts: %w", err)
 	}
 	a, err := s.do(ctx, http.MethodPost, backendapi.FactsPath, body, map[string]string{"Content-Type": "application/json"})
 	return conclude(a, s.factsIngested(a, err, 2))
@@ -103,7 +103,7 @@ func factsJSON(ctx context.Context, s *session) (string, error) {
 func factsRefused(ctx context.Context, s *session) (string, error) {
 	image := s.subject()
 	good := string(ndjson(s.fact(1, 1)))
-	var taken []string
+	var accepted []string
 	for _, c := range []struct {
 		name  string
 		query url.Values
@@ -116,32 +116,32 @@ func factsRefused(ctx context.Context, s *session) (string, error) {
 		{"no hitCount", of(image), good + `{"symbolId":"sym:x"}` + "\n"},
 		{"no JSON", of(image), good + `{"symbolId":` + "\n"},
 	} {
-		a, err := s.tell(ctx, c.query, []byte(c.lines), nil)
+		a, err := s.postFacts(ctx, c.query, []byte(c.lines), nil)
 		switch {
 		case err != nil:
 			return "", err
 		case a.notServed():
 			return "", errAbsent
 		case a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity:
-			taken = append(taken, c.name+": it "+a.String())
+			accepted = append(accepted, c.name+": it "+a.String())
 		}
 	}
-	if len(taken) > 0 {
-		return "", errors.New(strings.Join(taken, "; "))
+	if len(accepted) > 0 {
+		return "", errors.New(strings.Join(accepted, "; "))
 	}
 	return "", nil
 }
 
-// hits asks for the sum of a subject's first fact.
+// hits returns the sum of the hits of a subject's only fact.
 func (s *session) hits(ctx context.Context, image string) (uint64, error) {
-	p, _, err := ask[struct {
+	p, _, err := get[struct {
 		Facts []backendapi.Fact `json:"facts"`
 	}](ctx, s, backendapi.FactsPath, url.Values{"imageDigest": {image}})
 	if err != nil {
 		return 0, err
 	}
 	if len(p.Facts) != 1 || p.Facts[0].SymbolID != s.fact(1, 1).SymbolID {
-		return 0, fmt.Errorf("one fact was sent, and %d are told", len(p.Facts))
+		return 0, fmt.Errorf("one fact was sent, and %d are listed", len(p.Facts))
 	}
 	return p.Facts[0].HitCount, nil
 }
@@ -149,14 +149,14 @@ func (s *session) hits(ctx context.Context, image string) (uint64, error) {
 func factsRepeated(ctx context.Context, s *session) (string, error) {
 	image, key := s.subject(), map[string]string{backendapi.HeaderIdempotencyKey: uuid.NewString()}
 	for range 2 {
-		a, err := s.tell(ctx, of(image), ndjson(s.fact(1, 3)), key)
+		a, err := s.postFacts(ctx, of(image), ndjson(s.fact(1, 3)), key)
 		if err := s.factsIngested(a, err, 1); err != nil && (a == nil || a.status != http.StatusConflict) {
 			return "", err
 		}
 	}
 	sum, err := s.hits(ctx, image)
 	if err == nil && sum != 3 {
-		err = fmt.Errorf("three hits, told twice under one key, became %d", sum)
+		err = fmt.Errorf("three hits, sent twice under one key, became %d", sum)
 	}
 	return "", err
 }
@@ -164,7 +164,7 @@ func factsRepeated(ctx context.Context, s *session) (string, error) {
 func factsSums(ctx context.Context, s *session) (string, error) {
 	image := s.subject()
 	for _, hits := range []uint64{3, 4} {
-		a, err := s.tell(ctx, of(image), ndjson(s.fact(1, hits)), map[string]string{backendapi.HeaderIdempotencyKey: uuid.NewString()})
+		a, err := s.postFacts(ctx, of(image), ndjson(s.fact(1, hits)), map[string]string{backendapi.HeaderIdempotencyKey: uuid.NewString()})
 		if err := s.factsIngested(a, err, 1); err != nil {
 			return "", err
 		}

@@ -17,24 +17,24 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// ingestChecks are about good events: stored once, and told truly.
+// ingestChecks send valid events, which the server must store once and count correctly.
 func ingestChecks() []check {
 	return []check{
 		{"accepts", "a gzip batch is answered with 202 and counts that add up", Must, accepts},
-		{"accepts-plain", "a batch that is not compressed is taken", Must, acceptsPlain},
-		{"accepts-minimal", "an event of the required fields alone is taken", Must, acceptsMinimal},
-		{"accepts-full", "an event of all fields, numbers at their limits included, is taken", Must, acceptsFull},
-		{"accepts-kinds", "every kind of event is taken", Must, acceptsKinds},
-		{"full-batch", "a batch of 256 events is taken", Must, fullBatch},
+		{"accepts-plain", "a batch that is not compressed is accepted", Must, acceptsPlain},
+		{"accepts-minimal", "an event of the required fields alone is accepted", Must, acceptsMinimal},
+		{"accepts-full", "an event of all fields, numbers at their limits included, is accepted", Must, acceptsFull},
+		{"accepts-kinds", "every kind of event is accepted", Must, acceptsKinds},
+		{"full-batch", "a batch of 256 events is accepted", Must, fullBatch},
 		{"repeated-batch", "the same batch again is answered with 202 or 409", Must, repeatedBatch},
-		{"repeated-answer", "the same batch again is answered as the first time, so that a lost answer's rejected events are learnt", Should, repeatedAnswer},
+		{"repeated-answer", "the same batch again is answered as the first time, so that a client that lost the answer learns the rejected events", Should, repeatedAnswer},
 		{"known-events", "known events in another batch count as duplicates", Must, knownEvents},
-		{"revision", "a higher revision of a known event is taken", Must, revision},
-		{"late-revision", "a lower revision that comes late is taken or counted as a duplicate", Must, lateRevision},
+		{"revision", "a higher revision of a known event is accepted", Must, revision},
+		{"late-revision", "a lower revision that arrives late is accepted or counted as a duplicate", Must, lateRevision},
 		{"out-of-order", "events of a container may arrive in any order", Must, outOfOrder},
-		{"id-conflict", "an event id of another container does not hold up the rest of its batch", Should, idConflict},
+		{"id-conflict", "an event id of another container does not prevent the rest of its batch from being stored", Should, idConflict},
 		{"batch-id-reused", "a batch id with other events is not answered as done", Must, batchIDReused},
-		{"parallel", "eight batches at a time are taken, at once or after 429 or 503", Must, parallel},
+		{"parallel", "eight batches at a time are accepted, at once or after 429 or 503", Must, parallel},
 	}
 }
 
@@ -71,12 +71,12 @@ func acceptsMinimal(ctx context.Context, s *session) (string, error) {
 	e.Runtime.Version, e.Run = "", nil
 	e.Workload = &backendapi.Workload{ContainerID: l.uri()}
 	e.Observation = backendapi.Observation{Source: "inventory"}
-	return "", s.take(ctx, e)
+	return "", s.store(ctx, e)
 }
 
 func acceptsFull(ctx context.Context, s *session) (string, error) {
 	l := s.life()
-	return "", s.take(ctx, l.start(), l.full())
+	return "", s.store(ctx, l.start(), l.full())
 }
 
 func acceptsKinds(ctx context.Context, s *session) (string, error) {
@@ -87,12 +87,12 @@ func acceptsKinds(ctx context.Context, s *session) (string, error) {
 	var refused []string
 	for _, kind := range kinds {
 		l := s.life()
-		if err := s.take(ctx, l.ofKind(kind)); err != nil {
+		if err := s.store(ctx, l.ofKind(kind)); err != nil {
 			refused = append(refused, string(kind)+": "+err.Error())
 			continue
 		}
 		if kind != backendapi.KindRemove && kind != backendapi.KindObserverGap && !s.o.CoreKinds {
-			if err := s.take(ctx, l.ofKind(backendapi.KindRemove)); err != nil { // leave nothing that seems to run
+			if err := s.store(ctx, l.ofKind(backendapi.KindRemove)); err != nil { // no container may seem to run afterwards
 				refused = append(refused, err.Error())
 			}
 		}
@@ -109,13 +109,13 @@ func fullBatch(ctx context.Context, s *session) (string, error) {
 		l := s.life()
 		events = append(events, l.start(), l.stop())
 	}
-	return "", s.take(ctx, events...)
+	return "", s.store(ctx, events...)
 }
 
 func repeatedBatch(ctx context.Context, s *session) (string, error) {
 	l := s.life()
 	b := batch(l.start(), l.stop())
-	if err := s.take(ctx, l.start(), l.stop()); err != nil {
+	if err := s.store(ctx, l.start(), l.stop()); err != nil {
 		return "", err
 	}
 	a, err := s.post(ctx, b)
@@ -133,10 +133,10 @@ func conclude(a *answer, err error) (string, error) {
 	return a.String(), nil
 }
 
-// conflicting stores an event and gives a batch with a good event, and one of the same id about another container.
+// conflicting stores an event and returns a batch with a valid event, and one of the same id about another container.
 func (s *session) conflicting(ctx context.Context) (*backendapi.Batch, string, error) {
 	known, other, good := s.life(), s.life(), s.life()
-	if err := s.take(ctx, known.stop()); err != nil {
+	if err := s.store(ctx, known.stop()); err != nil {
 		return nil, "", err
 	}
 	e := other.stop()
@@ -158,7 +158,7 @@ func idConflict(ctx context.Context, s *session) (string, error) {
 		return "", err
 	}
 	if in.Accepted != 1 || len(in.Rejected) != 1 || !strings.EqualFold(in.Rejected[0].EventID, id) || in.Rejected[0].Code == "" {
-		return "", fmt.Errorf("one event is to be accepted and %s rejected with a code: it %s", id, a)
+		return "", fmt.Errorf("one event must be accepted and %s rejected with a code: it %s", id, a)
 	}
 	return a.String(), nil
 }
@@ -192,7 +192,7 @@ func repeatedAnswer(ctx context.Context, s *session) (string, error) {
 
 func knownEvents(ctx context.Context, s *session) (string, error) {
 	known, l := s.life(), s.life()
-	if err := s.take(ctx, known.start(), known.stop()); err != nil {
+	if err := s.store(ctx, known.start(), known.stop()); err != nil {
 		return "", err
 	}
 	a, err := s.post(ctx, batch(known.stop(), l.stop(), known.start()))
@@ -208,7 +208,7 @@ func knownEvents(ctx context.Context, s *session) (string, error) {
 
 func revision(ctx context.Context, s *session) (string, error) {
 	l := s.life()
-	if err := s.take(ctx, l.start(), l.stop()); err != nil {
+	if err := s.store(ctx, l.start(), l.stop()); err != nil {
 		return "", err
 	}
 	better := l.stop()
@@ -219,7 +219,7 @@ func revision(ctx context.Context, s *session) (string, error) {
 	}
 	in, err := ingested(a, 1)
 	if err == nil && in.Accepted != 1 {
-		err = fmt.Errorf("a better account of a known event is not a duplicate: it %s", a)
+		err = fmt.Errorf("a higher revision of a known event is not a duplicate: it %s", a)
 	}
 	return a.String(), err
 }
@@ -228,19 +228,19 @@ func lateRevision(ctx context.Context, s *session) (string, error) {
 	l := s.life()
 	better := l.stop()
 	better.Revision = 2
-	return "", errors.Join(s.take(ctx, better), s.take(ctx, l.stop()))
+	return "", errors.Join(s.store(ctx, better), s.store(ctx, l.stop()))
 }
 
 func outOfOrder(ctx context.Context, s *session) (string, error) {
 	l := s.life()
-	return "", errors.Join(s.take(ctx, l.stop()), s.take(ctx, l.start()))
+	return "", errors.Join(s.store(ctx, l.stop()), s.store(ctx, l.start()))
 }
 
 func batchIDReused(ctx context.Context, s *session) (string, error) {
 	first, other := s.life(), s.life()
 	b := batch(first.stop())
 	if a, err := s.post(ctx, b); err != nil || a.status != http.StatusAccepted {
-		return "", skipError("needs a batch that is taken")
+		return "", skipError("needs a batch that is accepted")
 	}
 	reused := batch(other.stop())
 	reused.BatchID = b.BatchID
@@ -257,7 +257,7 @@ func batchIDReused(ctx context.Context, s *session) (string, error) {
 			return "", err
 		}
 		if in, err := ingested(again, 1); err == nil && in.Duplicates == 1 {
-			return "it goes by the events, and stored the other", nil
+			return "it compares the events, and stored the other", nil
 		}
 	}
 	return "", fmt.Errorf("the other event would be lost: it %s", a)

@@ -10,7 +10,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// life makes the events of one container that never was.
+// life makes the events of one invented container.
 type life struct {
 	s       *session
 	id      string // bare
@@ -18,7 +18,7 @@ type life struct {
 	created time.Time
 }
 
-// life gives a new container. Each began a second before the one made before it.
+// life returns a new container. Each is a second older than the one made before it.
 func (s *session) life() life {
 	n := s.lives.Add(1)
 	return life{s, randomHex(32), fmt.Sprintf("c%d", n), s.began.Add(-time.Duration(n) * time.Second)}
@@ -28,7 +28,7 @@ func (l life) uri() string        { return "containerd://" + l.id }
 func (l life) started() time.Time { return l.created.Add(100 * time.Millisecond) }
 func (l life) stopped() time.Time { return l.created.Add(200 * time.Millisecond) }
 
-// event makes an event with the fields that every event has.
+// event returns an event with the fields that every event has.
 func (l life) event(kind backendapi.Kind, when, key time.Time) backendapi.Event {
 	return backendapi.Event{
 		EventID: backendapi.EventID("containerd", l.id, kind, key, 0), Kind: kind, When: when,
@@ -57,7 +57,7 @@ func (l life) stop() backendapi.Event {
 	return e
 }
 
-// ofKind makes an event of any kind.
+// ofKind returns an event of any kind.
 func (l life) ofKind(kind backendapi.Kind) backendapi.Event {
 	e := l.event(kind, l.stopped(), l.started())
 	switch kind {
@@ -72,13 +72,13 @@ func (l life) ofKind(kind backendapi.Kind) backendapi.Event {
 		return e
 	case backendapi.KindCrashLoop, backendapi.KindCrashLoopEnd:
 		e.CrashLoop = &backendapi.CrashLoop{Count: 3, ExitCode: new(uint32(1)), Reason: "Error", WindowSeconds: 600}
-	default: // has nothing of its own
+	default: // has no fields of its own
 	}
 	e.Run = &backendapi.Run{StartedAt: new(l.started())}
 	return e
 }
 
-// full is the end of a container with every field that the API knows.
+// full returns the stop of a container with every field of the API.
 func (l life) full() backendapi.Event {
 	e := l.stop()
 	e.Project, e.Annotations = "conformance", map[string]string{"environment": "test", "empty": ""}

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// operationChecks are about the server itself.
+// operationChecks request the health, readiness and document of the server.
 func operationChecks() []check {
 	return []check{
 		{"health", "GET /healthz is answered with 200", May, serves("/healthz")},

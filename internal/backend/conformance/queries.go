@@ -23,21 +23,21 @@ const (
 	imagesPath     = "/api/v1/images"
 )
 
-// queryChecks are about what can be asked.
+// queryChecks query the events, containers and images.
 func queryChecks() []check {
 	return []check{
 		{"list", "events are listed, newest first, as they were sent, with receivedAt and batchId", May, list},
-		{"list-pages", "pages by limit and cursor give each event once, whatever arrives meanwhile", May, listPages},
+		{"list-pages", "pages by limit and cursor return each event once, whatever arrives meanwhile", May, listPages},
 		{"list-filters", "kind, namespace, container, since and until filter", May, listFilters},
 		{"list-revisions", "an event is listed in its latest revision, with revisions=all in each", May, listRevisions},
-		{"list-refusals", "an unknown parameter, and a value that is none, are answered with 400", May, listRefusals},
-		{"containers", "containers are listed with the state that follows from their events", May, containers},
-		{"container", "a container is told by its id; one that is not known is answered with 404", May, container},
+		{"list-refusals", "an unknown parameter and an invalid value are answered with 400", May, listRefusals},
+		{"containers", "containers are listed with the state derived from their events", May, containers},
+		{"container", "a container is returned by its id; an unknown one is answered with 404", May, container},
 		{"images", "images are listed", May, images},
 	}
 }
 
-// stored is an event as queries show it.
+// stored is an event as queries return it.
 type stored struct {
 	backendapi.Event
 	ReceivedAt time.Time `json:"receivedAt"`
@@ -49,8 +49,8 @@ type eventPage struct {
 	NextCursor string   `json:"nextCursor"`
 }
 
-// ask asks for JSON. An endpoint that is not there is errAbsent.
-func ask[T any](ctx context.Context, s *session, path string, query url.Values) (T, *answer, error) {
+// get requests JSON. For an absent endpoint it returns errAbsent.
+func get[T any](ctx context.Context, s *session, path string, query url.Values) (T, *answer, error) {
 	var out T
 	if len(query) > 0 {
 		path += "?" + query.Encode()
@@ -71,20 +71,20 @@ func ask[T any](ctx context.Context, s *session, path string, query url.Values) 
 }
 
 func (s *session) list(ctx context.Context, query url.Values) (*eventPage, error) {
-	p, _, err := ask[eventPage](ctx, s, s.o.EventsPath, query)
+	p, _, err := get[eventPage](ctx, s, s.o.EventsPath, query)
 	return &p, err
 }
 
-// told stores the life of a container, when there is someone to ask about it, and gives it.
-func (s *session) told(ctx context.Context) (life, error) {
+// storedLife stores the life of a container and returns it, unless the server has no queries.
+func (s *session) storedLife(ctx context.Context) (life, error) {
 	l := s.life()
 	if _, err := s.list(ctx, url.Values{"limit": {"1"}}); err != nil {
 		return l, err
 	}
-	return l, s.take(ctx, l.ofKind(backendapi.KindCreate), l.start(), l.stop(), l.ofKind(backendapi.KindRemove))
+	return l, s.store(ctx, l.ofKind(backendapi.KindCreate), l.start(), l.stop(), l.ofKind(backendapi.KindRemove))
 }
 
-// kindsOf are the kinds of the events of a page.
+// kindsOf returns the kinds of the events of a page.
 func kindsOf(p *eventPage) string {
 	var kinds []string
 	for i := range p.Events {
@@ -102,13 +102,13 @@ func expectKinds(p *eventPage, err error, kinds ...backendapi.Kind) error {
 		names = append(names, string(k))
 	}
 	if got, expected := kindsOf(p), strings.Join(names, " "); got != expected {
-		return fmt.Errorf("want the events %s, but it gave %q", expected, got)
+		return fmt.Errorf("want the events %s, but it returned %q", expected, got)
 	}
 	return nil
 }
 
 func list(ctx context.Context, s *session) (string, error) {
-	l, err := s.told(ctx)
+	l, err := s.storedLife(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -127,7 +127,7 @@ func list(ctx context.Context, s *session) (string, error) {
 }
 
 func listPages(ctx context.Context, s *session) (string, error) {
-	l, err := s.told(ctx)
+	l, err := s.storedLife(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -147,7 +147,7 @@ func listPages(ctx context.Context, s *session) (string, error) {
 		}
 		query.Set("cursor", p.NextCursor)
 		if pages == 0 {
-			if err := s.take(ctx, l.ofKind(backendapi.KindPause)); err != nil { // in the middle of what is to come
+			if err := s.store(ctx, l.ofKind(backendapi.KindPause)); err != nil { // within the remaining pages
 				return "", err
 			}
 		}
@@ -157,7 +157,7 @@ func listPages(ctx context.Context, s *session) (string, error) {
 }
 
 func listFilters(ctx context.Context, s *session) (string, error) {
-	l, err := s.told(ctx)
+	l, err := s.storedLife(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -190,13 +190,13 @@ func listFilters(ctx context.Context, s *session) (string, error) {
 }
 
 func listRevisions(ctx context.Context, s *session) (string, error) {
-	l, err := s.told(ctx)
+	l, err := s.storedLife(ctx)
 	if err != nil {
 		return "", err
 	}
 	better := l.stop()
 	better.Revision, better.Run.Reason = 1, "Evicted"
-	if err := s.take(ctx, better); err != nil {
+	if err := s.store(ctx, better); err != nil {
 		return "", err
 	}
 	query := url.Values{"container": {l.uri()}, "kind": {"CONTAINER_STOP"}}
@@ -216,23 +216,23 @@ func listRefusals(ctx context.Context, s *session) (string, error) {
 	if _, err := s.list(ctx, url.Values{"limit": {"1"}}); err != nil {
 		return "", err
 	}
-	var taken []string
+	var accepted []string
 	for _, query := range []string{"knid=CONTAINER_STOP", "kind=CONTAINER_EXPLODE", "limit=0", "limit=x", "since=yesterday", "cursor=%25%25", "revisions=some"} {
 		a, err := s.do(ctx, http.MethodGet, s.o.EventsPath+"?"+query, nil, nil)
 		if err != nil {
 			return "", err
 		}
 		if a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity {
-			taken = append(taken, fmt.Sprintf("?%s is answered with %d", query, a.status))
+			accepted = append(accepted, fmt.Sprintf("?%s is answered with %d", query, a.status))
 		}
 	}
-	if len(taken) > 0 {
-		return "", errors.New(strings.Join(taken, "; "))
+	if len(accepted) > 0 {
+		return "", errors.New(strings.Join(accepted, "; "))
 	}
 	return "", nil
 }
 
-// listed is what the checks look at of a container.
+// listed has the fields of a container that the checks compare.
 type listed struct {
 	ContainerID string  `json:"containerId"`
 	Engine      string  `json:"engine"`
@@ -250,26 +250,26 @@ type containerPage struct {
 
 func (c *listed) check(l life, state string) error {
 	if c.ContainerID != l.uri() || c.Engine != "containerd" || c.Node != "conformance-"+l.s.run || c.Namespace != l.s.namespace() || c.State != state {
-		return fmt.Errorf("want %s on node conformance-%s in state %s, but it gave %+v", l.uri(), l.s.run, state, *c)
+		return fmt.Errorf("want %s on node conformance-%s in state %s, but it returned %+v", l.uri(), l.s.run, state, *c)
 	}
 	if c.ExitCode == nil || *c.ExitCode != 137 || c.Reason != "OOMKilled" {
-		return fmt.Errorf("%s ended with 137, OOMKilled, but it gave %+v", l.uri(), *c)
+		return fmt.Errorf("%s ended with 137, OOMKilled, but it returned %+v", l.uri(), *c)
 	}
 	return nil
 }
 
 func containers(ctx context.Context, s *session) (string, error) {
-	if _, _, err := ask[containerPage](ctx, s, containersPath, url.Values{"limit": {"1"}}); err != nil {
+	if _, _, err := get[containerPage](ctx, s, containersPath, url.Values{"limit": {"1"}}); err != nil {
 		return "", err
 	}
 	l := s.life()
-	if err := s.take(ctx, l.stop(), l.start()); err != nil {
+	if err := s.store(ctx, l.stop(), l.start()); err != nil {
 		return "", err
 	}
 	if err := s.findContainer(ctx, l, "exited"); err != nil {
 		return "", err
 	}
-	if err := s.take(ctx, l.ofKind(backendapi.KindRemove)); err != nil {
+	if err := s.store(ctx, l.ofKind(backendapi.KindRemove)); err != nil {
 		return "", err
 	}
 	return "", s.findContainer(ctx, l, "removed")
@@ -279,7 +279,7 @@ func containers(ctx context.Context, s *session) (string, error) {
 func (s *session) findContainer(ctx context.Context, l life, state string) error {
 	query := url.Values{"namespace": {s.namespace()}, "limit": {"50"}}
 	for range 100 {
-		p, _, err := ask[containerPage](ctx, s, containersPath, query)
+		p, _, err := get[containerPage](ctx, s, containersPath, query)
 		if err != nil {
 			return err
 		}
@@ -295,15 +295,15 @@ func (s *session) findContainer(ctx context.Context, l life, state string) error
 }
 
 func container(ctx context.Context, s *session) (string, error) {
-	if _, _, err := ask[containerPage](ctx, s, containersPath, url.Values{"limit": {"1"}}); err != nil {
+	if _, _, err := get[containerPage](ctx, s, containersPath, url.Values{"limit": {"1"}}); err != nil {
 		return "", err
 	}
 	l := s.life()
-	if err := s.take(ctx, l.start(), l.stop(), l.ofKind(backendapi.KindRemove)); err != nil {
+	if err := s.store(ctx, l.start(), l.stop(), l.ofKind(backendapi.KindRemove)); err != nil {
 		return "", err
 	}
 	for _, id := range []string{url.PathEscape(l.uri()), l.id} {
-		c, _, err := ask[listed](ctx, s, containersPath+"/"+id, nil)
+		c, _, err := get[listed](ctx, s, containersPath+"/"+id, nil)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", id, err)
 		}
@@ -316,7 +316,7 @@ func container(ctx context.Context, s *session) (string, error) {
 }
 
 func images(ctx context.Context, s *session) (string, error) {
-	p, _, err := ask[struct {
+	p, _, err := get[struct {
 		Images *[]struct {
 			Containers *int `json:"containers"`
 		} `json:"images"`

@@ -18,34 +18,35 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// refusalChecks are about bad requests: refused for good, so that the exporter neither sends them for ever nor loses others.
+// refusalChecks send invalid requests, which the server must refuse permanently, so that the exporter neither retries them without
+// limit nor loses other events.
 func refusalChecks() []check {
 	return []check{
 		{"malformed-json", "a body that is not JSON is answered with 400 or 422", Must, malformedJSON},
-		{"torn-gzip", "a gzip body that ends early, or is none, is answered with 400", Must, tornGzip},
+		{"torn-gzip", "a gzip body that ends early, or is not gzip, is answered with 400", Must, tornGzip},
 		{"required-fields", "an event without a required field is refused (400, 422, or rejected)", Must, requiredFields},
 		{"unknown-kind", "an event of an unknown kind is refused", Must, unknownKind},
-		{"one-bad-event", "a bad event never has a good one of its batch lost", Must, oneBadEvent},
+		{"one-bad-event", "an invalid event never causes the loss of a valid one of its batch", Must, oneBadEvent},
 		{"wrong-values", "empty texts, nulls, zero times and numbers out of range are refused", Should, wrongValues},
 		{"unknown-schema", "another schema version is refused", Should, unknownSchema},
 		{"problem-details", "a refusal is RFC 9457 problem details", Should, problemDetails},
 		{"names-the-field", "a refusal names the field", Should, namesTheField},
-		{"too-large", "a batch beyond the limit is answered with 413, or taken", Must, tooLarge},
-		{"bomb", "a small body that unpacks to 64 MiB is answered with 413 or 400", Should, bomb},
-		{"unknown-encoding", "a content encoding that is not known is answered with 415", Must, unknownEncoding},
-		{"unknown-type", "a body that is not JSON by its type is answered with 415", Should, unknownType},
+		{"too-large", "a batch beyond the limit is answered with 413, or accepted", Must, tooLarge},
+		{"bomb", "a small body that decompresses to 64 MiB is answered with 413 or 400", Should, bomb},
+		{"unknown-encoding", "an unknown content encoding is answered with 415", Must, unknownEncoding},
+		{"unknown-type", "a body whose type is not JSON is answered with 415", Should, unknownType},
 		{"tenant-missing", "a batch without a tenant header is refused (400, 401, 403 or 422)", Must, tenantMissing},
 		{"tenant-differs", "an event of another tenant than the header's is refused", Must, tenantDiffers},
 		{"key-differs", "an Idempotency-Key that is not the batchId is refused", Should, keyDiffers},
 		{"no-token", "a request without a token is answered with 401", Must, noToken},
 		{"wrong-token", "a request with a wrong token is answered with 401", Must, wrongToken},
-		{"wrong-path", "an unknown path is answered with 404, not as if it were taken", Must, wrongPath},
+		{"wrong-path", "an unknown path is answered with 404, not as if it were accepted", Must, wrongPath},
 		{"wrong-method", "an unknown method is answered with 405", Should, wrongMethod},
-		{"retry-after", "answers 429 and 503 say how long to wait", Should, saysRetryAfter},
+		{"retry-after", "answers 429 and 503 have a Retry-After", Should, saysRetryAfter},
 	}
 }
 
-// want tells that the answer has one of these statuses.
+// want returns an error unless the answer has one of these statuses.
 func want(a *answer, err error, statuses ...int) (string, error) {
 	if err != nil {
 		return "", err
@@ -56,7 +57,7 @@ func want(a *answer, err error, statuses ...int) (string, error) {
 	return a.String(), nil
 }
 
-// refusedFor tells whether the answer refuses an event for good.
+// refusedFor reports whether the answer refuses an event permanently.
 func refusedFor(a *answer, eventID string) bool {
 	if a.status == http.StatusBadRequest || a.status == http.StatusUnprocessableEntity {
 		return true
@@ -68,7 +69,7 @@ func refusedFor(a *answer, eventID string) bool {
 	return slices.ContainsFunc(in.Rejected, func(r backendapi.Rejected) bool { return strings.EqualFold(r.EventID, eventID) })
 }
 
-// damaged posts the end of a new container, changed as JSON. The server may reject it or not; it does not count as sent twice.
+// damaged posts the stop of a new container, changed as JSON.
 func (s *session) damaged(ctx context.Context, change func(batch, envelope, event map[string]any)) (*answer, string, error) {
 	e := s.life().full()
 	body, err := damage(batch(e), change)
@@ -86,7 +87,7 @@ func damage(b *backendapi.Batch, change func(batch, envelope, event map[string]a
 	dec := json.NewDecoder(bytes.NewReader(b.AppendCanonical(nil)))
 	dec.UseNumber()
 	if err := dec.Decode(&tree); err != nil {
-		return nil, fmt.Errorf("make a bad batch: %w", err)
+		return nil, fmt.Errorf("make an invalid batch: %w", err)
 	}
 	events, _ := tree["events"].([]any)
 	envelope, _ := events[len(events)-1].(map[string]any)
@@ -94,12 +95,12 @@ func damage(b *backendapi.Batch, change func(batch, envelope, event map[string]a
 	change(tree, envelope, event)
 	body, err := json.Marshal(tree)
 	if err != nil {
-		return nil, fmt.Errorf("make a bad batch: %w", err)
+		return nil, fmt.Errorf("make an invalid batch: %w", err)
 	}
 	return body, nil
 }
 
-// at gives the object at a dotted path, and the name of its member that the path ends with.
+// at returns the object that a dotted path leads to, and the name of the member that the path ends with.
 func at(event map[string]any, path string) (map[string]any, string) {
 	object := event
 	for {
@@ -137,7 +138,7 @@ func tornGzip(ctx context.Context, s *session) (string, error) {
 }
 
 func requiredFields(ctx context.Context, s *session) (string, error) {
-	var taken []string
+	var accepted []string
 	for _, path := range []string{
 		"eventId", "when", "kind", "tenant", "node", "runtime", "runtime.engine", "workload", "workload.containerId", "observation", "observation.source",
 	} {
@@ -146,11 +147,11 @@ func requiredFields(ctx context.Context, s *session) (string, error) {
 			return "", err
 		}
 		if !refusedFor(a, id) {
-			taken = append(taken, fmt.Sprintf("without %s it %s", path, a))
+			accepted = append(accepted, fmt.Sprintf("without %s it %s", path, a))
 		}
 	}
-	if len(taken) > 0 {
-		return "", errors.New(strings.Join(taken, "; "))
+	if len(accepted) > 0 {
+		return "", errors.New(strings.Join(accepted, "; "))
 	}
 	return "", nil
 }
@@ -184,7 +185,7 @@ func oneBadEvent(ctx context.Context, s *session) (string, error) {
 	if !refusedFor(a, bad.stop().EventID) {
 		return "", fmt.Errorf("it %s", a)
 	}
-	// The exporter halves a refused batch, and takes a 202 for the rest being stored.
+	// The exporter halves a refused batch. After a 202 it treats the rest of the batch as stored.
 	again, err := s.post(ctx, batch(good.start(), good.stop()))
 	if err != nil {
 		return "", err
@@ -204,7 +205,7 @@ func oneBadEvent(ctx context.Context, s *session) (string, error) {
 }
 
 func wrongValues(ctx context.Context, s *session) (string, error) {
-	var taken []string
+	var accepted []string
 	for _, c := range []struct {
 		path  string
 		value any
@@ -228,11 +229,11 @@ func wrongValues(ctx context.Context, s *session) (string, error) {
 			return "", err
 		}
 		if !refusedFor(a, id) {
-			taken = append(taken, fmt.Sprintf("%s of %s: %s", c.path, shown(fmt.Sprintf("%.20v", c.value)), a))
+			accepted = append(accepted, fmt.Sprintf("%s of %s: %s", c.path, shown(fmt.Sprintf("%.20v", c.value)), a))
 		}
 	}
-	if len(taken) > 0 {
-		return "", errors.New(strings.Join(taken, "; "))
+	if len(accepted) > 0 {
+		return "", errors.New(strings.Join(accepted, "; "))
 	}
 	return "", nil
 }
@@ -258,7 +259,7 @@ func problemDetails(ctx context.Context, s *session) (string, error) {
 		return "", fmt.Errorf("its Content-Type is %q, and it %s", shown(a.header.Get("Content-Type")), a)
 	}
 	if p.Status != 0 && p.Status != a.status {
-		return "", fmt.Errorf("the details say %d, and it %s", p.Status, a)
+		return "", fmt.Errorf("the details have status %d, and it %s", p.Status, a)
 	}
 	return a.String(), nil
 }
@@ -268,23 +269,23 @@ func namesTheField(ctx context.Context, s *session) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var said []string
+	var texts []string
 	if p, ok := backendapi.ParseProblem(a.header.Get("Content-Type"), a.body); ok {
-		said = append(said, p.Detail)
+		texts = append(texts, p.Detail)
 		for i := range p.Errors {
-			said = append(said, p.Errors[i].Field)
+			texts = append(texts, p.Errors[i].Field)
 		}
 	}
 	var in backendapi.IngestResponse
 	if a.status == http.StatusAccepted && json.Unmarshal(a.body, &in) == nil {
 		for _, r := range in.Rejected {
 			if strings.EqualFold(r.EventID, id) {
-				said = append(said, r.Detail)
+				texts = append(texts, r.Detail)
 			}
 		}
 	}
-	if !slices.ContainsFunc(said, func(text string) bool { return strings.Contains(text, "kind") }) {
-		return "", fmt.Errorf("of an unknown kind it does not say that: it %s", a)
+	if !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "kind") }) {
+		return "", fmt.Errorf("the refusal of an unknown kind does not name the field: it %s", a)
 	}
 	return a.String(), nil
 }

@@ -14,7 +14,7 @@ import (
 	"text/tabwriter"
 )
 
-// WriteTable writes the report for people: a line a check, then what was left behind, then the verdict.
+// WriteTable writes the report for people: a line for each check, then the verdict and the data that stays on the server.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "RESULT\tLEVEL\tCHECK\tREQUIREMENT\tDETAIL")
@@ -43,7 +43,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return nil
 }
 
-// WriteJSON writes the report for programs.
+// WriteJSON writes the report as JSON.
 func (r *Report) WriteJSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
@@ -56,7 +56,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// withoutAddress takes the address out of a client's error: it may hold a password.
+// withoutAddress removes the address from a client's error: it may hold a password.
 func withoutAddress(err error) error {
 	if detail, ok := errors.AsType[*url.Error](err); ok {
 		return detail.Err

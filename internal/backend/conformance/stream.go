@@ -15,18 +15,18 @@ import (
 	"strings"
 )
 
-// streamChecks are about following events.
+// streamChecks follow events.
 func streamChecks() []check {
 	return []check{
-		{"stream", "a stream gives events as they are stored, as server-sent events with ids", May, follows},
-		{"stream-resume", "with Last-Event-ID a stream goes on after that event", May, resumes},
+		{"stream", "a stream sends events as they are stored, as server-sent events with ids", May, follows},
+		{"stream-resume", "with Last-Event-ID a stream continues after that event", May, resumes},
 	}
 }
 
 // message is a server-sent event.
 type message struct{ id, event, data string }
 
-// readMessage reads the next message that has data. Comments are passed over.
+// readMessage reads the next message that has data. Comments are skipped.
 func readMessage(lines *bufio.Scanner) (message, error) {
 	var m message
 	for lines.Scan() {
@@ -70,7 +70,7 @@ func (s *session) open(ctx context.Context, l life, after string) (*bufio.Scanne
 		return nil, nil, err
 	}
 	client := *s.o.Client
-	client.Timeout = 0 // of the context
+	client.Timeout = 0 // the context ends the stream
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the stream: %w", withoutAddress(err))
@@ -91,7 +91,7 @@ func (s *session) open(ctx context.Context, l life, after string) (*bufio.Scanne
 func (s *session) expect(lines *bufio.Scanner, eventID string) (string, error) {
 	m, err := readMessage(lines)
 	if err != nil {
-		return "", fmt.Errorf("the event did not come within %s: %w", s.o.Wait, err)
+		return "", fmt.Errorf("the event did not arrive within %s: %w", s.o.Wait, err)
 	}
 	var e stored
 	if err := json.Unmarshal([]byte(m.data), &e); err != nil {
@@ -101,11 +101,11 @@ func (s *session) expect(lines *bufio.Scanner, eventID string) (string, error) {
 	case m.event != "runtime":
 		return "", fmt.Errorf("a message with an event is named %q, not runtime", shown(m.event))
 	case !strings.EqualFold(e.EventID, eventID):
-		return "", fmt.Errorf("want the event %s, but %s came", eventID, shown(e.EventID))
+		return "", fmt.Errorf("want the event %s, but %s arrived", eventID, shown(e.EventID))
 	case m.id == "":
 		return "", errors.New("a message has no id")
 	case e.ReceivedAt.IsZero() || e.BatchID == "":
-		return "", errors.New("an event came without receivedAt or batchId")
+		return "", errors.New("an event arrived without receivedAt or batchId")
 	}
 	return m.id, nil
 }
@@ -119,7 +119,7 @@ func follows(ctx context.Context, s *session) (string, error) {
 		return "", err
 	}
 	defer body.Close()
-	if err := errors.Join(s.take(ctx, l.start()), s.take(ctx, l.stop())); err != nil {
+	if err := errors.Join(s.store(ctx, l.start()), s.store(ctx, l.stop())); err != nil {
 		return "", err
 	}
 	if _, err := s.expect(lines, l.start().EventID); err != nil {
@@ -138,14 +138,14 @@ func resumes(ctx context.Context, s *session) (string, error) {
 		return "", err
 	}
 	defer body.Close()
-	if err := s.take(ctx, l.start()); err != nil {
+	if err := s.store(ctx, l.start()); err != nil {
 		return "", err
 	}
 	first, err := s.expect(lines, l.start().EventID)
 	if err != nil {
 		return "", err
 	}
-	if err := s.take(ctx, l.stop()); err != nil { // told while nobody listens, for all that the next stream knows
+	if err := s.store(ctx, l.stop()); err != nil { // the second stream must send it although it is stored before that stream opens
 		return "", err
 	}
 	again, next, err := s.open(ctx, l, first)

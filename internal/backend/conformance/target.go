@@ -24,18 +24,18 @@ import (
 const (
 	maxAnswer   = 4 << 20 // bytes of an answer that are read
 	maxShown    = 200     // characters of an answer in a detail
-	maxAttempts = 6       // for a server that is busy
+	maxAttempts = 6       // at a busy server
 	maxWait     = 10 * time.Second
 )
 
-// answer is what the server said.
+// answer is an answer of the server.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// String is the answer in one line, fit for a terminal.
+// String returns the answer in one line that is safe for a terminal.
 func (a *answer) String() string {
 	text := string(a.body)
 	if p, ok := backendapi.ParseProblem(a.header.Get("Content-Type"), a.body); ok {
@@ -44,7 +44,7 @@ func (a *answer) String() string {
 	return strings.TrimSpace("answered " + strconv.Itoa(a.status) + " " + shown(text))
 }
 
-// shown makes text of a stranger short and harmless.
+// shown returns foreign text short and without characters that are not printable.
 func shown(text string) string {
 	text = strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {
@@ -59,24 +59,24 @@ func shown(text string) string {
 	return text
 }
 
-// notServed tells whether the answer is that of a server without such an endpoint.
+// notServed reports whether the server has no such endpoint.
 func (a *answer) notServed() bool {
 	return a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed || a.status == http.StatusNotImplemented
 }
 
-// request makes a request with what all have; header goes over it, empty values remove.
+// request returns a request with the headers that all requests have. header overrides them; an empty value removes one.
 func (s *session) request(ctx context.Context, method, path string, body []byte, header map[string]string) (*http.Request, error) {
 	u := *s.o.Target
 	path, u.RawQuery, _ = strings.Cut(path, "?")
 	unescaped, err := url.PathUnescape(path)
 	if err != nil {
-		return nil, fmt.Errorf("ask for %s: %w", path, err)
+		return nil, fmt.Errorf("request %s: %w", path, err)
 	}
 	u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + path
 	u.Path = strings.TrimSuffix(u.Path, "/") + unescaped
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("the target is not a URL that can be asked") // the error would quote it
+		return nil, errors.New("the target is not a URL that can be requested") // the error would quote it
 	}
 	req.Header.Set("User-Agent", "zastava-backend-conformance")
 	req.Header.Set(s.o.TenantHeader, s.o.Tenant)
@@ -93,7 +93,7 @@ func (s *session) request(ctx context.Context, method, path string, body []byte,
 	return req, nil
 }
 
-// do asks, and asks again a server that says that it is busy.
+// do makes a request, and repeats it while the server reports that it is busy.
 func (s *session) do(ctx context.Context, method, path string, body []byte, header map[string]string) (*answer, error) {
 	for attempt := 1; ; attempt++ {
 		a, err := s.once(ctx, method, path, body, header)
@@ -133,7 +133,7 @@ func (s *session) once(ctx context.Context, method, path string, body []byte, he
 	return &answer{resp.StatusCode, resp.Header, raw}, nil
 }
 
-// retryAfter reads the header: seconds, or a date (RFC 9110 section 10.2.3). False: it is not there or says neither.
+// retryAfter parses the header: seconds, or a date (RFC 9110 section 10.2.3). It returns false for an absent or invalid one.
 func retryAfter(value string, now time.Time) (time.Duration, bool) {
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second, true
@@ -159,8 +159,8 @@ func (s *session) post(ctx context.Context, b *backendapi.Batch) (*answer, error
 	})
 }
 
-// take posts events, which must be stored.
-func (s *session) take(ctx context.Context, events ...backendapi.Event) error {
+// store posts events, which the server must store.
+func (s *session) store(ctx context.Context, events ...backendapi.Event) error {
 	a, err := s.post(ctx, batch(events...))
 	if err != nil {
 		return err
@@ -178,12 +178,12 @@ func (s *session) take(ctx context.Context, events ...backendapi.Event) error {
 func zipped(raw []byte) []byte {
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
-	_, _ = w.Write(raw) // to memory
+	_, _ = w.Write(raw) // a write to memory does not fail
 	_ = w.Close()
 	return buf.Bytes()
 }
 
-// ingested reads a 202 for a batch of n events.
+// ingested decodes a 202 for a batch of n events.
 func ingested(a *answer, n int) (*backendapi.IngestResponse, error) {
 	if a.status != http.StatusAccepted {
 		return nil, fmt.Errorf("want 202, but it %s", a)

@@ -35,7 +35,7 @@ func prefer(t *testing.T, b *browser.Browser, dark string) {
 const stateOf = `(name) => { for (const r of document.querySelectorAll("tbody[data-list] tr"))
 	if (r.querySelector("a").textContent === name) return r.querySelector(".state").innerText.trim(); return "" }`
 
-func TestThePageInABrowser(t *testing.T) {
+func TestPageUpdatesInBrowser(t *testing.T) {
 	b, s := browser.Open(t), serve(t, nil)
 	first, second := recent(0, "first", 20), recent(1, "second", 1)
 	s.put(first.Started(1))

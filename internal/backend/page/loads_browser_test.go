@@ -20,7 +20,7 @@ const loadsTable = `[...document.querySelectorAll("table.loads tbody tr")].map((
 // refreshes counts how often the page requested itself.
 const refreshes = `performance.getEntriesByType("resource").filter((e) => e.initiatorType === "fetch").length`
 
-func TestWhatIsReallyLoadedInABrowser(t *testing.T) {
+func TestLoadedCodeUpdatesInBrowser(t *testing.T) {
 	b, s, l := browser.Open(t), serve(t, nil), recent(0, "api", 5)
 	started := l.Started(1)
 	started.Workload.ImageDigest = "sha256:abab"

@@ -31,7 +31,7 @@ func (s *site) putFactsOf(image string, facts ...backendapi.Fact) {
 	require.Equal(s.t, http.StatusAccepted, w.Code, "%s", w.Body)
 }
 
-func TestThePagesTellWhatIsReallyLoaded(t *testing.T) {
+func TestPagesShowLoadedCode(t *testing.T) {
 	s, l := serve(t, nil), recent(0, "api", 5)
 	started := l.Started(1)
 	started.Workload.ImageDigest = "sha256:abab"

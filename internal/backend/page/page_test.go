@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// site is a backend whose pages are looked at.
+// site is a backend whose pages are tested.
 type site struct {
 	t   testing.TB
 	url string
@@ -67,14 +67,14 @@ func (s *site) get(path string, header ...string) (int, http.Header, string) {
 	return w.Code, w.Header(), w.Body.String()
 }
 
-// recent makes a life that began some minutes ago, so that the last hour shows it.
+// recent returns a life that began some minutes ago, so that the last hour shows it.
 func recent(n int, name string, minutes float64) backendtest.Life {
 	l := backendtest.NewLife(n)
 	l.Name, l.Created = name, time.Now().UTC().Add(-time.Duration(minutes*float64(time.Minute)))
 	return l
 }
 
-func TestAnEmptyBackendSaysWhatToDo(t *testing.T) {
+func TestOverviewOfEmptyBackendShowsRemedy(t *testing.T) {
 	code, header, body := serve(t, nil).get("/")
 	assert.Equal(t, 200, code)
 	assert.Contains(t, body, "No container is known yet")
@@ -86,7 +86,7 @@ func TestAnEmptyBackendSaysWhatToDo(t *testing.T) {
 	assert.NotContains(t, body, "https://")
 }
 
-func TestHostileNamesAreText(t *testing.T) {
+func TestHostileNamesAreEscaped(t *testing.T) {
 	s := serve(t, nil)
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	l := recent(0, hostile, 5)
@@ -115,7 +115,7 @@ func TestHostileNamesAreText(t *testing.T) {
 	}
 }
 
-func TestTheOverviewSumsUpAndOrders(t *testing.T) {
+func TestOverviewCountsAndOrdersContainers(t *testing.T) {
 	s := serve(t, nil)
 	fine, dead, killed, done := recent(0, "fine", 30), recent(1, "dead", 20), recent(2, "killed", 10), recent(3, "done", 5)
 	looping := recent(4, "looping", 3)
@@ -150,7 +150,7 @@ func TestTheOverviewSumsUpAndOrders(t *testing.T) {
 	assert.Zero(t, strings.Count(body, "<tr data-key="), "another tenant's view")
 }
 
-func TestAContainersPageTellsItsRunsAndItsDoubts(t *testing.T) {
+func TestContainerPageShowsRunsAndUncertainty(t *testing.T) {
 	s := serve(t, nil)
 	l := recent(0, "api", 30)
 	stop := l.Stopped(600, 1, 0, "host_reboot")
@@ -171,12 +171,12 @@ func TestAContainersPageTellsItsRunsAndItsDoubts(t *testing.T) {
 			assert.Contains(t, body, want)
 		}
 	}
-	code, _, body := s.get("/containers/nobody")
+	code, _, body := s.get("/containers/unknown")
 	assert.Equal(t, 404, code)
 	assert.Contains(t, body, "not known")
 }
 
-func TestAssetsAreOurs(t *testing.T) {
+func TestAssetsAreServedWithETag(t *testing.T) {
 	s := serve(t, nil)
 	for file, want := range map[string]string{"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"} {
 		code, header, _ := s.get("/assets/" + file)
@@ -191,7 +191,7 @@ func TestAssetsAreOurs(t *testing.T) {
 	}
 }
 
-func TestABatchOfNoConsequence(t *testing.T) {
+func TestOverviewShowsUnknownStateForLoneCrashLoopEnd(t *testing.T) {
 	s := serve(t, nil)
 	s.put(func() backendapi.Event {
 		e := backendtest.NewLife(0).Event(backendapi.KindCrashLoopEnd, 0)

@@ -13,13 +13,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-func TestFoldTellsTheState(t *testing.T) {
+func TestFoldReturnsState(t *testing.T) {
 	l := backendtest.NewLife(0)
 	created, removed := l.Event(backendapi.KindCreate, 0), l.Event(backendapi.KindRemove, 90)
 	started, stopped := l.Started(1), l.Stopped(9, 1, 3, "Error")
 	failedStart := l.Stopped(2, 0, 128, "StartError")
 	failedStart.Run.StartedAt = nil
-	unplaced := l.Stopped(9, 1, 1, "Error") // an end that does not tell its run
+	unplaced := l.Stopped(9, 1, 1, "Error") // a stop that does not name its run
 	unplaced.Run.StartedAt = nil
 	// Their ids would order them the other way round.
 	pauseNow, resumeNow := l.InRun(backendapi.KindPause, 2, 1), l.InRun(backendapi.KindUnpause, 2, 1)
@@ -43,7 +43,7 @@ func TestFoldTellsTheState(t *testing.T) {
 		"stopped while paused":              {latest: []backendapi.Event{started, at(backendapi.KindPause, 2), stopped}, want: "exited"},
 		"the start failed":                  {life: []backendapi.Event{created, failedStart}, want: "exited"},
 		"started after a failed start":      {life: []backendapi.Event{created, failedStart}, latest: []backendapi.Event{l.Started(5)}, want: "running"},
-		"an end that does not tell its run": {life: []backendapi.Event{unplaced}, latest: []backendapi.Event{started}, want: "exited"},
+		"a stop that does not name its run": {life: []backendapi.Event{unplaced}, latest: []backendapi.Event{started}, want: "exited"},
 		"removed":                           {life: []backendapi.Event{created, removed}, latest: []backendapi.Event{started}, want: "removed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestFoldTellsTheState(t *testing.T) {
 	}
 }
 
-func TestFoldKeepsWhatLaterEventsDoNotKnow(t *testing.T) {
+func TestFoldKeepsFieldsThatLaterEventsLack(t *testing.T) {
 	l := backendtest.NewLife(0)
 	start, stop := l.Started(1), l.Stopped(2, 1, 0, "Completed")
 	start.Workload.ImageDigest, stop.Workload.Pod = "sha256:aa", ""

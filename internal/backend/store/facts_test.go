@@ -34,7 +34,7 @@ func addFacts(tb testing.TB, s *store.Store, r *store.FactsRequest) bool {
 	return repeated
 }
 
-func TestFactsAreSummedUp(t *testing.T) {
+func TestFactHitsAreAddedUp(t *testing.T) {
 	s := fresh(t)
 	addFacts(t, s, factsOf("1", fact("a", "containerd://1", 3, 10), fact("b", "containerd://1", 1, 10)))
 	addFacts(t, s, factsOf("2", fact("a", "containerd://1", 2, 5), fact("a", "containerd://2", 7, 20), fact("a", "containerd://2", 1, 1)))
@@ -65,7 +65,7 @@ func TestFactsAreSummedUp(t *testing.T) {
 	}
 }
 
-func TestARepeatedRequestCountsOnce(t *testing.T) {
+func TestRepeatedFactsRequestCountsOnce(t *testing.T) {
 	s := fresh(t)
 	r := factsOf("key", fact("a", "containerd://1", 3, 10))
 	assert.False(t, addFacts(t, s, r))
@@ -82,10 +82,10 @@ func TestARepeatedRequestCountsOnce(t *testing.T) {
 
 	r.ID = ""
 	assert.False(t, addFacts(t, s, r))
-	assert.False(t, addFacts(t, s, r), "without a key nobody can tell a repeat")
+	assert.False(t, addFacts(t, s, r), "without a key a repeat cannot be detected")
 }
 
-func TestFactPages(t *testing.T) {
+func TestFactPagesReturnEachFactOnce(t *testing.T) {
 	s := fresh(t)
 	var all []backendapi.Fact
 	for i := range 25 {
@@ -110,7 +110,7 @@ func TestFactPages(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrCursor)
 }
 
-func TestFactsOfContainersThatAreGoneArePruned(t *testing.T) {
+func TestFactsArePrunedWhenContainerIsGone(t *testing.T) {
 	now := backendtest.Start
 	s := open(t, filepath.Join(t.TempDir(), "x.db"), func() time.Time { return now })
 	here, gone := backendtest.NewLife(0), backendtest.NewLife(1)
@@ -124,7 +124,7 @@ func TestFactsOfContainersThatAreGoneArePruned(t *testing.T) {
 	got, _, err := s.Facts(t.Context(), store.FactQuery{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, got, 1)
-	assert.Equal(t, "containerd://"+here.ID, got[0].ContainerID, "what still runs is told rarely, and stays")
+	assert.Equal(t, "containerd://"+here.ID, got[0].ContainerID, "facts of a running container stay, though they are reported rarely")
 	assert.False(t, addFacts(t, s, factsOf("1", fact("b", "containerd://"+here.ID, 1, 0))), "keys are forgotten")
 }
 
@@ -142,7 +142,7 @@ func BenchmarkAddFacts(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "µs/fact")
 }
 
-func TestWhoFollowsFactsHearsWhomTheyAreAbout(t *testing.T) {
+func TestFactsSinceReturnsSubjects(t *testing.T) {
 	s := fresh(t)
 	changed := s.Changed()
 	for i := range 3 {
@@ -168,7 +168,7 @@ func TestWhoFollowsFactsHearsWhomTheyAreAbout(t *testing.T) {
 		addFacts(t, s, factsOf(fmt.Sprint("more", i), fact("a", "containerd://1", 1, i)))
 	}
 	_, all, _ = s.FactsSince(now-1, "")
-	assert.True(t, all, "who is too far behind is told that he is")
+	assert.True(t, all, "a follower that is too far behind is informed")
 	subjects, all, _ = s.FactsSince(now+1, "")
 	assert.Equal(t, []string{"image:sha256:ab"}, subjects)
 	assert.False(t, all)

@@ -28,7 +28,7 @@ func record(n int) Record {
 	}
 }
 
-// together lets batches wait for the writer, and gives what became of each.
+// together lets batches wait for the writer, and returns the outcome of each.
 func together(t *testing.T, s *Store, all ...*submission) {
 	t.Helper()
 	s.writing.Lock()
@@ -48,7 +48,7 @@ func together(t *testing.T, s *Store, all ...*submission) {
 	assert.Empty(t, s.waiting)
 }
 
-func TestBatchesThatWaitAreStoredTogether(t *testing.T) {
+func TestWaitingBatchesShareOneTransaction(t *testing.T) {
 	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "events.db"), time.Now)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, s.Close()) }()
@@ -77,8 +77,8 @@ func TestBatchesThatWaitAreStoredTogether(t *testing.T) {
 	assert.Len(t, events, 3)
 }
 
-// TestABatchThatFailsDoesNotFailItsNeighbours puts one between others that the database refuses.
-func TestABatchThatFailsDoesNotFailItsNeighbours(t *testing.T) {
+// TestFailingBatchDoesNotFailOthers puts one between others that the database refuses.
+func TestFailingBatchDoesNotFailOthers(t *testing.T) {
 	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "events.db"), time.Now)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, s.Close()) }()
@@ -97,7 +97,7 @@ func TestABatchThatFailsDoesNotFailItsNeighbours(t *testing.T) {
 	assert.Len(t, events, 2)
 }
 
-func TestACallerThatIsGoneStoresNothing(t *testing.T) {
+func TestCanceledIngestStoresNothing(t *testing.T) {
 	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "events.db"), time.Now)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, s.Close()) }()

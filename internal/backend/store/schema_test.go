@@ -15,8 +15,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// TestAFileOfTheFirstReleaseIsBroughtUpToDate makes the file as the first release did, with a batch in it.
-func TestAFileOfTheFirstReleaseIsBroughtUpToDate(t *testing.T) {
+// TestFileOfFirstReleaseIsMigrated makes the file as the first release did, with a batch in it.
+func TestFileOfFirstReleaseIsMigrated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.db")
 	rec := Record{
 		Event: backendapi.Event{

@@ -54,7 +54,7 @@ func state(tb testing.TB, s *store.Store, l backendtest.Life) *store.Detail {
 func TestOpenRefusesForeignAndNewerFiles(t *testing.T) {
 	dir := t.TempDir()
 	garbage := filepath.Join(dir, "garbage.db")
-	require.NoError(t, os.WriteFile(garbage, []byte("this is no database, but long enough to look at"), 0o600))
+	require.NoError(t, os.WriteFile(garbage, []byte("this is not a database, but long enough for a header"), 0o600))
 	_, err := store.Open(t.Context(), garbage, time.Now)
 	require.ErrorContains(t, err, "is it a SQLite database?")
 
@@ -74,13 +74,13 @@ func TestEventsSurviveReopening(t *testing.T) {
 
 	mode, err := os.Stat(path)
 	require.NoError(t, err, "the file is where it was asked for")
-	assert.Zero(t, mode.Mode().Perm()&0o077, "nobody else reads it")
+	assert.Zero(t, mode.Mode().Perm()&0o077, "no other user can read it")
 	s = open(t, path, time.Now)
 	assert.Equal(t, "running", state(t, s, l).State)
 	assert.Equal(t, 1, ingest(t, s, l.Started(1)).Duplicates)
 }
 
-func TestBatchIDStandsForItsEvents(t *testing.T) {
+func TestReusedBatchIDIsRefused(t *testing.T) {
 	s, l := fresh(t), backendtest.NewLife(0)
 	id := uuid.NewString()
 	put := func(e ...backendapi.Event) (backendapi.IngestResponse, bool, error) {
@@ -115,7 +115,7 @@ func TestBatchIDStandsForItsEvents(t *testing.T) {
 	assert.Equal(t, "running", state(t, s, l).State, "nothing of a refused batch is stored")
 }
 
-func TestRevisionsReplaceWhatQueriesShow(t *testing.T) {
+func TestLatestRevisionIsShown(t *testing.T) {
 	s, l := fresh(t), backendtest.NewLife(0)
 	ingest(t, s, l.Started(1))
 	stop := l.Stopped(9, 1, 137, "Error")
@@ -140,7 +140,7 @@ func TestRevisionsReplaceWhatQueriesShow(t *testing.T) {
 	assert.Len(t, got, 4)
 }
 
-func TestAnIDOfAnotherThingIsRejected(t *testing.T) {
+func TestEventIDOfOtherContainerIsRejected(t *testing.T) {
 	s, l := fresh(t), backendtest.NewLife(0)
 	start := l.Started(1)
 	ingest(t, s, start)
@@ -152,7 +152,7 @@ func TestAnIDOfAnotherThingIsRejected(t *testing.T) {
 	assert.Equal(t, 1, out.Accepted, "the rest is stored")
 }
 
-func TestPagesAreCutFromOneMoment(t *testing.T) {
+func TestPagesShowOneMoment(t *testing.T) {
 	s, l := fresh(t), backendtest.NewLife(0)
 	for i := range 10 {
 		ingest(t, s, l.Started(float64(10*i)))
@@ -183,7 +183,7 @@ func TestPagesAreCutFromOneMoment(t *testing.T) {
 	}
 }
 
-func TestFollowingGivesEveryArrival(t *testing.T) {
+func TestAfterReturnsEveryArrival(t *testing.T) {
 	s, l := fresh(t), backendtest.NewLife(0)
 	changed := s.Changed()
 	ingest(t, s, l.Started(5), l.Started(3))
@@ -203,10 +203,10 @@ func TestFollowingGivesEveryArrival(t *testing.T) {
 	got, next2, err := s.After(t.Context(), next, store.EventFilter{Container: l.ID}, 10)
 	require.NoError(t, err)
 	assert.Empty(t, got)
-	assert.Greater(t, next2, next, "what the filter hides is not looked at again")
+	assert.Greater(t, next2, next, "events that the filter hides are not read again")
 }
 
-func TestCursorsOfOthersAreRefused(t *testing.T) {
+func TestForeignCursorsAreRefused(t *testing.T) {
 	s := fresh(t)
 	for _, cursor := range []string{"%", "AAAA", "bm90IGpzb24"} {
 		_, _, err := s.Events(t.Context(), store.EventQuery{Limit: 1, Cursor: cursor})
@@ -245,7 +245,7 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-func TestRetentionKeepsWhatStillIsThere(t *testing.T) {
+func TestRetentionKeepsExistingContainers(t *testing.T) {
 	now := backendtest.Start
 	s := open(t, filepath.Join(t.TempDir(), "events.db"), func() time.Time { return now })
 	running, gone := backendtest.NewLife(0), backendtest.NewLife(1)
@@ -291,9 +291,9 @@ func TestRetentionKeepsWhatStillIsThere(t *testing.T) {
 	assert.Equal(t, running.At(1), *d.StartedAt)
 }
 
-// TestStateDoesNotDependOnArrival: any order, repetition and cut into batches of the events of some containers gives the
+// TestStateDoesNotDependOnArrivalOrder: any order, repetition and division into batches of the events of some containers gives the
 // same state.
-func TestStateDoesNotDependOnArrival(t *testing.T) {
+func TestStateDoesNotDependOnArrivalOrder(t *testing.T) {
 	dir := t.TempDir()
 	var n int
 	rapid.Check(t, func(rt *rapid.T) {
@@ -302,7 +302,7 @@ func TestStateDoesNotDependOnArrival(t *testing.T) {
 			events = append(events, drawLife(rt, backendtest.NewLife(c))...)
 		}
 		if len(events) == 0 {
-			rt.Skip("nothing was seen")
+			rt.Skip("no event was drawn")
 		}
 		arrival := rapid.Permutation(events).Draw(rt, "arrival")
 		for range rapid.IntRange(0, 4).Draw(rt, "repeats") {
@@ -379,7 +379,7 @@ func drawLife(rt *rapid.T, l backendtest.Life) []backendapi.Event {
 	return out
 }
 
-// project stores the batches and gives all derived state.
+// project stores the batches and returns all derived state.
 func project(rt *rapid.T, path string, batches [][]backendapi.Event) map[string]store.Detail {
 	s, err := store.Open(context.Background(), path, func() time.Time { return backendtest.Start })
 	require.NoError(rt, err)

@@ -25,8 +25,8 @@ func newReader(tb testing.TB) *Reader {
 	return r
 }
 
-// agree reads a body both ways. What the short way takes, the whole way takes too, and makes the same of it.
-func agree(tb require.TestingT, r *Reader, body []byte) (short, whole bool) {
+// agree parses a body both ways. A body that the short way accepts must be accepted by the schema too, with the same result.
+func agree(tb require.TestingT, r *Reader, body []byte) (short, bySchema bool) {
 	a, short := r.parseCanonical(body, backendtest.Tenant)
 	b, p := r.parseAny(body, backendtest.Tenant)
 	if short {
@@ -117,8 +117,8 @@ func text(t *rapid.T) string {
 	return rapid.SampledFrom(known).Draw(t, "text")
 }
 
-// TestValidateSaysWhatTheSchemaSays: of an event as the exporter writes it, the code and the schema think the same.
-func TestValidateSaysWhatTheSchemaSays(t *testing.T) {
+// TestValidateAgreesWithSchema: of an event as the exporter writes it, the code and the schema think the same.
+func TestValidateAgreesWithSchema(t *testing.T) {
 	r := newReader(t)
 	seen := map[bool]int{}
 	rapid.Check(t, func(t *rapid.T) {
@@ -128,22 +128,22 @@ func TestValidateSaysWhatTheSchemaSays(t *testing.T) {
 		}
 		batch := backendapi.Batch{Events: []backendapi.Envelope{{Event: e, SchemaVersion: backendapi.SchemaVersion}}}
 		batch.BatchID = backendapi.BatchID(batch.Events)
-		short, whole := agree(t, r, batch.AppendCanonical(nil))
-		require.Equal(t, whole, short, "Event.Validate and the schema differ on %s", batch.AppendCanonical(nil))
+		short, bySchema := agree(t, r, batch.AppendCanonical(nil))
+		require.Equal(t, bySchema, short, "Event.Validate and the schema differ on %s", batch.AppendCanonical(nil))
 		seen[short]++
 	})
 	require.Positive(t, seen[true], "no good event was tried")
 	require.Positive(t, seen[false], "no bad event was tried")
 }
 
-// TestOtherSpellingsGoTheWholeWay: what this API's own types would not write is left to the schema, good or bad.
-func TestOtherSpellingsGoTheWholeWay(t *testing.T) {
+// TestOtherJSONFormsUseTheSchema checks that JSON which differs from the canonical form is left to the schema, valid or not.
+func TestOtherJSONFormsUseTheSchema(t *testing.T) {
 	r := newReader(t)
 	batch := backendtest.Batch(full(), backendtest.NewLife(1).Started(1))
 	body := string(batch.AppendCanonical(nil))
-	short, whole := agree(t, r, []byte(body))
+	short, bySchema := agree(t, r, []byte(body))
 	require.True(t, short)
-	require.True(t, whole)
+	require.True(t, bySchema)
 	for name, change := range map[string]struct {
 		old, other string
 		good       bool
@@ -180,14 +180,14 @@ func TestOtherSpellingsGoTheWholeWay(t *testing.T) {
 			}
 			require.GreaterOrEqual(t, i, 0)
 			changed := body[:i] + change.other + body[i+len(change.old):]
-			short, whole := agree(t, r, []byte(changed))
-			require.Equal(t, change.good, whole)
+			short, bySchema := agree(t, r, []byte(changed))
+			require.Equal(t, change.good, bySchema)
 			require.Equal(t, name == "a batch id in upper case", short)
 		})
 	}
 }
 
-// FuzzCanonical: whatever comes, the short way takes nothing that the whole way refuses.
+// FuzzCanonical checks that the short way accepts no body that the schema refuses.
 func FuzzCanonical(f *testing.F) {
 	r := newReader(f)
 	batch := backendtest.Batch(full())
