@@ -114,7 +114,7 @@ func (a *answer) explain(shownURL string, resp *http.Response, body []byte, now 
 // A body that exceeds the read limit would exceed it again, so the batch is bisected: the answers to its parts are shorter.
 func (e *eventSender) readStored(resp *http.Response, body []byte, tooLong bool, readErr error, n int) answer {
 	if readErr != nil {
-		return answer{verdict: later, status: resp.StatusCode, err: fmt.Errorf("POST %s: read the answer %s: %w", e.shownURL, statusLine(resp), readErr)}
+		return truncated(e.shownURL, resp, readErr)
 	}
 	if tooLong && body[0] == '{' {
 		return answer{
@@ -125,12 +125,22 @@ func (e *eventSender) readStored(resp *http.Response, body []byte, tooLong bool,
 	var in backendapi.IngestResponse
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &in); err != nil {
-			return answer{verdict: misplaced, status: resp.StatusCode, err: fmt.Errorf("POST %s: answered %s with a body that is not of this API%s",
-				e.shownURL, statusLine(resp), quote(resp.Header.Get("Content-Type"), body))}
+			return foreign(e.shownURL, resp, body)
 		}
 	}
 	// Numbers that exceed the batch would falsify the metrics.
 	return answer{verdict: stored, status: resp.StatusCode, duplicates: min(max(in.Duplicates, 0), n), rejected: in.Rejected}
+}
+
+// truncated returns the answer for a response whose body could not be read.
+func truncated(shownURL string, resp *http.Response, err error) answer {
+	return answer{verdict: later, status: resp.StatusCode, err: fmt.Errorf("POST %s: read the answer %s: %w", shownURL, statusLine(resp), err)}
+}
+
+// foreign returns the answer for a success of a server without this API.
+func foreign(shownURL string, resp *http.Response, body []byte) answer {
+	return answer{verdict: misplaced, status: resp.StatusCode, err: fmt.Errorf("POST %s: answered %s with a body that is not of this API%s",
+		shownURL, statusLine(resp), quote(resp.Header.Get("Content-Type"), body))}
 }
 
 func statusLine(resp *http.Response) string {

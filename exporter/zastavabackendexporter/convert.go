@@ -35,7 +35,7 @@ type payload struct {
 	oldest time.Time // when the oldest record was observed
 
 	skipped int64   // records of other origin
-	folded  int64   // events that event_kinds: core leaves out
+	folded  int64   // events that event_kinds: core excludes
 	invalid []error // *record.InvalidError; not sent
 }
 

@@ -173,10 +173,9 @@ func (f *factSender) read(resp *http.Response, shown string) answer {
 	case resp.StatusCode == http.StatusConflict: // stored before, whatever the body says
 		return a
 	case readErr != nil:
-		return answer{verdict: later, status: resp.StatusCode, err: fmt.Errorf("POST %s: read the answer %s: %w", shown, statusLine(resp), readErr)}
-	case len(text) > 0 && text[0] != '{': // from a server without this API
-		return answer{verdict: misplaced, status: resp.StatusCode, err: fmt.Errorf("POST %s: answered %s with a body that is not of this API%s",
-			shown, statusLine(resp), quote(resp.Header.Get("Content-Type"), text))}
+		return truncated(shown, resp, readErr)
+	case len(text) > 0 && text[0] != '{':
+		return foreign(shown, resp, text)
 	default:
 		return a
 	}

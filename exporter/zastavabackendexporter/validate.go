@@ -23,7 +23,7 @@ func (cfg *Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// identityFaults checks what says whose events these are and where they come from.
+// identityFaults checks what names the owner and the origin of events.
 func (cfg *Config) identityFaults() (faults []error) {
 	switch {
 	case cfg.Tenant == "":
@@ -96,7 +96,7 @@ func (cfg *Config) factFaults() (faults []error) {
 	return faults
 }
 
-// requestFaults checks the limits of a request and the way it takes.
+// requestFaults checks the limits of a request and the proxy.
 func (cfg *Config) requestFaults() (faults []error) {
 	if cfg.ClientConfig.ProxyURL != "" { // confighttp's error would quote it with its password
 		if u, err := url.ParseRequestURI(cfg.ClientConfig.ProxyURL); err != nil || u.Scheme == "" || u.Host == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-// ErrForeign is the error for a record that is not of this schema: its event name is none of ours, or it has no zastava.event.id.
+// ErrForeign is the error for a record that is not of this schema: it has no event name of the schema, or no zastava.event.id.
 var ErrForeign = errors.New("not a Zastava event record")
 
 // InvalidError is the error for a record of this schema that lacks what an event requires, or contains what the wire format cannot

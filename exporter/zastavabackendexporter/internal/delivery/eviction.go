@@ -44,7 +44,7 @@ type waitResult int
 const (
 	waitElapsed waitResult = iota
 	waitEvicted            // the records are to be evicted
-	waitStopped            // the lane stops, or the delivery was cancelled
+	waitStopped            // the lane stops, or the context of the delivery ended
 )
 
 // wait waits for d before the next attempt to deliver records of the given size, or until they are to be evicted.
