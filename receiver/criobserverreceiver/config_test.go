@@ -62,7 +62,7 @@ func TestValidateReportsEveryFault(t *testing.T) {
 	faults := []struct {
 		name string
 		make func(*Config)
-		says string
+		want string
 	}{
 		{"engine", func(c *Config) { c.Runtimes = []RuntimeConfig{{Engine: "rkt"}} }, `runtimes[0].engine: "rkt" is unknown; use`},
 		{"stream", func(c *Config) { c.Runtimes = []RuntimeConfig{{Stream: "tcp"}} }, `runtimes[0].stream: "tcp" is unknown; use`},
@@ -103,7 +103,7 @@ func TestValidateReportsEveryFault(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			cfg := createDefaultConfig().(*Config)
 			f.make(cfg)
-			require.ErrorContains(t, cfg.Validate(), f.says)
+			require.ErrorContains(t, cfg.Validate(), f.want)
 		})
 	}
 	t.Run("all at once", func(t *testing.T) {

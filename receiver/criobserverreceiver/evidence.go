@@ -83,9 +83,13 @@ type suspensions struct{ client storage.Client }
 
 const suspensionsKey = "suspended"
 
-func (s suspensions) Load(ctx context.Context) ([]byte, error) { return s.client.Get(ctx, suspensionsKey) }
+func (s suspensions) Load(ctx context.Context) ([]byte, error) {
+	return s.client.Get(ctx, suspensionsKey)
+}
 
-func (s suspensions) Save(ctx context.Context, text []byte) error { return s.client.Set(ctx, suspensionsKey, text) }
+func (s suspensions) Save(ctx context.Context, text []byte) error {
+	return s.client.Set(ctx, suspensionsKey, text)
+}
 
 // schedule starts sampling the runs that began and ends that of the runs that ended. It never blocks.
 func (s *samples) schedule(items []observer.Item) {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/checkpoint"
 	"github.com/zastava-otel/zastava/internal/observer"
-	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
@@ -153,9 +152,7 @@ func (r *criObserver) openStorage(ctx context.Context, name string, log *zap.Log
 func (r *criObserver) options(name string) observer.Options {
 	return observer.Options{
 		Name: name, PollInterval: r.cfg.PollInterval, ResyncInterval: r.cfg.ResyncInterval, Timeout: r.cfg.Timeout,
-		Backoff: retry.Options{
-			Initial: r.cfg.Backoff.InitialInterval, Max: r.cfg.Backoff.MaxInterval, Multiplier: r.cfg.Backoff.Multiplier, Jitter: r.cfg.Backoff.RandomizationFactor,
-		},
+		Backoff: r.cfg.backOff(),
 		Tracker: tracker.Options{
 			Inventory: r.cfg.InitialInventory, CrashLoopThreshold: r.cfg.CrashLoop.Threshold, CrashLoopWindow: r.cfg.CrashLoop.Window,
 		},

@@ -174,7 +174,7 @@ func TestResponseDecidesWhatStaysInTheFile(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer func([]string, http.ResponseWriter) ([]string, bool)
 		sum    Summary
-		left   []string
+		rest   []string
 		fails  string
 	}{
 		"409":                         {code(409), Summary{Duplicates: 4}, ids(0, 0), ""},
@@ -235,8 +235,8 @@ func TestResponseDecidesWhatStaysInTheFile(t *testing.T) {
 			}
 			sum.Files = 0
 			assert.Equal(t, tc.sum, sum)
-			assert.Equal(t, len(tc.left), sum.Remaining())
-			assert.Equal(t, tc.left, remaining(t, dir))
+			assert.Equal(t, len(tc.rest), sum.Remaining())
+			assert.Equal(t, tc.rest, remaining(t, dir))
 		})
 	}
 }

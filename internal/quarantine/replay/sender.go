@@ -64,9 +64,9 @@ type outcome struct {
 
 // unacceptableError is a response that rejects the content of a batch.
 type unacceptableError struct {
-	whole  bool // dividing the batch does not help
-	known  bool // the batch was processed before; the response does not repeat which events were rejected then
-	reason string
+	indivisible bool // dividing the batch does not help
+	known       bool // the batch was processed before; the response does not repeat which events were rejected then
+	reason      string
 }
 
 func (e *unacceptableError) Error() string { return e.reason }
@@ -90,7 +90,7 @@ func (s *Sender) divide(ctx context.Context, of *about, items []quarantine.Entry
 			out[i].verdict = duplicate
 		}
 		return nil
-	case len(items) > 1 && !bad.whole:
+	case len(items) > 1 && !bad.indivisible:
 		half := len(items) / 2
 		if err := s.divide(ctx, of, items[:half], out[:half], bad.known); err != nil {
 			return err
@@ -184,7 +184,7 @@ func (r *request) refusal(resp *http.Response, status string) error {
 	case code < 400, code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusNotImplemented:
 		return backoff.Permanent(fmt.Errorf("POST %s: answered %s; the API is not at this address: check %s", r.Shown, status, r.Flags))
 	}
-	return backoff.Permanent(&unacceptableError{whole: true, reason: status})
+	return backoff.Permanent(&unacceptableError{indivisible: true, reason: status})
 }
 
 // accepted stores the results of a 202 response.
