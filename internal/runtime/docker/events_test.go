@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,7 +22,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
-// event is a message as the engine writes it, with a secret among the labels that are mixed into its attributes.
+// event returns a message in the engine's format. The labels in its attributes contain a secret.
 func event(action string, nano int64, attributes string) string {
 	if attributes != "" {
 		attributes = "," + attributes
@@ -101,35 +100,6 @@ func TestNoticeIgnoresOtherEvents(t *testing.T) {
 	assert.Equal(t, runtime.NoticePaused, got[0].Kind)
 }
 
-func TestStopSignalIsReportedWithExit(t *testing.T) {
-	nano := time.Now().Add(time.Hour).UnixNano()
-	cases := []struct {
-		name, signal, code, want string
-	}{
-		{"stopped in time", "15", "0", "SIGTERM"},
-		{"killed", "9", "137", "SIGKILL"},
-		{"a reload that it survived", "1", "3", ""},
-		{"a reload that it did not", "1", "129", "SIGHUP"},
-		{"no number", canary, "137", ""},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			e := newEngine(t)
-			e.events = []string{
-				event("start", nano, ""), event("kill", nano+1, `"signal":"`+c.signal+`"`), event("die", nano+2, `"exitCode":"`+c.code+`"`),
-				event("start", nano+3, ""), event("die", nano+4, `"exitCode":"1"`),
-			}
-			r := e.runtime()
-			_, err := r.Info(t.Context()) // for the platform, which the signal numbers depend on
-			require.NoError(t, err)
-			got := watched(t, r, 4)
-			require.Len(t, got, 4, "a signal alone is not posted")
-			assert.Equal(t, c.want, got[1].StopSignal)
-			assert.Empty(t, got[3].StopSignal, "it was of the run before")
-		})
-	}
-}
-
 func TestSubscriptionFiltersAndReachesBack(t *testing.T) {
 	e := newEngine(t)
 	nano := time.Now().UnixNano()
@@ -156,7 +126,7 @@ func TestSubscriptionFiltersAndReachesBack(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(query.Get("filters")), &filters))
 	assert.True(t, filters["type"]["container"])
 	assert.True(t, filters["event"]["die"])
-	assert.False(t, filters["event"]["exec_start"], "command lines are not even sent")
+	assert.False(t, filters["event"]["exec_start"], "no command lines are requested")
 }
 
 func TestWatchFailsWhenStreamEnds(t *testing.T) {
@@ -175,39 +145,12 @@ func TestWatchFailsWhenStreamEnds(t *testing.T) {
 	require.ErrorContains(t, gone.Watch(t.Context(), func() { t.Error("not ready") }, func(runtime.Notice) {}), "does not exist")
 }
 
-func TestReplayIsBounded(t *testing.T) {
-	var r replay
-	for i := range 5 * maxSeen {
-		assert.True(t, r.isNew(int64(i+1), id1, "start"))
-		assert.False(t, r.isNew(int64(i+1), id1, "start"))
-	}
-	assert.Len(t, r.seen, maxSeen)
-	assert.Len(t, r.order, maxSeen)
-	assert.True(t, r.isNew(1, id1, "start"), "it was evicted")
-	assert.GreaterOrEqual(t, maxSeen, 2*256, "a replay must not evict the keys that it repeats")
-}
-
-func TestSubscriptionBeginsBeforeLatestEvent(t *testing.T) {
-	var r replay
-	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	r.since(at.Add(-time.Hour))
-	r.isNew(at.UnixNano(), id1, "start")
-	r.isNew(at.Add(-time.Minute).UnixNano(), id2, "start") // reported late
-	since, _ := r.since(at.Add(time.Hour))
-	assert.Equal(t, at.Add(-time.Second), since)
-	assert.True(t, r.isNew(0, id1, "start"))
-	assert.True(t, r.isNew(0, id1, "start"), "it may be another event")
-}
-
-// TestSubscriptionHasNoActionFilterForPodman: it has other words for some, and does not take a prefix for health_status.
+// TestSubscriptionHasNoActionFilterForPodman: Podman uses other words for some actions, and does not match health_status as a prefix.
 func TestSubscriptionHasNoActionFilterForPodman(t *testing.T) {
-	e := newEngine(t)
-	e.respond("/version", `{"Version":"5.0.0","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
+	e := newPodman(t)
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e.events = []string{event("restart", nano, "")}
-	r := e.runtime()
-	_, err := r.Info(t.Context())
-	require.NoError(t, err)
+	r := e.informed()
 	assert.Equal(t, runtime.NoticeChanged, watched(t, r, 1)[0].Kind)
 	query, err := url.ParseQuery(e.queries[0])
 	require.NoError(t, err)
@@ -226,14 +169,14 @@ func TestWatchOmitsKubernetesContainersWhenObservedThroughCRI(t *testing.T) {
 	assert.Equal(t, id2, watched(t, r, 1)[0].ID)
 	r = e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return false } })
 	got := watched(t, r, 3)
-	assert.Equal(t, []string{id1, id1, id2}, []string{got[0].ID, got[1].ID, got[2].ID}, "where CRI is not observed, no label hides anything")
+	assert.Equal(t, []string{id1, id1, id2}, []string{got[0].ID, got[1].ID, got[2].ID}, "without CRI the labels have no meaning")
 
-	spoken := false // it was shown before CRI was found
+	observed := false // a list shows it before CRI is found
 	e.respond("/containers/json", `[{"Id":"`+id1+`","State":"running","Labels":{`+labels+`}}]`)
-	r = e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return spoken } })
+	r = e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return observed } })
 	_, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
-	spoken = true
+	observed = true
 	assert.Equal(t, id1, watched(t, r, 1)[0].ID, "its start was reported here, so its exit is, too")
 }
 
@@ -259,43 +202,7 @@ func TestEventTimesAreValidated(t *testing.T) {
 	}
 }
 
-func TestInspectReportsOOMKillOfChildFromEvent(t *testing.T) {
-	e := newEngine(t)
-	started := time.Date(2023, 11, 14, 22, 13, 21, 0, time.UTC)
-	e.events = []string{event("oom", started.Add(time.Minute).UnixNano(), "")}
-	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"running","Pid":42,"StartedAt":"2023-11-14T22:13:21Z"}`))
-	r := e.runtime()
-	got, err := r.Inspect(t.Context(), &container.Container{ID: id1})
-	require.NoError(t, err)
-	assert.False(t, got.OOM)
-	watched(t, r, 1)
-	got, err = r.Inspect(t.Context(), &container.Container{ID: id1})
-	require.NoError(t, err)
-	assert.True(t, got.OOM, "20.10 reports it only by an event")
-}
-
-func TestNoticeDescribesContainer(t *testing.T) {
-	e := newEngine(t)
-	e.events = []string{event("create", time.Now().UnixNano(),
-		`"app":"shop","tier.signal":"x","signal":"`+canary+`","com.docker.compose.project":"p","com.docker.compose.service":"s","com.docker.compose.container-number":"2",`+
-			`"com.docker.swarm.task.id":"t"`)}
-	got := watched(t, e.runtime(), 1)
-	require.Len(t, got, 1)
-	assert.Equal(t, &container.Container{
-		Name: "web", Image: container.Image{Reference: "example.test/web:1"}, Labels: map[string]string{"app": "shop", "tier.signal": "x"},
-		Compose: container.Compose{Project: "p", Service: "s", Number: "2"}, Swarm: container.Swarm{TaskID: "t"},
-	}, got[0].Described)
-
-	e = newEngine(t)
-	e.events = []string{event("die", time.Now().UnixNano(), `"exitCode":"1","tier.x":"x"`)}
-	o := Options{Name: "all", Endpoint: e.endpoint, Timeout: 5 * time.Second, Labels: []string{"app", "exitCode", "name", "image", "signal"}}
-	r, err := New(o)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, r.Close()) })
-	assert.Nil(t, watched(t, r, 1)[0].Described.Labels, "the engine's own attributes are not labels")
-}
-
-// TestLabelsDoNotReplaceEngineAttributes: Docker copies a container's labels over the exit code and the signal of its events.
+// TestLabelsDoNotReplaceEngineAttributes: Docker overwrites the exit code and the signal of an event with the container's labels.
 func TestLabelsDoNotReplaceEngineAttributes(t *testing.T) {
 	nano := time.Now().Add(time.Hour).UnixNano()
 	const labels = `"exitCode":"0","signal":"15"`
@@ -315,7 +222,7 @@ func TestLabelsDoNotReplaceEngineAttributes(t *testing.T) {
 
 	e := newEngine(t)
 	e.events = []string{event("create", nano, labels), event("start", nano+1, labels)}
-	check("an event that has none of its own", e, e.runtime(), 3)
+	check("an event with neither attribute", e, e.runtime(), 3)
 
 	e = newEngine(t)
 	e.respond("/containers/json", `[{"Id":"`+id1+`","Names":["/web"],"State":"running","Status":"Up 1 second","Labels":{`+labels+`}}]`)
@@ -331,7 +238,7 @@ func TestLabelsDoNotReplaceEngineAttributes(t *testing.T) {
 	require.NoError(t, err)
 	check("an inspect", e, r, 1)
 
-	e = newEngine(t) // one label of the two, and the event of the other kind shows it
+	e = newEngine(t) // only one of the two labels is set, and the event of the other kind shows it
 	e.events = []string{event("kill", nano, `"exitCode":"0","signal":"15"`), event("die", nano+1, `"exitCode":"0"`)}
 	assert.Equal(t, runtime.NoticeChanged, watched(t, e.runtime(), 1)[0].Kind)
 	e = newEngine(t)
@@ -342,101 +249,14 @@ func TestLabelsDoNotReplaceEngineAttributes(t *testing.T) {
 	assert.Empty(t, got[1].StopSignal)
 }
 
-func TestEventsOfEarlierRunDoNotAffectLaterRun(t *testing.T) {
-	at := time.Date(2023, 11, 14, 22, 13, 21, 0, time.UTC)
-	e := newEngine(t)
-	e.events = []string{event("oom", at.Add(-time.Minute).UnixNano(), ""), event("kill", at.Add(-time.Minute).UnixNano(), `"signal":"15"`), event("pause", at.UnixNano(), "")}
-	r := e.runtime()
-	_, err := r.Info(t.Context())
-	require.NoError(t, err)
-	watched(t, r, 2)
-	inspect := func(state string) container.Snapshot {
-		e.respond("/containers/"+id1+"/json", inspection(id1, state))
-		s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
-		require.NoError(t, err)
-		return s
-	}
-	assert.False(t, inspect(`{"Status":"running","StartedAt":"2023-11-14T22:13:21Z"}`).OOM)
-	assert.Empty(t, inspect(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:21Z"}`).Run.StopSignal)
-	assert.Equal(t, "SIGTERM", inspect(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:12:21Z"}`).Run.StopSignal)
-	assert.Empty(t, inspect(`{"Status":"exited","ExitCode":143,"StartedAt":"2023-11-14T22:00:00Z","FinishedAt":"2023-11-14T22:10:21Z"}`).Run.StopSignal, "it was sent after the exit")
-}
-
-// TestOOMKillIsNotReportedWhenKillWasRequested: a process inside was killed so, and then somebody ended the container.
-func TestOOMKillIsNotReportedWhenKillWasRequested(t *testing.T) {
-	e := newEngine(t)
-	at := time.Date(2023, 11, 14, 22, 14, 0, 0, time.UTC)
-	e.events = []string{event("kill", at.UnixNano(), `"signal":"9"`), event("pause", at.UnixNano()+1, "")}
-	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"2023-11-14T22:13:21Z","FinishedAt":"2023-11-14T22:14:00.1Z"}`))
-	r := e.runtime()
-	_, err := r.Info(t.Context())
-	require.NoError(t, err)
-	watched(t, r, 1)
-	s, err := r.Inspect(t.Context(), &container.Container{ID: id1})
-	require.NoError(t, err)
-	assert.False(t, s.Run.OOMKilled)
-	assert.Equal(t, "Error", s.Run.Reason)
-}
-
 func TestPodmanExitCodeIsNotReadFromLabel(t *testing.T) {
-	e := newEngine(t)
-	e.respond("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
+	e := newPodman(t)
 	nano := time.Now().Add(time.Hour).UnixNano()
 	e.events = []string{event("start", nano, `"exitCode":"0"`), event("died", nano+1, `"exitCode":"0","containerExitCode":"5"`)}
-	r := e.runtime()
-	_, err := r.Info(t.Context())
-	require.NoError(t, err)
+	r := e.informed()
 	got := watched(t, r, 2)
 	assert.Equal(t, runtime.NoticeExited, got[1].Kind)
 	assert.EqualValues(t, 5, got[1].ExitCode)
-}
-
-// TestStopSignalIncludesStopSignalOfImage is Apache's httpd, which ends gracefully at SIGWINCH and exits with 0.
-func TestStopSignalIncludesStopSignalOfImage(t *testing.T) {
-	nano := time.Now().Add(time.Hour).UnixNano()
-	for signal, want := range map[string]string{"SIGWINCH": "SIGWINCH", "28": "SIGWINCH", "SIGTERM": "", "": ""} {
-		e := newEngine(t)
-		e.respond("/containers/"+id1+"/json", `{"Id":"`+id1+`","State":{"Status":"running"},"Config":{"StopSignal":"`+signal+`"}}`)
-		e.events = []string{event("kill", nano, `"signal":"28"`), event("die", nano+1, `"exitCode":"0"`)}
-		r := e.runtime()
-		_, err := r.Info(t.Context())
-		require.NoError(t, err)
-		_, err = r.Inspect(t.Context(), &container.Container{ID: id1})
-		require.NoError(t, err)
-		assert.Equal(t, want, watched(t, r, 1)[0].StopSignal, signal)
-	}
-}
-
-func TestOOMKillIsReportedWithExitOrAfterIt(t *testing.T) {
-	at := time.Now().Add(time.Hour)
-	play := func(events ...string) []runtime.Notice {
-		e := newEngine(t)
-		e.events = events
-		notices := 0
-		for _, raw := range events {
-			if !strings.Contains(raw, `"kill"`) {
-				notices++
-			}
-		}
-		return watched(t, e.runtime(), notices)
-	}
-	nano := func(after time.Duration) int64 { return at.Add(after).UnixNano() }
-	oom := func(after time.Duration) string { return event("oom", nano(after), "") }
-	die := func(after time.Duration, code string) string {
-		return event("die", nano(after), `"exitCode":"`+code+`"`)
-	}
-
-	got := play(oom(0), die(time.Millisecond, "137"))
-	assert.False(t, got[0].OOMKilled, "the kill is not reported yet")
-	assert.True(t, got[1].OOMKilled)
-	got = play(die(0, "137"), oom(time.Millisecond))
-	assert.False(t, got[0].OOMKilled)
-	assert.True(t, got[1].OOMKilled)
-	assert.False(t, play(oom(0), die(time.Millisecond, "1"))[1].OOMKilled, "that was a process inside")
-	assert.False(t, play(oom(0), event("kill", nano(1), `"signal":"9"`), die(time.Millisecond, "137"))[1].OOMKilled, "the kill was requested")
-	assert.False(t, play(oom(0), event("start", nano(1), ""), die(time.Millisecond, "137"))[2].OOMKilled, "that was in the run before")
-	assert.False(t, play(die(0, "137"), event("start", nano(1), ""), oom(2))[2].OOMKilled, "that is in the next run")
-	assert.False(t, play(die(0, "137"), oom(time.Second+1))[1].OOMKilled, "too late to be of that end")
 }
 
 func FuzzEvents(f *testing.F) {
@@ -457,26 +277,5 @@ func FuzzEvents(f *testing.F) {
 				t.Fatalf("an implausible time: %v", n.At)
 			}
 		})
-	})
-}
-
-func FuzzInspect(f *testing.F) {
-	f.Add([]byte(inspection(id1, `{"Status":"exited","ExitCode":-1073741510,"StartedAt":"2023-11-14T22:13:21.5Z","FinishedAt":"2023-11-14T22:14:00Z"}`)))
-	f.Add([]byte(inspection(id1, `{"Status":"created","ExitCode":127,"Error":"`+canary+`"}`)))
-	f.Add([]byte(`{"State":{"Status":"running","Health":{"Status":"` + canary + `"}}}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		var in api.InspectResponse
-		if json.Unmarshal(raw, &in) != nil {
-			return
-		}
-		s := snapshot(&container.Container{ID: id1}, &in, peer{})
-		if s.Container == nil || s.State > container.StateExited || knownHealth(s.Health) != s.Health {
-			t.Fatalf("%+v", s)
-		}
-		for _, at := range []time.Time{s.Run.StartedAt, s.Run.FinishedAt, s.Container.CreatedAt} {
-			if !at.IsZero() && (at.Before(earliest) || at.After(latest)) {
-				t.Fatalf("an implausible time: %v", at)
-			}
-		}
 	})
 }

@@ -108,3 +108,19 @@ func TestImageIsRequestedOnceConcurrently(t *testing.T) {
 	wg.Wait()
 	assert.Equal(t, 1, e.times("/images/"+img+"/json"))
 }
+
+func TestInspectRequestsEachImageOnce(t *testing.T) {
+	e := newEngine(t)
+	for _, id := range []string{id1, id2} {
+		e.respond("/containers/"+id+"/json", inspection(id, `{"Status":"running","StartedAt":"2023-11-14T22:13:21.5Z"}`))
+	}
+	r := e.runtime()
+	for range 3 {
+		for _, id := range []string{id1, id2} {
+			got, err := r.Inspect(t.Context(), &container.Container{ID: id})
+			require.NoError(t, err)
+			assert.Empty(t, got.Container.Image.RepoDigests, "the image is gone")
+		}
+	}
+	assert.Equal(t, 1, e.times("/images/"+img+"/json"))
+}

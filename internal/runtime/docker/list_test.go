@@ -6,7 +6,6 @@ package docker
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +15,79 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
+
+func TestListReturnsAllStates(t *testing.T) {
+	states := map[string]container.State{
+		"created": container.StateCreated, "running": container.StateRunning, "paused": container.StatePaused,
+		"restarting": container.StateExited, "removing": container.StateExited, "exited": container.StateExited, "dead": container.StateExited,
+		"configured": container.StateCreated, "stopped": container.StateExited, "": container.StateUnknown, "new": container.StateUnknown,
+	}
+	for word, want := range states {
+		t.Run("state "+word, func(t *testing.T) {
+			e := newEngine(t)
+			e.respond("/containers/json", "["+listItem(id1, word, "Up 1 second", "")+"]")
+			list, err := e.runtime().List(t.Context(), nil)
+			require.NoError(t, err)
+			require.Len(t, list, 1)
+			assert.Equal(t, want, list[0].State)
+			assert.Equal(t, id1, list[0].ID)
+			assert.Equal(t, int64(1700000000e9), list[0].CreatedAt)
+		})
+	}
+}
+
+func TestListFailsWhenResponseIsCutOff(t *testing.T) {
+	e := newEngine(t)
+	e.respond("/containers/json", "["+listItem(id1, "running", "Up 1 second", "")+",")
+	_, err := e.runtime().List(t.Context(), nil)
+	require.Error(t, err)
+}
+
+func TestListOmitsKubernetesContainersWhenObservedThroughCRI(t *testing.T) {
+	const labels = `"io.kubernetes.pod.uid":"u1","io.kubernetes.pod.name":"p","io.kubernetes.pod.namespace":"ns","io.kubernetes.container.name":"api"`
+	item := `{"Id":"` + id1 + `","Names":["/k8s_api_p_ns_u1_3"],"Image":"` + img + `","ImageID":"` + img + `","Created":1700000000,"Labels":{` + labels + `},"State":"running","Status":"Up 1 second"}`
+	sandbox := `{"Id":"` + id2 + `","Names":["/k8s_POD_p_ns_u1_0"],"Created":1700000000,"Labels":{` + labels + `,"io.kubernetes.docker.type":"podsandbox"},"State":"running","Status":"Up 1 second"}`
+	e := newEngine(t)
+	e.respond("/containers/json", "["+item+","+sandbox+"]")
+	observed := false
+	r := e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return observed } })
+	list, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, list, 2, "without CRI the labels have no meaning, because any container may have them")
+	c, err := r.Describe(t.Context(), list[0])
+	require.NoError(t, err)
+	assert.Equal(t, container.Pod{Namespace: "ns", Name: "p", UID: "u1"}, c.Pod)
+	assert.Equal(t, "api", c.Name)
+	assert.EqualValues(t, 3, c.Attempt)
+	assert.Empty(t, c.Image.Reference, "an image id is not a reference")
+
+	observed = true
+	list, err = r.List(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Len(t, list, 2, "a listed container is not omitted later")
+	fresh := e.runtime(func(o *Options) { o.ObservedThroughCRI = func() bool { return true } })
+	list, err = fresh.List(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Empty(t, list, "it is observed through CRI")
+}
+
+func TestListKeepsFailedStartExited(t *testing.T) {
+	e := newEngine(t)
+	e.respond("/containers/json", "["+listItem(id1, "created", "Created", "")+"]")
+	e.respond("/containers/"+id1+"/json", inspection(id1, `{"Status":"created","ExitCode":127,"Error":"x"}`))
+	r := e.runtime()
+	list, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, container.StateCreated, list[0].State)
+	_, err = r.Inspect(t.Context(), &container.Container{ID: id1})
+	require.NoError(t, err)
+	before, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, container.StateExited, before[0].State)
+	after, err := r.List(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, before[0].Fingerprint, after[0].Fingerprint, "it is not inspected again")
+}
 
 // TestFingerprintChangesWithListItem checks the fingerprint because only a container whose fingerprint changed is inspected.
 func TestFingerprintChangesWithListItem(t *testing.T) {
@@ -124,39 +196,4 @@ func TestFindReturnsErrNotFoundForPrefix(t *testing.T) {
 	assert.Equal(t, container.StateExited, s.State)
 	_, err = e.runtime().Find(t.Context(), id2)
 	require.ErrorIs(t, err, runtime.ErrNotFound)
-}
-
-func TestDescribeAcceptsItemWithoutNameOrTime(t *testing.T) {
-	e := newEngine(t)
-	e.respond("/containers/json", `[{"Id":"`+id1+`","Names":null,"State":"dead"},{"Id":"`+id2+`","Names":["/x/y"],"State":"running","Labels":null}]`)
-	r := e.runtime()
-	list, err := r.List(t.Context(), nil)
-	require.NoError(t, err)
-	require.Len(t, list, 2)
-	for _, s := range list {
-		assert.Zero(t, s.CreatedAt)
-		c, err := r.Describe(t.Context(), s)
-		require.NoError(t, err)
-		assert.Empty(t, c.Name, "a link is not a name")
-		assert.Zero(t, c.CreatedAt)
-	}
-}
-
-func TestDescribeBoundsLabels(t *testing.T) {
-	r, err := New(Options{Endpoint: nowhere, Labels: []string{"named", "*"}})
-	require.NoError(t, err)
-	many := map[string]string{strings.Repeat("k", runtime.MaxText+1): "x", "long": strings.Repeat("v", 10*runtime.MaxText)}
-	kept := r.labels.Keep(many)
-	assert.Len(t, kept, 1, "a key that is cut would be another key")
-	assert.Len(t, kept["long"], runtime.MaxText)
-	for i := range 10 * runtime.MaxKept {
-		many[fmt.Sprintf("%04d", i)] = "x"
-	}
-	many["named"] = "x"
-	kept = r.labels.Keep(many)
-	assert.Len(t, kept, runtime.MaxKept)
-	assert.Contains(t, kept, "named", "an earlier pattern has priority")
-	for range 5 {
-		assert.Equal(t, kept, r.labels.Keep(many), "the same ones each time")
-	}
 }

@@ -77,9 +77,7 @@ func TestWindowsListAndEventsAreRead(t *testing.T) {
 		event("start", nano, ""), event("kill", nano+1, `"signal":"15"`), event("die", nano+2, `"exitCode":"3221225786","execDuration":"3"`),
 		event("start", nano+3, ""), event("kill", nano+4, `"signal":"10"`), event("die", nano+5, `"exitCode":"138"`),
 	}
-	r := e.runtime()
-	_, err := r.Info(t.Context())
-	require.NoError(t, err)
+	r := e.informed()
 	list, err := r.List(t.Context(), nil)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
@@ -90,41 +88,6 @@ func TestWindowsListAndEventsAreRead(t *testing.T) {
 	assert.EqualValues(t, 3221225786, got[1].ExitCode)
 	assert.Equal(t, "SIGTERM", got[1].StopSignal)
 	assert.Empty(t, got[3].StopSignal, "10 is not a signal on Windows, and 138 stands for none")
-}
-
-func TestStopSignalUsesPlatformOfEngine(t *testing.T) {
-	e := newEngine(t)
-	e.respond("/version", `{"Version":"26.1.5","ApiVersion":"1.41","Os":"linux","Arch":"mips64le"}`)
-	nano := time.Now().Add(time.Hour).UnixNano()
-	e.events = []string{event("kill", nano, `"signal":"10"`), event("die", nano+1, `"exitCode":"138"`)}
-	r := e.runtime()
-	_, err := r.Info(t.Context())
-	require.NoError(t, err)
-	assert.Empty(t, watched(t, r, 1)[0].StopSignal, "10 is SIGBUS there, not SIGUSR1")
-}
-
-func TestStopSignalIsUnknownForPodman(t *testing.T) {
-	e := newEngine(t)
-	e.respond("/version", `{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64","Components":[{"Name":"Podman Engine"}]}`)
-	nano := time.Now().Add(time.Hour).UnixNano()
-	e.events = []string{event("kill", nano, `"signal":"9"`), event("die", nano+1, `"containerExitCode":"0"`)}
-	r := e.runtime()
-	_, err := r.Info(t.Context())
-	require.NoError(t, err)
-	assert.Empty(t, watched(t, r, 1)[0].StopSignal)
-}
-
-func TestComposeOneOffHasNoNumber(t *testing.T) {
-	e := newEngine(t)
-	e.respond("/containers/json", `[{"Id":"`+id1+`","Names":["/shop-web-run-1"],"Created":1700000000,"State":"running","Status":"Up 1 second","Labels":{
-		"com.docker.compose.project":"shop","com.docker.compose.service":"web","com.docker.compose.container-number":"1","com.docker.compose.oneoff":"True"}}]`)
-	r := e.runtime()
-	list, err := r.List(t.Context(), nil)
-	require.NoError(t, err)
-	c, err := r.Describe(t.Context(), list[0])
-	require.NoError(t, err)
-	assert.Equal(t, container.Compose{Project: "shop", Service: "web"}, c.Compose)
-	assert.Equal(t, id1, c.Identity())
 }
 
 func TestInfoSucceedsWhenDefaultIsolationIsRefused(t *testing.T) {
