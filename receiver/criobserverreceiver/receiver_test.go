@@ -42,6 +42,15 @@ func fake(t *testing.T) (*crifake.Server, string) {
 	return s, s.RunPod("default", "web")
 }
 
+// runContainer creates and starts a container and returns its id.
+func runContainer(t *testing.T, s *crifake.Server, pod, name string) string {
+	t.Helper()
+	id, err := s.Create(pod, name, 0)
+	require.NoError(t, err)
+	require.NoError(t, s.Start(id))
+	return id
+}
+
 // quick returns a configuration with short intervals for a fake.
 func quick(endpoint string) *Config {
 	cfg := createDefaultConfig().(*Config)
@@ -100,9 +109,7 @@ func TestContainerLifeIsReportedAsRecords(t *testing.T) {
 	sink := new(consumertest.LogsSink)
 	start(t, quick(s.Endpoint()), sink, componenttest.NewNopHost())
 	eventually(t, func() bool { return s.Calls("ListContainers") > 0 }, "no list")
-	id, err := s.Create(pod, "api", 0)
-	require.NoError(t, err)
-	require.NoError(t, s.Start(id))
+	id := runContainer(t, s, pod, "api")
 	eventually(t, func() bool { return len(names(sink)) == 2 }, "started")
 	require.NoError(t, s.Exit(id, 3, "Error"))
 	eventually(t, func() bool { return len(names(sink)) == 3 }, "stopped")
@@ -122,9 +129,7 @@ func TestRuntimeIsObservedWhenOthersHangOrAreAbsent(t *testing.T) {
 	sink := new(consumertest.LogsSink)
 	start(t, cfg, sink, host)
 	eventually(t, func() bool { return good.Calls("ListContainers") > 0 }, "no list")
-	id, err := good.Create(pod, "api", 0)
-	require.NoError(t, err)
-	require.NoError(t, good.Start(id))
+	runContainer(t, good, pod, "api")
 	eventually(t, func() bool { return len(names(sink)) == 2 }, "the good runtime is observed")
 	eventually(t, func() bool { return len(host.Statuses()) > 0 }, "the status of the others")
 	assert.NotContains(t, host.Statuses(), componentstatus.StatusPermanentError)
@@ -164,9 +169,7 @@ func TestRestartReportsOnlyChangesWhenThereIsACheckpoint(t *testing.T) {
 	sink := new(consumertest.LogsSink)
 	first := start(t, cfg, sink, host)
 	eventually(t, func() bool { return s.Calls("ListContainers") > 0 }, "no list")
-	c, err := s.Create(pod, "api", 0)
-	require.NoError(t, err)
-	require.NoError(t, s.Start(c))
+	c := runContainer(t, s, pod, "api")
 	eventually(t, func() bool { return len(names(sink)) == 2 }, "started")
 	require.NoError(t, first.Shutdown(t.Context()))
 
@@ -189,9 +192,7 @@ func TestCheckpointOfAnotherEndpointIsIgnored(t *testing.T) {
 	cfg.StorageID = storage
 	sink := new(consumertest.LogsSink)
 	first := start(t, cfg, sink, host)
-	c, err := s.Create(pod, "api", 0)
-	require.NoError(t, err)
-	require.NoError(t, s.Start(c))
+	runContainer(t, s, pod, "api")
 	eventually(t, func() bool { return len(names(sink)) > 0 }, "started")
 	require.NoError(t, first.Shutdown(t.Context()))
 
