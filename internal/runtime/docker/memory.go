@@ -34,7 +34,7 @@ type remembered struct {
 
 	state    string    // in the latest list
 	from, to time.Time // when this state began, at the earliest and at the latest
-	restarts uint32    // number of lists that showed the same state with a later beginning
+	restarts uint32    // number of lists that showed the same state with another beginning
 
 	startFailed bool // its start failed, but lists still show it as created
 	neverRan    bool // it is being removed or dead and was never started, but lists show it as such

@@ -24,7 +24,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// The requests that docs/docker.md lists as required, and those that a proxy may refuse.
+// The requests that docs/linux.md lists as required, and those that a proxy may refuse.
 var (
 	required = regexp.MustCompile(`^(/v1\.[0-9]+)?/(_ping|version|containers/json|containers/[0-9a-f]{64}/json)$`)
 	optional = regexp.MustCompile(`^(/v1\.[0-9]+)?/(info|events|images/sha256:[0-9a-f]{64}/json)$`)
