@@ -81,8 +81,8 @@ type Provenance struct {
 	MissedUnknown bool      // an unknown number of runs may have been missed
 }
 
-// Previous is the run that ended before a restart.
-type Previous struct {
+// PreviousRun is the run that ended before a restart.
+type PreviousRun struct {
 	ContainerID string
 	FinishedAt  time.Time
 	ExitCode    uint32
@@ -109,9 +109,9 @@ type Transition struct {
 	State        State // after it happened
 	Run          Run   // the run it belongs to; zero if no run ever started
 	RestartCount uint32
-	Previous     *Previous  // of KindRestarted
-	CrashLoop    *CrashLoop // of KindCrashLoop and KindCrashLoopEnded
-	Health       string     // of KindHealthChanged: the new health; starting, healthy or unhealthy
+	Previous     *PreviousRun // of KindRestarted
+	CrashLoop    *CrashLoop   // of KindCrashLoop and KindCrashLoopEnded
+	Health       string       // of KindHealthChanged: the new health; starting, healthy or unhealthy
 	Provenance   Provenance
 }
 

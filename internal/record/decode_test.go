@@ -360,7 +360,7 @@ func transitions() *rapid.Generator[container.Transition] {
 			},
 		}
 		if rapid.Bool().Draw(t, "has previous") {
-			tr.Previous = &container.Previous{
+			tr.Previous = &container.PreviousRun{
 				ContainerID: rapid.StringMatching(`[0-9a-f]{8}`).Draw(t, "previous id"), FinishedAt: moments().Draw(t, "previous finished"),
 				ExitCode: rapid.Uint32().Draw(t, "previous exit"), ExitKnown: rapid.Bool().Draw(t, "previous known"),
 				Reason: word.Draw(t, "previous reason"),

@@ -67,7 +67,7 @@ func sampleTransitions() []container.Transition {
 		},
 		{
 			Kind: container.KindRestarted, When: started, Container: c, State: container.StateRunning, Run: running, RestartCount: 3,
-			Previous: &container.Previous{
+			Previous: &container.PreviousRun{
 				ContainerID: "3e00000000000000000000000000000000000000000000000000000000000003",
 				FinishedAt:  created, ExitCode: 1, ExitKnown: true, Reason: "Error",
 			},

@@ -41,7 +41,7 @@ func TestComposeRecreateIsARestart(t *testing.T) {
 	assert.Equal(t, []string{"web-2 created", "web-1 stopped", "web-1 removed", "web-2 restarted"}, kinds(reported))
 	last := reported[len(reported)-1]
 	require.NotNil(t, last.Previous)
-	assert.Equal(t, container.Previous{ContainerID: "web-1", FinishedAt: at(205), ExitCode: 143, ExitKnown: true, Reason: "Error"}, *last.Previous)
+	assert.Equal(t, container.PreviousRun{ContainerID: "web-1", FinishedAt: at(205), ExitCode: 143, ExitKnown: true, Reason: "Error"}, *last.Previous)
 	assert.False(t, last.Provenance.MissedUnknown)
 	assert.Zero(t, last.Provenance.MissedRuns)
 }

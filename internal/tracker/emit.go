@@ -20,7 +20,7 @@ func (st *step) created() {
 	st.emit(container.KindCreated, tr, st.exactAt(c.CreatedAt))
 }
 
-func (st *step) start(kind container.Kind, run container.Run, prev *container.Previous, m missed) {
+func (st *step) start(kind container.Kind, run container.Run, prev *container.PreviousRun, m missed) {
 	run = container.Run{StartedAt: run.StartedAt, PID: run.PID}
 	st.next.State, st.next.Run = container.StateRunning, run
 	st.next.Revision, st.next.Pauses, st.next.OOMs, st.next.Health, st.next.Healths = 0, 0, 0, "", 0

@@ -17,7 +17,7 @@ type lineage struct {
 	ran        bool                // some run of the identity is known, even if its start failed
 	lastRun    order               // the order of the last container with a known run
 	lastID     string              // the id of that container
-	previous   *container.Previous // the latest run that is known to have ended; nil if none
+	previous   *container.PreviousRun // the latest run that is known to have ended; nil if none
 	loop       *CrashLoop
 	idle       time.Time // the first Tick without a container; zero while there is one
 }
@@ -64,7 +64,7 @@ func (t *Tracker) forget(k *Known, c *Change) {
 }
 
 // previousRun returns the run before the first run of a container, and how many runs between the two were not observed.
-func (t *Tracker) previousRun(s *container.Snapshot) (*container.Previous, missed) {
+func (t *Tracker) previousRun(s *container.Snapshot) (*container.PreviousRun, missed) {
 	ln := t.lineage(s.Container)
 	attempt := s.Container.Attempt
 	if attempt == 0 && s.RestartCount > 0 { // one id has many runs, and the runtime counts them
@@ -86,14 +86,14 @@ func (t *Tracker) previousRun(s *container.Snapshot) (*container.Previous, misse
 }
 
 // ranBefore returns the last tracked container before place that ran, and its run; prev is nil if there is none.
-func (t *Tracker) ranBefore(ln *lineage, place order) (last order, prev *container.Previous) {
+func (t *Tracker) ranBefore(ln *lineage, place order) (last order, prev *container.PreviousRun) {
 	for id := range ln.containers {
 		k := t.known[id]
 		if k == nil || k.State == container.StateCreated || k.State == container.StateUnknown {
 			continue
 		}
 		if o := orderOf(k.Container); o.before(place) && (prev == nil || last.before(o)) {
-			last, prev = o, &container.Previous{ContainerID: id}
+			last, prev = o, &container.PreviousRun{ContainerID: id}
 			if k.State == container.StateExited {
 				if ended := previousOf(id, k.Run); ended != nil {
 					prev = ended
@@ -110,9 +110,9 @@ func (ln *lineage) replaces(c *container.Container) bool {
 }
 
 // latest returns the latest run. If its end was not observed yet, only its container is set.
-func (ln *lineage) latest() *container.Previous {
+func (ln *lineage) latest() *container.PreviousRun {
 	if ln.previous == nil || ln.previous.ContainerID != ln.lastID {
-		return &container.Previous{ContainerID: ln.lastID}
+		return &container.PreviousRun{ContainerID: ln.lastID}
 	}
 	return ln.previous
 }

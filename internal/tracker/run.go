@@ -38,11 +38,11 @@ func merge(was, now container.Run) container.Run {
 }
 
 // previousOf describes a run for the restart that follows it; nil if no run is known.
-func previousOf(id string, run container.Run) *container.Previous {
+func previousOf(id string, run container.Run) *container.PreviousRun {
 	if run.StartedAt.IsZero() && run.FinishedAt.IsZero() {
 		return nil
 	}
-	return &container.Previous{ContainerID: id, FinishedAt: run.FinishedAt, ExitCode: run.ExitCode, ExitKnown: run.ExitKnown, Reason: run.Reason}
+	return &container.PreviousRun{ContainerID: id, FinishedAt: run.FinishedAt, ExitCode: run.ExitCode, ExitKnown: run.ExitKnown, Reason: run.Reason}
 }
 
 // later reports whether a is known and after b; every known time is after an unknown one.

@@ -238,7 +238,7 @@ func TestRestartLinksToThePreviousRun(t *testing.T) {
 	observe(t, tr, exited(ctr, 1, 2, 3, "Error"), poll(1))
 	trs := observe(t, tr, running(next, 101), poll(2))
 	require.Len(t, trs, 2)
-	assert.Equal(t, &container.Previous{ContainerID: "c1", FinishedAt: at(2), ExitCode: 3, ExitKnown: true, Reason: "Error"}, trs[1].Previous)
+	assert.Equal(t, &container.PreviousRun{ContainerID: "c1", FinishedAt: at(2), ExitCode: 3, ExitKnown: true, Reason: "Error"}, trs[1].Previous)
 	assert.Zero(t, trs[1].Provenance.MissedRuns)
 	assert.False(t, trs[1].Provenance.MissedUnknown)
 }
@@ -349,7 +349,7 @@ func TestRestartLinksToThePreviousRunWhenItsEndIsPending(t *testing.T) {
 	observe(t, tr, running(next, 101), poll(1))
 	observe(t, tr, created(third), poll(2))
 	trs := observe(t, tr, running(third, 201), poll(2))
-	assert.Equal(t, &container.Previous{ContainerID: "c2"}, trs[0].Previous)
+	assert.Equal(t, &container.PreviousRun{ContainerID: "c2"}, trs[0].Previous)
 	assert.Zero(t, trs[0].Provenance.MissedRuns)
 	assert.False(t, trs[0].Provenance.MissedUnknown)
 }
