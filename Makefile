@@ -86,7 +86,7 @@ e2e-windows: $(TOOLS)/gotestsum $(BUILD)/otelcol-zastava-slim $(BUILD)/zastava-b
 	GOOS=windows GOARCH=amd64 $(RELEASE_ENV) $(call gotestsum,$(RELEASE_FLAGS) -count=1 -timeout 5m -exec $(ROOT)/internal/test/wine/run $(WINDOWS_PACKAGES))
 	# The other tests of this package need Unix sockets.
 	GOOS=windows GOARCH=amd64 $(RELEASE_ENV) $(call gotestsum,$(RELEASE_FLAGS) -count=1 -timeout 5m -exec $(ROOT)/internal/test/wine/run \
-		-run '^Test(Host|LoadConfig|Config|Validate|Which|What|Component|PlainTCP|Shutdown|Metadata)' ./receiver/criobserverreceiver)
+		-run '^Test(Host|Config|ValidateReportsEveryFault|APIIsChosen|DetectedRuntime|Component|PlainTCP|Shutdown|Metadata)' ./receiver/criobserverreceiver)
 	ZASTAVA_WINE=$(ROOT)/$(BUILD)/wine ZASTAVA_TEST_REQUIRE_RUNTIME=1 ZASTAVA_TEST_REQUIRE_DOCKER=1 $(call gotestsum,$(RACE) -count=1 -timeout 15m -run '^TestWindows' ./internal/test/e2e)
 
 .PHONY: runtimes

@@ -165,7 +165,7 @@ func needContainerd(t *testing.T) {
 	}
 }
 
-func TestDemoOnAPrivateContainerd(t *testing.T) {
+func TestDemoLeavesNothingOfItsPrivateContainerd(t *testing.T) {
 	needContainerd(t)
 	o := standIns(t, "none")
 	for _, name := range []string{"first run", "second run"} {
@@ -200,7 +200,7 @@ func TestDemoOnAPrivateContainerd(t *testing.T) {
 	}
 }
 
-func TestDemoObservesTheRuntimeThatIsThere(t *testing.T) {
+func TestDemoObservesAnExistingRuntime(t *testing.T) {
 	c := realruntime.Containerd(t)
 	o := standIns(t, "none")
 	o.private, o.endpoint, o.duration = false, c.Endpoint(), time.Second
@@ -215,7 +215,7 @@ func TestDemoObservesTheRuntimeThatIsThere(t *testing.T) {
 	assert.Empty(t, left(t))
 }
 
-func TestDemoEndsWhenAChildDoes(t *testing.T) {
+func TestDemoFailsWhenAChildEnds(t *testing.T) {
 	for fault, says := range map[string][]string{
 		"dies at once":    {"the collector ended by itself (exit status 7)", "stand-in collector", "The logs are in "},
 		"dies later":      {"the collector ended by itself (exit status 7)", "the last words"},
@@ -243,7 +243,7 @@ func TestDemoEndsWhenAChildDoes(t *testing.T) {
 	}
 }
 
-func TestDemoSaysWhatIsMissing(t *testing.T) {
+func TestDemoNamesWhatIsMissing(t *testing.T) {
 	t.Run("nothing is built and the port is taken", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
@@ -265,7 +265,7 @@ func TestDemoSaysWhatIsMissing(t *testing.T) {
 	})
 }
 
-func TestSweepWipesWhatAKilledRunLeft(t *testing.T) {
+func TestSweepWipesTheRestOfAKilledRun(t *testing.T) {
 	needContainerd(t)
 	under, err := os.MkdirTemp("", "zst-demo-") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)

@@ -18,7 +18,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
-func TestOnlyASocketThatAnswersIsARuntime(t *testing.T) {
+func TestFindIgnoresSocketsThatDoNotAnswer(t *testing.T) {
 	dir, err := os.MkdirTemp("", "zst-find-") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(t, err)
 	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
@@ -57,7 +57,7 @@ func TestOnlyASocketThatAnswersIsARuntime(t *testing.T) {
 	assert.Equal(t, found{c.Endpoint(), "containerd", c.Version()}, found{f.endpoint, f.engine, f.version[:len(c.Version())]})
 }
 
-func TestIsDebian(t *testing.T) {
+func TestIsDebianReadsOSRelease(t *testing.T) {
 	tests := map[string]struct {
 		content string
 		want    bool
@@ -78,7 +78,7 @@ func TestIsDebian(t *testing.T) {
 	assert.False(t, isDebian("/no/such/file"))
 }
 
-func TestParseFlags(t *testing.T) {
+func TestParseFlagsRefusesInvalidValues(t *testing.T) {
 	t.Chdir(t.TempDir())
 	o, err := parseFlags(nil)
 	require.NoError(t, err)

@@ -81,7 +81,7 @@ func TestChildKilledForMemoryLeavesTheContainerRunning(t *testing.T) {
 	assert.Equal(t, cri.ContainerState_CONTAINER_RUNNING, r.State)
 }
 
-func TestReadyOfAContainerThatEnded(t *testing.T) {
+func TestReadyFailsWhenTheContainerHasEnded(t *testing.T) {
 	d := realruntime.Containerd(t).Driver()
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "early"})
 	require.NoError(t, err)
@@ -163,7 +163,7 @@ func TestFrozenDaemonAnswersNothingUntilThawed(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestPauseAndResume(t *testing.T) {
+func TestContainerStopsAfterPauseAndResume(t *testing.T) {
 	d := realruntime.Containerd(t).Driver()
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "paused"})
 	require.NoError(t, err)
@@ -260,7 +260,7 @@ func TestWipeLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestTwoDaemonsAtOnce(t *testing.T) {
+func TestWipeLeavesAnotherDaemonAlone(t *testing.T) {
 	one, two := realruntime.Containerd(t), realruntime.Containerd(t)
 	for _, c := range []*privateruntime.Containerd{one, two} {
 		d := c.Driver()
@@ -276,7 +276,7 @@ func TestTwoDaemonsAtOnce(t *testing.T) {
 	assert.Equal(t, cri.ContainerState_CONTAINER_RUNNING, list.GetContainers()[0].GetState())
 }
 
-func TestStartSaysWhatIsWrong(t *testing.T) {
+func TestStartRefusesUnusableDirectories(t *testing.T) {
 	tests := map[string]struct {
 		options privateruntime.Options
 		says    string
@@ -295,7 +295,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestReconcileAfterTheDaemonDiedUnderCalls(t *testing.T) {
+func TestReconcileAddsAndRemovesRecordsAfterLostAnswers(t *testing.T) {
 	c := realruntime.Containerd(t)
 	d, other := c.Driver(), c.Driver()
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "cut-off"})
@@ -324,7 +324,7 @@ func TestReconcileAfterTheDaemonDiedUnderCalls(t *testing.T) {
 	assert.Zero(t, r.RemovedAt)
 }
 
-func TestARemovalThatWasCutOffIsTriedAgain(t *testing.T) {
+func TestRemoveWorksAgainAfterALostAnswer(t *testing.T) {
 	c := realruntime.Containerd(t)
 	d := c.Driver()
 	pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: "cut-off"})
@@ -341,7 +341,7 @@ func TestARemovalThatWasCutOffIsTriedAgain(t *testing.T) {
 	require.Error(t, d.Remove(t.Context(), "never-was"))
 }
 
-func TestHeapIsTheDaemonsOwn(t *testing.T) {
+func TestHeapReturnsTheDaemonsHeap(t *testing.T) {
 	c := realruntime.Containerd(t)
 	heap, err := c.Heap(t.Context())
 	require.NoError(t, err)

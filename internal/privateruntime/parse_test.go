@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParseVersion(t *testing.T) {
+func TestParseVersionRefusesOldReleases(t *testing.T) {
 	tests := map[string]struct {
 		said, version string
 		major         int
@@ -40,7 +40,7 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
-func TestConfigOfEachMajorVersion(t *testing.T) {
+func TestConfigMatchesTheMajorVersion(t *testing.T) {
 	dir := t.TempDir()
 	one, err := renderConfig(dir, dir+"/c.sock", 1)
 	require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestParseMounts(t *testing.T) {
+func TestParseMountsDecodesEscapes(t *testing.T) {
 	mounts := parseMounts(`26 22 0:23 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
 30 22 0:27 / /with\040space rw - tmpfs tmpfs rw
 not a line of it

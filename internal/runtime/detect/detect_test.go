@@ -6,6 +6,7 @@
 package detect
 
 import (
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -186,5 +187,8 @@ func TestRuntimesFindsPipes(t *testing.T) {
 
 func TestRuntimesSucceedsOnThisMachine(t *testing.T) {
 	_, err := Runtimes(Machine{}, "")
+	if os.Geteuid() != 0 && errors.Is(err, fs.ErrPermission) {
+		t.Skip(err)
+	}
 	require.NoError(t, err)
 }

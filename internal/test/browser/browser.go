@@ -1,8 +1,8 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package browser opens pages in a real headless Chromium for tests. Whatever a page complains about — a script that
-// fails, a line on the console, something the content policy refused — fails the test.
+// Package browser opens pages in a real headless Chromium for tests. A script that fails, a line on the console, or a violation of the
+// content policy fails the test.
 package browser
 
 import (
@@ -22,7 +22,7 @@ import (
 
 const (
 	stepTimeout = time.Minute      // of one step in the browser
-	patience    = 30 * time.Second // how long a condition may take to come true
+	untilLimit  = 30 * time.Second // for a condition to become true
 )
 
 // Browser is a tab.
@@ -40,7 +40,7 @@ func Open(tb testing.TB) *Browser {
 	}
 	found := find()
 	if found == "" {
-		const missing = "no chromium on the PATH: the page is not tried in a browser"
+		const missing = "no chromium on PATH to open the page in"
 		if os.Getenv("ZASTAVA_TEST_REQUIRE_RUNTIME") == "1" {
 			tb.Fatal(missing)
 		}
@@ -65,7 +65,7 @@ func Open(tb testing.TB) *Browser {
 		case *runtime.EventConsoleAPICalled:
 			tb.Errorf("the page wrote to the console: %s", ev.Type)
 		case *log.EventEntryAdded:
-			tb.Errorf("the browser complains: %s", ev.Entry.Text)
+			tb.Errorf("the browser logged: %s", ev.Entry.Text)
 		}
 	}))
 	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
@@ -106,5 +106,5 @@ func Ask[T any](b *Browser, expression string) T {
 // Until waits until an expression in the page is true.
 func (b *Browser) Until(expression string) {
 	b.tb.Helper()
-	require.Eventually(b.tb, func() bool { return Ask[bool](b, expression) }, patience, 50*time.Millisecond, expression)
+	require.Eventually(b.tb, func() bool { return Ask[bool](b, expression) }, untilLimit, 50*time.Millisecond, expression)
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCertificates shakes hands with a server that has a certificate, both ends asking for the other's.
-func TestCertificates(t *testing.T) {
+// TestIssueMakesCertificatesWithTheRequestedFault shakes hands with a server that has a certificate, both ends asking for the other's.
+func TestIssueMakesCertificatesWithTheRequestedFault(t *testing.T) {
 	dir := t.TempDir()
 	ca, other := New(t), New(t)
 	ca.WriteTo(filepath.Join(dir, "ca.pem"))

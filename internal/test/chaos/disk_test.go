@@ -34,9 +34,9 @@ func (r *rig) faults(fault string) int {
 	return int(r.metrics.Sum("otelcol_extension_zastavastorage_faults", `fault="`+fault+`"`))
 }
 
-// TestBrokenQueueFiles breaks the queue of a collector that was killed with a backlog, one event to a request. It starts, and
+// TestCollectorStartsWhenItsQueueIsBroken breaks the queue of a collector that was killed with a backlog, one event to a request. It starts, and
 // loses no more than it says.
-func TestBrokenQueueFiles(t *testing.T) {
+func TestCollectorStartsWhenItsQueueIsBroken(t *testing.T) {
 	n := either(100, 2000)
 	for _, tt := range []struct {
 		desc   string
@@ -114,8 +114,8 @@ func edit(tb testing.TB, name string, how func([]byte) []byte) {
 	require.NoError(tb, os.WriteFile(name, how(raw), 0o600))
 }
 
-// TestLockedQueue starts a collector whose queue another process has. What is in that queue arrives when it is let go.
-func TestLockedQueue(t *testing.T) {
+// TestLockedQueueIsDeliveredOnceUnlocked starts a collector whose queue another process has. What is in that queue arrives when it is let go.
+func TestLockedQueueIsDeliveredOnceUnlocked(t *testing.T) {
 	r := newRig(t)
 	r.proxy.Set(proxy.Refuse)
 	r.start()
@@ -153,9 +153,9 @@ func onSmallDisk(size string) option {
 	}
 }
 
-// TestDiskFull fills the disk under a backlog. What was accepted is delivered while the disk is full and after the collector
+// TestAcceptedEventsArriveWhenTheDiskIsFull fills the disk under a backlog. What was accepted is delivered while the disk is full and after the collector
 // was killed so; what is not accepted the source sends again.
-func TestDiskFull(t *testing.T) {
+func TestAcceptedEventsArriveWhenTheDiskIsFull(t *testing.T) {
 	r := newRig(t, onSmallDisk("8m"))
 	r.proxy.Set(proxy.Refuse)
 	r.start()
@@ -192,9 +192,9 @@ func TestDiskFull(t *testing.T) {
 	r.check(0)
 }
 
-// TestDiskReadOnly starts a collector on a backlog that a disk has become read-only under: it is delivered, new events are
+// TestBacklogIsDeliveredWhenTheDiskIsReadOnly starts a collector on a backlog that a disk has become read-only under: it is delivered, new events are
 // refused, and all goes on when the disk can be written again.
-func TestDiskReadOnly(t *testing.T) {
+func TestBacklogIsDeliveredWhenTheDiskIsReadOnly(t *testing.T) {
 	r := newRig(t, onSmallDisk("8m"))
 	r.proxy.Set(proxy.Refuse)
 	r.start()

@@ -17,8 +17,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/proxy"
 )
 
-// TestTheRoad closes the way to the backend in every manner, one after the other, while events arrive.
-func TestTheRoad(t *testing.T) {
+// TestEventsArriveOnceAfterEveryNetworkFault closes the way to the backend in every manner, one after the other, while events arrive.
+func TestEventsArriveOnceAfterEveryNetworkFault(t *testing.T) {
 	r := newRig(t)
 	r.start()
 	for _, fault := range proxy.Faults() {
@@ -39,8 +39,8 @@ func TestTheRoad(t *testing.T) {
 	r.check(0)
 }
 
-// TestBacklog keeps the backend away while a backlog grows, and then drains it.
-func TestBacklog(t *testing.T) {
+// TestBacklogIsDeliveredWhenTheBackendIsBack keeps the backend away while a backlog grows, and then drains it.
+func TestBacklogIsDeliveredWhenTheBackendIsBack(t *testing.T) {
 	r := newRig(t, func(_ *rig, config string) string { // the backend is slow when it gets so much at once
 		return strings.Replace(config, "timeout: 2s", "timeout: 30s", 1)
 	})
@@ -87,8 +87,8 @@ func TestBacklog(t *testing.T) {
 		n/4, before, after, n, float64(n)/took.Seconds(), least, most)
 }
 
-// TestKilled kills the collector at random moments while events arrive and leave.
-func TestKilled(t *testing.T) {
+// TestEventsArriveOnceWhenTheCollectorIsKilled kills the collector at random moments while events arrive and leave.
+func TestEventsArriveOnceWhenTheCollectorIsKilled(t *testing.T) {
 	r := newRig(t)
 	kills := either(5, 100)
 	for range kills {
@@ -122,8 +122,8 @@ func TestKilled(t *testing.T) {
 	t.Logf("killed %d times; %d events", kills, len(r.accepted))
 }
 
-// TestDropOldest has a queue of a stated size and the policy to drop; what is missing is what is counted.
-func TestDropOldest(t *testing.T) {
+// TestDropOldestCountsEveryMissingEvent has a queue of a stated size and the policy to drop; what is missing is what is counted.
+func TestDropOldestCountsEveryMissingEvent(t *testing.T) {
 	r := newRig(t, func(_ *rig, config string) string {
 		config = strings.Replace(config, "queue_size: 1000000", "queue_size: 500", 1)
 		return strings.Replace(config, "    timeout: 2s", "    timeout: 2s\n    drop_oldest: true", 1)

@@ -52,9 +52,9 @@ func (r *rig) told() func() string {
 	}
 }
 
-// TestTLS takes away, in every manner, what the collector needs to trust the backend, and gives it back. What came meanwhile is
+// TestEventsArriveOnceTrustIsBack takes away, in every manner, what the collector needs to trust the backend, and gives it back. What came meanwhile is
 // delivered once, by the same process; none of it was told to whoever held the wrong certificate.
-func TestTLS(t *testing.T) {
+func TestEventsArriveOnceTrustIsBack(t *testing.T) {
 	ca, stranger := certs.New(t), certs.New(t)
 	r := newRig(t, overTLS(ca))
 	r.start()

@@ -93,7 +93,7 @@ func requirements(t *testing.T, dir string) map[string]string {
 	return versions
 }
 
-func TestFullDistributionHasWhatIsPromised(t *testing.T) {
+func TestFullDistributionHasThePromisedComponents(t *testing.T) {
 	m := readManifest(t, "builder-config.yaml")
 
 	assert.ElementsMatch(t, []string{
@@ -136,7 +136,7 @@ func TestFullDistributionHasWhatIsPromised(t *testing.T) {
 // The type of a component, as configuration names it, is the name of its
 // package without the kind and with underscores that the package lacks. OTLP is
 // there for a gateway between the default pipeline and the backend.
-func TestSlimDistributionHasWhatTheDefaultPipelineUses(t *testing.T) {
+func TestSlimDistributionHasTheComponentsOfTheDefaultPipeline(t *testing.T) {
 	conf, err := confmaptest.LoadConf(filepath.Join(repository, "collector-config.yaml"))
 	require.NoError(t, err)
 	m := readManifest(t, "builder-config.slim.yaml")

@@ -21,8 +21,8 @@ var (
 	kubernetesFile = filepath.Join("..", "..", "..", "deploy", "kubernetes", "zastava.yaml")
 )
 
-// TestServiceUnit has systemd itself check the unit for Linux nodes.
-func TestServiceUnit(t *testing.T) {
+// TestServiceUnitIsValid has systemd itself check the unit for Linux nodes.
+func TestServiceUnitIsValid(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd is not installed")
@@ -39,8 +39,8 @@ func TestServiceUnit(t *testing.T) {
 	assert.NotContains(t, string(out), "Unknown", "an option that is misspelled is only warned of")
 }
 
-// TestServiceHasTheRightsThatKubernetesGives: docs/evidence.md says which, once for both.
-func TestServiceHasTheRightsThatKubernetesGives(t *testing.T) {
+// TestServiceHasTheRightsOfTheKubernetesManifest: docs/evidence.md says which, once for both.
+func TestServiceHasTheRightsOfTheKubernetesManifest(t *testing.T) {
 	unit, err := os.ReadFile(unitFile)
 	require.NoError(t, err)
 	manifest, err := os.ReadFile(kubernetesFile)

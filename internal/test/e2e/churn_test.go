@@ -237,10 +237,10 @@ type misfortunes struct {
 	lasts, collectorEvery, containerdEvery, cutEvery time.Duration
 }
 
-// TestTruthUnderChurn lets containers live and die at random while the collector and containerd are killed again and again,
+// TestEventsAreTrueUnderChurn lets containers live and die at random while the collector and containerd are killed again and again,
 // and the connections between them cut. In the end the backend must hold every run once, as the runtime knew it or marked as
 // what it is, and nothing else.
-func TestTruthUnderChurn(t *testing.T) {
+func TestEventsAreTrueUnderChurn(t *testing.T) {
 	m := misfortunes{lasts: 24 * time.Second, collectorEvery: 9 * time.Second, containerdEvery: 14 * time.Second, cutEvery: 7 * time.Second}
 	if long() {
 		m = misfortunes{lasts: 10 * time.Minute, collectorEvery: time.Minute, containerdEvery: 90 * time.Second, cutEvery: 25 * time.Second}

@@ -46,9 +46,9 @@ var canaries = map[string]string{
 // allowed is the value of a label of the allow-list. It is found wherever a record has been: what finds it would find a canary.
 const allowed = "allowed-7d3c"
 
-// TestDockerSecretsStayWhereTheyAre takes a container full of secrets through a backend that is away, one that refuses and one
+// TestDockerSecretsAreNeverSent takes a container full of secrets through a backend that is away, one that refuses and one
 // that accepts, and searches all that is left.
-func TestDockerSecretsStayWhereTheyAre(t *testing.T) {
+func TestDockerSecretsAreNeverSent(t *testing.T) {
 	d := engine.ForTest(t)
 	gate := newGate(t)
 	quarantine := filepath.Join(t.TempDir(), "quarantine")

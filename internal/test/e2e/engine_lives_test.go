@@ -91,8 +91,8 @@ var quick = []string{
 	"extensions::health_check::component_health::recovery_duration: 1s",
 }
 
-// TestDockerLives has the collector observe a real Docker; its restarts and the engine's are in the long tests.
-func TestDockerLives(t *testing.T) {
+// TestDockerEventsAgreeWithEveryLife has the collector observe a real Docker; its restarts and the engine's are in the long tests.
+func TestDockerEventsAgreeWithEveryLife(t *testing.T) {
 	d := engine.ForTest(t)
 	s := &site{stack: newStack(t, d.Endpoint(), "auto", quick...), engine: &dockerDriver{t: t, docker: d}}
 	s.start = s.observe

@@ -71,9 +71,9 @@ func file(t *testing.T, host, name string) backendapi.Fact {
 	}
 }
 
-// TestWhatALinkedProgramLoadsReachesTheBackend: of a container whose program is linked to libraries, each file that it has mapped
+// TestLibrariesOfALinkedProgramReachTheBackend: of a container whose program is linked to libraries, each file that it has mapped
 // as code arrives as a fact, with the ids that other tools' word of the file gives.
-func TestWhatALinkedProgramLoadsReachesTheBackend(t *testing.T) {
+func TestLibrariesOfALinkedProgramReachTheBackend(t *testing.T) {
 	for _, program := range []string{"readelf", "sha256sum", "stat", "ldd"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("needs %s", program)

@@ -30,9 +30,9 @@ type loaded struct {
 	Process *backendapi.Process `json:"process"`
 }
 
-// TestWhatRunsReachesTheBackend: the program of a real container arrives as a fact with the hash that the file has, is found by
+// TestProcessesReachTheBackend: the program of a real container arrives as a fact with the hash that the file has, is found by
 // image and by container, is on the page, and is part of the start's later revision.
-func TestWhatRunsReachesTheBackend(t *testing.T) {
+func TestProcessesReachTheBackend(t *testing.T) {
 	c, d, pod := driverOf(t)
 	s := newStack(t, c.Endpoint(), "auto", "exporters::zastavabackend::callgraph_id: e2e")
 	s.observe()

@@ -21,8 +21,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-// TestLives plays every way in which a container can end, restarts, removes, and compares.
-func TestLives(t *testing.T) {
+// TestEventsAgreeWithEveryLife plays every way in which a container can end, restarts, removes, and compares.
+func TestEventsAgreeWithEveryLife(t *testing.T) {
 	eachSetup(t, func(t *testing.T, on setup) {
 		c, d, pod := driverOf(t, on.release)
 		before, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "was-there", Args: []string{"pause"}})
@@ -119,8 +119,8 @@ func TestLives(t *testing.T) {
 	})
 }
 
-// TestRuntimeMisfortune kills, freezes and restarts containerd under the observer.
-func TestRuntimeMisfortune(t *testing.T) {
+// TestEventsAgreeAfterAFaultOfTheRuntime kills, freezes and restarts containerd under the observer.
+func TestEventsAgreeAfterAFaultOfTheRuntime(t *testing.T) {
 	eachSetup(t, func(t *testing.T, on setup) {
 		c, d, pod := driverOf(t, on.release)
 		s := newStack(t, c.Endpoint(), on.stream, "receivers::criobserver::timeout: 2s", "receivers::criobserver::backoff::max_interval: 2s", "receivers::criobserver::resync_interval: 5s",
@@ -162,8 +162,8 @@ func TestRuntimeMisfortune(t *testing.T) {
 	})
 }
 
-// TestRuntimeAbsentAtStart starts the collector ten seconds before its runtime.
-func TestRuntimeAbsentAtStart(t *testing.T) {
+// TestEventsAgreeWhenTheRuntimeStartsLater starts the collector ten seconds before its runtime.
+func TestEventsAgreeWhenTheRuntimeStartsLater(t *testing.T) {
 	c, d, pod := driverOf(t)
 	there, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: "there", Args: []string{"pause"}})
 	require.NoError(t, err)
@@ -180,8 +180,8 @@ func TestRuntimeAbsentAtStart(t *testing.T) {
 	s.agree(truthsOf(d, there))
 }
 
-// TestCollectorRestart ends the collector, by request and by SIGKILL, and lets things happen meanwhile.
-func TestCollectorRestart(t *testing.T) {
+// TestEventsAgreeAfterACollectorRestart ends the collector, by request and by SIGKILL, and lets things happen meanwhile.
+func TestEventsAgreeAfterACollectorRestart(t *testing.T) {
 	c, d, pod := driverOf(t)
 	s := newStack(t, c.Endpoint(), "auto")
 	s.observe()

@@ -20,8 +20,8 @@ import (
 const stateOf = `((name) => { for (const r of document.querySelectorAll("tbody[data-list] tr"))
 	if (r.querySelector("a").textContent === name) return r.querySelector(".state").innerText.trim(); return "" })`
 
-// TestThePageShowsWhatHappens: a real container that starts and dies is on the page without a reload.
-func TestThePageShowsWhatHappens(t *testing.T) {
+// TestPageShowsEveryChange: a real container that starts and dies is on the page without a reload.
+func TestPageShowsEveryChange(t *testing.T) {
 	c, d, pod := driverOf(t)
 	s := newStack(t, c.Endpoint(), "auto")
 	s.observe()

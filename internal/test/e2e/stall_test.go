@@ -155,11 +155,11 @@ func miseries() []misery {
 	return all
 }
 
-// TestNoStall keeps the observer from reading under load and measures what containerd 2 does meanwhile, in turns with a
-// containerd that nobody observes. That it is not slowed down is told by the medians that the test reports; what the test
-// requires is that every operation ended long before the misery did, that all is told afterwards, and that containerd holds
-// nothing for the observer then.
-func TestNoStall(t *testing.T) {
+// TestContainerdNeverStallsWhenTheObserverDoesNotRead keeps the observer from reading under load and measures what containerd 2 does
+// meanwhile, in turns with an unobserved containerd. The medians that the test logs show that containerd is not slower. The test
+// requires that every operation ends long before the fault does, that every event is reported afterwards, and that containerd then
+// keeps nothing for the observer.
+func TestContainerdNeverStallsWhenTheObserverDoesNotRead(t *testing.T) {
 	release := there(t, realruntime.Containerd2())
 	for _, m := range miseries() {
 		t.Run(m.name, func(t *testing.T) {
@@ -225,9 +225,10 @@ func TestNoStall(t *testing.T) {
 
 func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 
-// TestAStuckSubscriberOfCRIStallsContainerd is the control of TestNoStall: the same load does show a stall, when a subscriber
-// of containerd 2's CRI event stream does not read. It is why the observer does not subscribe there.
-func TestAStuckSubscriberOfCRIStallsContainerd(t *testing.T) {
+// TestContainerdStallsWhenACRISubscriberStopsReading is the control of TestContainerdNeverStallsWhenTheObserverDoesNotRead: under the
+// same load containerd 2 stalls when a subscriber of its CRI event stream does not read. Therefore the observer does not subscribe
+// to that stream.
+func TestContainerdStallsWhenACRISubscriberStopsReading(t *testing.T) {
 	const hangs = 10 * time.Second
 	c := realruntime.Containerd(t, there(t, realruntime.Containerd2()).BinDirs...)
 	d := c.Driver()
@@ -266,7 +267,7 @@ func TestAStuckSubscriberOfCRIStallsContainerd(t *testing.T) {
 		})
 	}
 	work.Wait()
-	require.True(t, stalled.Load(), "nothing stalled in %d lives: the control of TestNoStall does not work", lives.Load())
+	require.True(t, stalled.Load(), "nothing stalled in %d lives: the control of TestContainerdNeverStallsWhenTheObserverDoesNotRead does not work", lives.Load())
 	t.Logf("containerd %s stood still after %d lives", c.Version(), lives.Load())
 	unsubscribe()
 	pod, err := d.RunPod(ctx, privateruntime.PodSpec{Name: "after", Namespace: "stall"})

@@ -167,7 +167,7 @@ func (e *windowsEngine) survives(t *testing.T, s *stack) {
 	}
 }
 
-func TestWindowsEngine(t *testing.T) {
+func TestWindowsEngineIsObserved(t *testing.T) {
 	options := append([]string{"receivers::criobserver::labels: [app]"}, quick...)
 	t.Run("from a collector on Linux", func(t *testing.T) {
 		e := newWindowsEngine(t)

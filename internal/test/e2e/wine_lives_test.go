@@ -17,8 +17,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// TestWindowsDockerLives has the collector built for Windows observe a real Docker through a named pipe, as a service.
-func TestWindowsDockerLives(t *testing.T) {
+// TestWindowsEventsAgreeWithEveryDockerLife has the collector built for Windows observe a real Docker through a named pipe, as a service.
+func TestWindowsEventsAgreeWithEveryDockerLife(t *testing.T) {
 	w := newWine(t)
 	d := engine.ForTest(t)
 	pipe := w.serve("docker_engine", d.Endpoint())
@@ -29,8 +29,8 @@ func TestWindowsDockerLives(t *testing.T) {
 	s.killedAndRestarted()
 }
 
-// TestWindowsFindsPipes has it find Docker's pipe and containerd's CRI pipe by itself, each with a real runtime behind.
-func TestWindowsFindsPipes(t *testing.T) {
+// TestWindowsPipesAreDetected has it find Docker's pipe and containerd's CRI pipe by itself, each with a real runtime behind.
+func TestWindowsPipesAreDetected(t *testing.T) {
 	w := newWine(t)
 	c, driver, pod := driverOf(t)
 	d := engine.ForTest(t)

@@ -47,7 +47,7 @@ func echo(t *testing.T, name string) net.Listener {
 	return l
 }
 
-func TestManyClientsAtOnce(t *testing.T) {
+func TestServeForwardsForManyClientsAtOnce(t *testing.T) {
 	name := Name(filepath.Join(`C:\`, t.Name()))
 	echo(t, name)
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<14) // four buffers
@@ -70,7 +70,7 @@ func TestManyClientsAtOnce(t *testing.T) {
 	work.Wait()
 }
 
-func TestCloseEndsClientsThatWait(t *testing.T) {
+func TestCloseEndsWaitingClients(t *testing.T) {
 	name := Name(filepath.Join(`C:\`, t.Name()))
 	l := echo(t, name)
 	timeout := 20 * time.Second

@@ -10,18 +10,18 @@ import (
 	"sync"
 )
 
-// The ports of FreeAddress. They are below those that systems give to whoever connects: from 32768 on Linux (ip(7)), from 49152
-// elsewhere (RFC 6335). A port from there could be taken by any connection while the program that it is meant for is down,
-// and a look whether that program listens could connect to itself.
+// The ports of FreeAddress are below the ephemeral ones: from 32768 on Linux (ip(7)), from 49152 elsewhere (RFC 6335). Any outgoing
+// connection could use an ephemeral port while the program with this address is down, and a check whether the program listens could
+// connect to itself.
 const (
 	firstPort = 12000
 	lastPort  = 31999
 )
 
-// given are the addresses that tests of this process have: a program that is down has its own still.
-var given sync.Map
+// used are the addresses that tests of this process have. A program keeps its address while it is down.
+var used sync.Map
 
-// FreeAddress is a loopback address that nothing listens on. It is given once.
+// FreeAddress returns a loopback address, host:port, on which nothing listens. It never returns an address twice.
 func FreeAddress(tb TB) string {
 	tb.Helper()
 	var err error
@@ -32,7 +32,7 @@ func FreeAddress(tb TB) string {
 			continue
 		}
 		_ = l.Close()
-		if _, taken := given.LoadOrStore(address, true); !taken {
+		if _, taken := used.LoadOrStore(address, true); !taken {
 			return address
 		}
 	}

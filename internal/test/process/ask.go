@@ -15,19 +15,19 @@ import (
 	"time"
 )
 
-// asking has no memory of the servers it asked, which come and go, and takes any certificate: what is asked is the test's
-// own process on loopback, whose certificate may be one that must be refused by others.
-var asking = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+// client keeps no connections, because servers are restarted, and accepts any certificate: the server is the test's own process on
+// loopback, whose certificate may be one that other clients must refuse.
+var client = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 	DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
 }}
 
-// Get asks once. The status is 0 when there was no whole answer.
+// Get sends one request. The status is 0 without a complete answer.
 func Get(address string) (status int, body string) {
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return 0, ""
 	}
-	resp, err := asking.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, ""
 	}
@@ -39,7 +39,7 @@ func Get(address string) (status int, body string) {
 	return resp.StatusCode, string(raw)
 }
 
-// Listens tells whether something listens on a TCP address.
+// Listens reports whether something listens on a TCP address.
 func Listens(address string) bool {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", address)
 	if err != nil {
@@ -49,16 +49,16 @@ func Listens(address string) bool {
 	return true
 }
 
-// Metrics is the address, host:port, where a collector shows its own metrics to Prometheus.
+// Metrics is the address, host:port, of a collector's own metrics in Prometheus's format.
 type Metrics string
 
-// Port is that of the address.
+// Port returns the address's port.
 func (m Metrics) Port() string { return string(m)[strings.LastIndexByte(string(m), ':')+1:] }
 
-// Host is that of the address.
+// Host returns the address's host.
 func (m Metrics) Host() string { return string(m)[:strings.LastIndexByte(string(m), ':')] }
 
-// Text is all of them; empty when they are not shown.
+// Text returns all metrics, empty when the collector does not answer.
 func (m Metrics) Text() string {
 	status, text := Get("http://" + string(m) + "/metrics")
 	if status != http.StatusOK {
@@ -67,7 +67,7 @@ func (m Metrics) Text() string {
 	return text
 }
 
-// Sum adds up a metric over the points whose labels have all of the texts, such as `kind="CONTAINER_STOP"`.
+// Sum returns the sum of a metric over the points whose labels contain all of the texts, such as `kind="CONTAINER_STOP"`.
 func (m Metrics) Sum(name string, labels ...string) (sum float64) {
 	points := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `(\{[^}]*\})? (\S+)`)
 	for _, point := range points.FindAllStringSubmatch(m.Text(), -1) {

@@ -14,9 +14,9 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-const serves = 2 * time.Minute // how long a program may take until it serves, on a small busy machine
+const startLimit = 2 * time.Minute // for a program to serve, on a small busy machine
 
-// Backend is the reference backend. Its process may come and go; its address and its database stay.
+// Backend is the reference backend. Its process may end and be started again; its address and its database stay.
 type Backend struct {
 	*Process
 	Address string // host:port
@@ -36,15 +36,15 @@ func StartBackend(tb TB, dir string, flags ...string) *Backend {
 	return b
 }
 
-// Restart starts it again, with other flags, after Stop or Kill, and waits until it serves; with --client-ca, which has it answer
-// nobody without a certificate, until it listens.
+// Restart starts it again, with other flags, after Stop or Kill, and waits until it serves. With --client-ca, with which it answers
+// no client without a certificate, it waits until the backend listens.
 func (b *Backend) Restart(flags ...string) {
 	b.tb.Helper()
 	b.https = slices.Contains(flags, "--tls-cert")
 	program := b.program
 	program.Args = slices.Concat(program.Args, flags)
 	b.Process = Start(b.tb, program)
-	b.Await(serves, "the backend", func() bool {
+	b.Await(startLimit, "the backend", func() bool {
 		if slices.Contains(flags, "--client-ca") {
 			return Listens(b.Address)
 		}
@@ -53,7 +53,7 @@ func (b *Backend) Restart(flags ...string) {
 	})
 }
 
-// URL is where it serves.
+// URL returns the backend's base URL.
 func (b *Backend) URL() string {
 	if b.https {
 		return "https://" + b.Address
@@ -61,10 +61,10 @@ func (b *Backend) URL() string {
 	return "http://" + b.Address
 }
 
-// Ask gets a path of it.
+// Ask gets a path of the backend.
 func (b *Backend) Ask(path string) (status int, body string) { return Get(b.URL() + path) }
 
-// Events gives every revision of every event that is stored, the newest first.
+// Events returns every revision of every stored event, the newest first.
 func (b *Backend) Events() []backendapi.Event {
 	b.tb.Helper()
 	var all []backendapi.Event

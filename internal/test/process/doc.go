@@ -1,12 +1,12 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package process runs the programs of this repository as processes under test: it finds what make built, starts it
-// with its output in a file, waits until it serves, asks it, and ends it by its pid, in order or with SIGKILL.
+// Package process runs the programs of this repository as processes under test. It finds a program that make has built, starts it
+// with its output in a file, waits until it serves, sends it requests, and ends it by its process id, with SIGTERM or SIGKILL.
 //
-// It promises that no process outlives the test that started it, that the end of its output is shown when that test failed,
-// and that a program that ended by itself is told at once by whoever waits for it. What is not built skips the test by name, or
-// fails it with ZASTAVA_TEST_REQUIRE_RUNTIME=1. It refuses to build anything, and to end what it did not start.
+// No process outlives the test that started it. A failed test logs the end of the process's output. Waiting for a process fails at
+// once when the process has ended. A test of a program that is not built is skipped, with the program's name, or fails with
+// ZASTAVA_TEST_REQUIRE_RUNTIME=1. The package builds nothing, and ends only what it has started.
 package process
 
 import "context"

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	shown = 4000                  // bytes of a log, when a test failed
-	pause = 20 * time.Millisecond // between two looks
-	stops = 2 * time.Minute       // how long an end in order may take, on a small busy machine
+	shown     = 4000                  // bytes of a log, when a test has failed
+	poll      = 20 * time.Millisecond // the interval of Await's checks
+	stopLimit = 2 * time.Minute       // for the end after SIGTERM, on a small busy machine
 )
 
 // Process is a running program.
@@ -23,20 +23,20 @@ type Process struct {
 	tb    TB
 	cmd   *exec.Cmd
 	log   string
-	from  int64         // where its output begins in the log, which others may write to before and after
-	ended chan struct{} // closed by what waits for the process
-	fault error         // how it ended; to be read when ended is closed, as is to
-	to    int64         // where its output ends
+	from  int64         // the start of its output in the log, to which others may write before and after
+	ended chan struct{} // closed by the goroutine that waits for the process
+	fault error         // how it ended; like to, valid once ended is closed
+	to    int64         // the end of its output
 }
 
-// Start starts a program, which ends with the test at the latest.
+// Start starts a program. The process ends with the test at the latest.
 func Start(tb TB, program Program) *Process {
 	tb.Helper()
 	out, err := os.OpenFile(program.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		tb.Fatalf("start %s: %v", program.Path, err)
 	}
-	cmd := exec.Command(program.Path, program.Args...) //nolint:gosec,noctx // the caller says which program, and Kill ends it
+	cmd := exec.Command(program.Path, program.Args...) //nolint:gosec,noctx // the caller chooses the program, and Kill ends it
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), program.Env...)
 	from := size(program.Log)
@@ -54,14 +54,13 @@ func Start(tb TB, program Program) *Process {
 	tb.Cleanup(func() {
 		p.Kill()
 		if tb.Failed() {
-			tb.Logf("the end of %s:\n%s", program.Log, p.said())
+			tb.Logf("the end of %s:\n%s", program.Log, p.tail())
 		}
 	})
 	return p
 }
 
-// Stop ends the process as an operator would and waits for it. An end other than a good one fails the test; that it has
-// ended before does not.
+// Stop sends SIGTERM and waits for the end. An exit status other than 0 fails the test, unless the process had ended before.
 func (p *Process) Stop() {
 	p.tb.Helper()
 	select {
@@ -70,26 +69,26 @@ func (p *Process) Stop() {
 	default:
 	}
 	p.Signal(syscall.SIGTERM)
-	limit := time.NewTimer(stops)
+	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
 	select {
 	case <-p.ended:
 	case <-limit.C:
-		p.tb.Fatalf("%s did not end within %v of SIGTERM", p.name(), stops)
+		p.tb.Fatalf("%s did not end within %v of SIGTERM", p.name(), stopLimit)
 		return
 	}
 	if p.fault != nil {
-		p.tb.Fatalf("%s did not end well: %v", p.name(), p.fault)
+		p.tb.Fatalf("%s ended with an error: %v", p.name(), p.fault)
 	}
 }
 
 // Kill ends the process with SIGKILL and waits for it.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() // an error says that it has ended
+	_ = p.cmd.Process.Kill() // an error means that it has ended
 	<-p.ended
 }
 
-// Signal sends a signal. One that has ended takes none, which is no fault of the test's.
+// Signal sends a signal. It does nothing when the process has ended.
 func (p *Process) Signal(by os.Signal) {
 	p.tb.Helper()
 	if err := p.cmd.Process.Signal(by); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -97,17 +96,17 @@ func (p *Process) Signal(by os.Signal) {
 	}
 }
 
-// PID is the process's id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Await waits until ok is true. That the process ends meanwhile fails the test at once.
+// Await waits until ok returns true. It fails the test at once when the process ends meanwhile.
 func (p *Process) Await(limit time.Duration, what string, ok func() bool) {
 	p.tb.Helper()
 	Await(p.tb, limit, what, func() bool {
 		p.tb.Helper()
 		select {
 		case <-p.ended:
-			p.tb.Fatalf("waited for %s, and %s has ended: %v; its output ends with:\n%s", what, p.name(), p.fault, p.said())
+			p.tb.Fatalf("waited for %s, and %s has ended: %v; its output ends with:\n%s", what, p.name(), p.fault, p.tail())
 			return false
 		default:
 			return ok()
@@ -117,12 +116,12 @@ func (p *Process) Await(limit time.Duration, what string, ok func() bool) {
 
 func (p *Process) name() string { return filepath.Base(p.cmd.Path) }
 
-// Await waits until ok is true, for some time at most. It asks from the test's own goroutine.
+// Await waits until ok returns true, and fails the test after limit. It calls ok on the test's own goroutine.
 func Await(tb TB, limit time.Duration, what string, ok func() bool) {
 	tb.Helper()
 	over := time.NewTimer(limit)
 	defer over.Stop()
-	tick := time.NewTicker(pause)
+	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for !ok() {
 		select {
@@ -134,8 +133,8 @@ func Await(tb TB, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-// said is the end of what the process wrote. Call it when it has ended.
-func (p *Process) said() string {
+// tail returns the end of the process's output. Call it once the process has ended.
+func (p *Process) tail() string {
 	content, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -144,7 +143,7 @@ func (p *Process) said() string {
 	return string(content[min(to, max(p.from, to-shown)):to])
 }
 
-// Tail is the end of a file, for messages.
+// Tail returns the end of a file, for messages.
 func Tail(file string) string {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -67,7 +67,7 @@ func shell(t *testing.T, script string) Program {
 	return Program{Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"WORD=of the test"}, Log: filepath.Join(t.TempDir(), "log")}
 }
 
-func TestAProcessEndsWithItsTest(t *testing.T) {
+func TestProcessEndsWithItsTest(t *testing.T) {
 	var p *Process
 	program := shell(t, `echo "a word $WORD"; while true; do sleep 1; done`)
 	w := of(t, func(w *witness) {
@@ -83,14 +83,14 @@ func TestAProcessEndsWithItsTest(t *testing.T) {
 	assert.Zero(t, p.Resident())
 }
 
-func TestTheEndOfAProcess(t *testing.T) {
+func TestStopReportsHowTheProcessEnded(t *testing.T) {
 	for _, tt := range []struct {
 		desc, script string
 		end          func(p *Process)
 		says         string // empty: the test does not fail
 	}{
 		{"stopped, and it ends well", `trap 'exit 0' TERM; echo up; while true; do sleep 0.01; done`, (*Process).Stop, ""},
-		{"stopped, and it ends badly", `trap 'exit 3' TERM; echo up; while true; do sleep 0.01; done`, (*Process).Stop, "did not end well: exit status 3"},
+		{"stopped, and it ends badly", `trap 'exit 3' TERM; echo up; while true; do sleep 0.01; done`, (*Process).Stop, "ended with an error: exit status 3"},
 		{"killed", `trap '' TERM; echo up; while true; do sleep 0.01; done`, func(p *Process) { p.Kill(); p.Stop(); p.Kill() }, ""},
 		{"it ends while it is waited for", `echo up; exit 7`, func(p *Process) {
 			p.Await(time.Minute, "better times", func() bool { return false })
@@ -112,13 +112,13 @@ func TestTheEndOfAProcess(t *testing.T) {
 	}
 }
 
-func TestAwaitEnds(t *testing.T) {
+func TestAwaitFailsAfterItsLimit(t *testing.T) {
 	w := of(t, func(w *witness) { Await(w, 30*time.Millisecond, "a thing", func() bool { return false }) })
 	assert.True(t, w.failed)
 	assert.Contains(t, w.said, "waited 30ms for a thing")
 }
 
-func TestWhatIsNotBuilt(t *testing.T) {
+func TestBuiltSkipsWhenAProgramIsMissing(t *testing.T) {
 	assert.FileExists(t, filepath.Join(Root(t), "go.mod"))
 	absent := func(w *witness) { Built(w, "no-such-program") }
 	t.Setenv("ZASTAVA_TEST_REQUIRE_RUNTIME", "")
@@ -131,7 +131,7 @@ func TestWhatIsNotBuilt(t *testing.T) {
 	assert.False(t, w.skipped)
 }
 
-func TestAddressesAreGivenOnce(t *testing.T) {
+func TestFreeAddressNeverReturnsAnAddressTwice(t *testing.T) {
 	seen := map[string]bool{}
 	for range 300 {
 		address := FreeAddress(t)
@@ -143,7 +143,7 @@ func TestAddressesAreGivenOnce(t *testing.T) {
 	}
 }
 
-func TestMetrics(t *testing.T) {
+func TestMetricsAddsUpMatchingPoints(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, "# HELP size\n# TYPE size gauge\nsize{a=\"1\",b=\"2\"} 3\nsize{a=\"1\",b=\"3\"} 1.5e1\nsize_of{a=\"1\"} 100\nbare 7\n")
 	}))
@@ -159,8 +159,8 @@ func TestMetrics(t *testing.T) {
 	assert.False(t, Listens(FreeAddress(t)))
 }
 
-// TestProcessesOfOneLog shows of each process what it wrote itself.
-func TestProcessesOfOneLog(t *testing.T) {
+// TestFailureShowsOnlyTheOwnPartOfASharedLog shows of each process what it wrote itself.
+func TestFailureShowsOnlyTheOwnPartOfASharedLog(t *testing.T) {
 	first, second := shell(t, "echo first"), shell(t, "echo second; exit 1")
 	second.Log = first.Log
 	w := of(t, func(w *witness) {
@@ -171,8 +171,8 @@ func TestProcessesOfOneLog(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(w.said, "first\n"))
 }
 
-// TestBackendKeepsItsPlace has the reference backend die and come back where it was.
-func TestBackendKeepsItsPlace(t *testing.T) {
+// TestBackendKeepsAddressAndDatabaseAfterRestart has the reference backend die and come back where it was.
+func TestBackendKeepsAddressAndDatabaseAfterRestart(t *testing.T) {
 	b := StartBackend(t, t.TempDir())
 	assert.Empty(t, b.Events())
 	b.Kill()

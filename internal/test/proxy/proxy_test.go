@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestModes posts a body of 100 KB through each mode.
-func TestModes(t *testing.T) {
+// TestModeShowsAtTheClient posts a body of 100 KB through each mode.
+func TestModeShowsAtTheClient(t *testing.T) {
 	var whole atomic.Int64 // bodies that arrived whole
 	body := bytes.Repeat([]byte("0123456789"), 10_000)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,8 +81,8 @@ func TestModes(t *testing.T) {
 	assert.Len(t, Faults(), int(Garbage))
 }
 
-// TestCut ends the connections that there are, over TCP and over Unix sockets, and takes new ones.
-func TestCut(t *testing.T) {
+// TestCutResetsEveryConnection ends the connections that there are, over TCP and over Unix sockets, and takes new ones.
+func TestCutResetsEveryConnection(t *testing.T) {
 	listen := func(network, address string) net.Listener {
 		l, err := net.Listen(network, address)
 		require.NoError(t, err)
@@ -131,8 +131,8 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestTheOtherEndIsAway ends a connection whose other end is not there, and passes one when it is.
-func TestTheOtherEndIsAway(t *testing.T) {
+// TestConnectionIsResetWhenTheTargetIsDown ends a connection whose other end is not there, and passes one when it is.
+func TestConnectionIsResetWhenTheTargetIsDown(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	address := server.Listener.Addr().String()
 	require.NoError(t, server.Listener.Close())

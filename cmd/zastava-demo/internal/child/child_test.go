@@ -41,7 +41,7 @@ func TestFaultShowsTheLastLines(t *testing.T) {
 	require.NoError(t, c.Stop(time.Second), "stopping what has ended")
 }
 
-func TestStop(t *testing.T) {
+func TestStopKillsAChildThatIgnoresSIGTERM(t *testing.T) {
 	t.Run("in order", func(t *testing.T) {
 		require.NoError(t, sh(t, "exec sleep 60").Stop(10*time.Second))
 	})
@@ -52,14 +52,14 @@ func TestStop(t *testing.T) {
 	})
 }
 
-func TestStartOfNothing(t *testing.T) {
+func TestStartFailsWithoutProgramOrDirectory(t *testing.T) {
 	_, err := Start("ghost", filepath.Join(t.TempDir(), "log"), "/no/such/program", nil, nil)
 	require.ErrorContains(t, err, "start the ghost")
 	_, err = Start("ghost", filepath.Join(t.TempDir(), "no", "log"), "/bin/true", nil, nil)
 	require.ErrorContains(t, err, "start the ghost")
 }
 
-func TestWaitOK(t *testing.T) {
+func TestWaitOKReturnsWhenTheChildAnswers(t *testing.T) {
 	left := 3
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if left--; left >= 0 {

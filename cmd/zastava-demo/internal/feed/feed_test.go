@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestParse(t *testing.T) {
+func TestParseReadsServerSentEvents(t *testing.T) {
 	tests := map[string]struct {
 		stream string
 		want   []message
@@ -56,7 +56,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWhatHasNoEnd(t *testing.T) {
+func TestParseRefusesEventsOverTheLimit(t *testing.T) {
 	long := strings.Repeat("x", maxLine/2)
 	require.Error(t, parse(strings.NewReader("data: "+long+long+long), func(message) {}), "a line")
 	require.Error(t, parse(strings.NewReader(strings.Repeat("data: "+long+"\n", 3)), func(message) {}), "an event")
@@ -82,9 +82,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestFollowResumes has a backend that drops the connection after every second
+// TestFollowResumesAfterTheLastEvent has a backend that drops the connection after every second
 // event, and once answers something else.
-func TestFollowResumes(t *testing.T) {
+func TestFollowResumesAfterTheLastEvent(t *testing.T) {
 	const total = 7
 	var mu sync.Mutex
 	var askedFrom []string

@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
-func TestLine(t *testing.T) {
+func TestLineShowsEachKind(t *testing.T) {
 	at := time.Date(2026, 11, 22, 18, 9, 44, 123e6, time.Local)
 	ptr := func(n uint32) *uint32 { return &n }
 	when := func(d time.Duration) *time.Time { at := at.Add(d); return &at }

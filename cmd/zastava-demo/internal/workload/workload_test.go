@@ -23,9 +23,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestARoundShowsEveryOutcome plays on a real containerd until every scene was
+// TestRoundShowsEveryOutcome plays on a real containerd until every scene was
 // on, and watches from outside what the runtime says of each container.
-func TestARoundShowsEveryOutcome(t *testing.T) {
+func TestRoundShowsEveryOutcome(t *testing.T) {
 	c := realruntime.Containerd(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -82,7 +82,7 @@ func TestARoundShowsEveryOutcome(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-func TestAFaultOfTheRuntimeEndsTheWorkload(t *testing.T) {
+func TestPlayFailsWhenTheRuntimeIsDown(t *testing.T) {
 	c := realruntime.Containerd(t)
 	require.NoError(t, c.Kill())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
