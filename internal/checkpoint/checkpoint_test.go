@@ -33,7 +33,7 @@ func client() *storagetest.TestClient {
 	return storagetest.NewInMemoryClient(component.KindReceiver, component.MustNewID("criobserver"), "test")
 }
 
-// typical is a container as a Kubernetes node has it, crash-looping.
+// typical is a container of a Kubernetes node whose latest run failed.
 func typical(n int) *tracker.Known {
 	digest := strings.Repeat("ab", 32)
 	return &tracker.Known{
@@ -57,7 +57,7 @@ func TestSaveAndLoad(t *testing.T) {
 	s := New(c, "boot-1")
 	r, err := s.Load(ctx)
 	require.NoError(t, err)
-	assert.True(t, r.Seen.IsZero(), "there was none")
+	assert.True(t, r.Seen.IsZero(), "there is no checkpoint")
 	var changes []tracker.Change
 	for n := range 200 {
 		changes = append(changes, change(typical(n)))
@@ -87,7 +87,7 @@ func TestRecordFitsAndKeepsWhatMatters(t *testing.T) {
 	whole := typical(1)
 	k, err := decode(whole.Container.ID, meta{Engine: "containerd", Runtime: "main"}, raw)
 	require.NoError(t, err)
-	assert.Equal(t, whole, k, "a typical record loses nothing")
+	assert.Equal(t, whole, k, "a typical record is complete")
 
 	big := typical(1)
 	big.Container.Labels = map[string]string{"app": strings.Repeat("x", 5000)}
@@ -98,11 +98,11 @@ func TestRecordFitsAndKeepsWhatMatters(t *testing.T) {
 	assert.LessOrEqual(t, len(raw), MaxRecord)
 	k, err = decode("x", meta{}, raw)
 	require.NoError(t, err)
-	assert.Equal(t, big.Run.StartedAt, k.Run.StartedAt, "what ids and transitions hang on is never left out")
+	assert.Equal(t, big.Run.StartedAt, k.Run.StartedAt, "what ids and transitions depend on is never omitted")
 	assert.Equal(t, big.Container.CreatedAt, k.Container.CreatedAt)
 }
 
-// longest is a container whose every text is as long as what a runtime answers may be, in an active crash loop.
+// longest is a container, in an active crash loop, whose texts are as long as the limit of what is read from a runtime.
 func longest() *tracker.Known {
 	k, long := typical(1), strings.Repeat("x", 4096)
 	c := k.Container
@@ -144,13 +144,13 @@ func TestRecordNeverExceedsItsLimit(t *testing.T) {
 			assert.Equal(t, k.Container.CreatedAt, got.Container.CreatedAt)
 			assert.Equal(t, k.Container.Attempt, got.Container.Attempt)
 			if len(k.Container.Name) < 100 {
-				assert.Equal(t, k.Container.Identity(), got.Container.Identity(), "what a restart is told by")
+				assert.Equal(t, k.Container.Identity(), got.Container.Identity(), "by which a restart is recognized")
 			}
 		})
 	}
 }
 
-// TestActiveCrashLoopKeepsItsUsualEnd has more ends than a record has room for.
+// TestActiveCrashLoopKeepsItsUsualEnd stores more ends than a record has room for.
 func TestActiveCrashLoopKeepsItsUsualEnd(t *testing.T) {
 	k := typical(1)
 	k.CrashLoop = &tracker.CrashLoop{Count: 20, Active: true}
@@ -196,7 +196,7 @@ func TestUnreadableCheckpointIsSetAside(t *testing.T) {
 	tests := []struct {
 		name  string
 		spoil func(s *Store) *storage.Operation
-		left  int // containers that are still good
+		valid int // containers that are still good
 		msg   string
 	}{
 		{"garbage", func(*Store) *storage.Operation { return storage.SetOperation(metaKey, []byte("\x00\x01")) }, 0, "set aside as"},
@@ -226,19 +226,19 @@ func TestUnreadableCheckpointIsSetAside(t *testing.T) {
 			s = New(c, "boot")
 			r, err := s.Load(ctx)
 			require.ErrorContains(t, err, tt.msg)
-			assert.Len(t, r.Containers, tt.left)
+			assert.Len(t, r.Containers, tt.valid)
 			require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(5))}, seen))
 
 			r, err = New(c, "boot").Load(ctx)
-			require.NoError(t, err, "said once")
-			assert.Len(t, r.Containers, tt.left+1)
+			require.NoError(t, err, "reported once")
+			assert.Len(t, r.Containers, tt.valid+1)
 		})
 	}
 }
 
 func TestCheckpointOfAnotherEndpointIsSetAside(t *testing.T) {
 	ctx, c := t.Context(), client()
-	require.NoError(t, New(c, "boot").Save(ctx, []tracker.Change{change(typical(0))}, seen)) // before endpoints were written
+	require.NoError(t, New(c, "boot").Save(ctx, []tracker.Change{change(typical(0))}, seen)) // as versions did that wrote no endpoint
 	s := New(c, "boot").WithEndpoint("/run/a.sock")
 	r, err := s.Load(ctx)
 	require.NoError(t, err)
@@ -253,12 +253,12 @@ func TestCheckpointOfAnotherEndpointIsSetAside(t *testing.T) {
 	assert.True(t, r.Seen.IsZero())
 	require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(2))}, seen))
 	r, err = New(c, "boot").WithEndpoint("/run/b.sock").Load(ctx)
-	require.NoError(t, err, "said once")
+	require.NoError(t, err, "reported once")
 	assert.Len(t, r.Containers, 1)
 	assert.Contains(t, r.Containers, typical(2).Container.ID)
 }
 
-// failing is a client whose batches fail while told to.
+// failing is a client whose batches fail while fail is set.
 type failing struct {
 	storage.Client
 	fail bool
@@ -296,16 +296,16 @@ func TestPendingChangesAreBoundedWhileStorageFails(t *testing.T) {
 		require.Error(t, s.Save(ctx, []tracker.Change{gone(n)}, seen))
 	}
 	require.Error(t, s.Save(ctx, []tracker.Change{gone(1), change(typical(1)), gone(1), change(typical(2000))}, seen))
-	assert.Len(t, s.pending, 2, "what is to be deleted on the disk, and what is there")
+	assert.Len(t, s.pending, 2, "one to be deleted on disk, and one that exists")
 	assert.Len(t, s.segments, 1)
 	c.fail = false
 	require.NoError(t, s.Save(ctx, nil, seen.Add(time.Minute)))
 	r, err := New(c, "boot").Load(ctx)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []string{typical(0).Container.ID, typical(2000).Container.ID}, slices.Collect(maps.Keys(r.Containers)))
-	left, err := c.Get(ctx, s.containerKey(typical(1).Container.ID))
+	rest, err := c.Get(ctx, s.containerKey(typical(1).Container.ID))
 	require.NoError(t, err)
-	assert.Nil(t, left)
+	assert.Nil(t, rest)
 }
 
 func TestSaveWithoutATimeLeavesItUnset(t *testing.T) {
@@ -317,7 +317,7 @@ func TestSaveWithoutATimeLeavesItUnset(t *testing.T) {
 	assert.True(t, r.Seen.IsZero(), r.Seen)
 }
 
-// FuzzLoad loads a whole store of which the record about the whole, an index segment and a container's record are anything.
+// FuzzLoad loads a checkpoint whose meta record, index segment and container records contain anything.
 func FuzzLoad(f *testing.F) {
 	raw, err := encode(typical(1))
 	require.NoError(f, err)
@@ -334,7 +334,7 @@ func FuzzLoad(f *testing.F) {
 			require.NoError(t, c.Set(ctx, s.containerKey(id), record))
 		}
 		s = New(c, "boot")
-		r, _ := s.Load(ctx) // an error tells what could not be read; what came is still good
+		r, _ := s.Load(ctx) // an error names what could not be read; the rest is valid
 		known := func(at time.Time) bool { return at.IsZero() || at.Year() >= 2000 }
 		require.True(t, known(r.Seen), r.Seen)
 		for id, k := range r.Containers {
@@ -342,10 +342,10 @@ func FuzzLoad(f *testing.F) {
 			require.Equal(t, id, k.Container.ID)
 			require.True(t, known(k.Container.CreatedAt) && known(k.Run.StartedAt) && known(k.Run.FinishedAt), k)
 		}
-		// What is written after it comes back, and so does what was good.
+		// What is saved afterwards is loaded again, and so is what was valid.
 		require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(5))}, seen))
 		again, err := New(c, "boot").Load(ctx)
-		require.NoError(t, err, "said once")
+		require.NoError(t, err, "reported once")
 		require.Contains(t, again.Containers, typical(5).Container.ID)
 		for id := range r.Containers {
 			require.Contains(t, again.Containers, id)

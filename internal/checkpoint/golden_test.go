@@ -33,7 +33,7 @@ func TestRecordOnDiskKeepsItsBytes(t *testing.T) {
 
 	raw, err := encode(k)
 	require.NoError(t, err)
-	assert.Equal(t, want, string(raw))
+	assert.Equal(t, []byte(want), raw)
 	got, err := decode("id", meta{Engine: "containerd", Runtime: "main"}, []byte(want))
 	require.NoError(t, err)
 	assert.Equal(t, k, got)

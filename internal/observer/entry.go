@@ -93,6 +93,7 @@ func (e *entry) request() {
 		e.work = workDue
 	case workRunning:
 		e.work = workRunningAgain
+	default: // it is due already
 	}
 }
 
@@ -112,6 +113,7 @@ func (e *entry) finish() {
 		e.work = workIdle
 	case workRunningAgain:
 		e.work = workDue
+	default: // none is running
 	}
 }
 

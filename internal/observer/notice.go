@@ -87,31 +87,34 @@ func (l *loop) applyRemoval(e *entry, o tracker.Observation, wasForeign bool) bo
 
 // applyToRun applies what a notice reports of the known run, which goes on as far as the tracker knows.
 func (l *loop) applyToRun(e *entry, n *runtime.Notice, k *tracker.Known, o tracker.Observation) bool {
+	state, health := k.State, ""
 	switch n.Kind {
-	case runtime.NoticeExited, runtime.NoticeHealth:
-		if e.busy() {
-			return false
-		}
-	case runtime.NoticePaused, runtime.NoticeResumed:
-		// Where an inspection shows a pause, one that is under way may have been made before this notice, and one that was applied
-		// may have been made after it.
-		if l.info.ShowsPause && (e.busy() || n.At.Before(e.pauseShownAt)) {
-			return false
-		}
+	case runtime.NoticeHealth:
+		health = n.Health
+	case runtime.NoticePaused:
+		state = container.StatePaused
+	case runtime.NoticeResumed, runtime.NoticeExited: // apply completes an exit by the pending end
+		state = container.StateRunning
 	default:
 		return false
 	}
-	snap := snapshotOf(k)
-	switch n.Kind {
-	case runtime.NoticeHealth:
-		snap.Health = n.Health
-	case runtime.NoticePaused:
-		snap.State = container.StatePaused
-	case runtime.NoticeResumed, runtime.NoticeExited: // apply completes an exit by the pending end
-		snap.State = container.StateRunning
+	if !l.newerThanInspections(e, n) {
+		return false
 	}
+	snap := snapshotOf(k)
+	snap.State, snap.Health = state, health
 	l.apply(e, snap, o)
 	return true
+}
+
+// newerThanInspections reports whether a notice can be applied although an inspection may be running. An inspection can only
+// contradict a notice of a pause where it shows pauses: one that is running may have been made before the notice, and one that was
+// applied may have been made after it.
+func (l *loop) newerThanInspections(e *entry, n *runtime.Notice) bool {
+	if n.Kind == runtime.NoticePaused || n.Kind == runtime.NoticeResumed {
+		return !l.info.ShowsPause || !e.busy() && !n.At.Before(e.pauseShownAt)
+	}
+	return !e.busy()
 }
 
 // applyOOM handles an OOM kill. Before the end, nothing shows yet whose kill it was: the container's own end follows, or it was a

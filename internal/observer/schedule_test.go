@@ -6,6 +6,7 @@ package observer
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,7 +42,7 @@ func TestScheduleKeepsLanesInOrderAndItsLimit(t *testing.T) {
 				s.done(running[n])
 				running = slices.Delete(running, n, n+1)
 			} else {
-				e := &entry{id: fmt.Sprint(i)}
+				e := &entry{id: strconv.Itoa(i)}
 				e.list.summary.ID = rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(t, "lane")
 				added[e.list.summary.ID] = append(added[e.list.summary.ID], e.id)
 				s.add(e.list.summary.ID, e)
