@@ -268,6 +268,10 @@ type memoryCheckpoint struct {
 	saves int
 }
 
+func newMemoryCheckpoint() *memoryCheckpoint {
+	return &memoryCheckpoint{known: map[string]*tracker.Known{}}
+}
+
 // use has an observer use the checkpoint.
 func (r *memoryCheckpoint) use(b *fixture, _ *Options) { b.cp = r }
 

@@ -4,214 +4,145 @@
 package observer
 
 import (
+	"context"
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-// maxPendingRuns bounds the starts, and the ends, that are kept of one container.
-const maxPendingRuns = 16
-
-// reasonOOMKilled is the reason that all runtimes give for an end by the kernel's OOM killer.
-const reasonOOMKilled = "OOMKilled"
-
-// exitReason returns the reason that CRI runtimes give for an end of which only the exit code is known.
-func exitReason(code uint32) string {
-	if code == 0 {
-		return "Completed"
-	}
-	return "Error"
-}
-
-// pendingNotices is what notices reported of one container and no status has shown yet.
-type pendingNotices struct {
-	runs         *pendingRuns // nil if nothing is pending
-	lastEnd      time.Time    // the newest end that is not in runs any more
-	started      bool         // a run began, which the status does not show yet
-	oomVerdict   bool         // an OOM kill was reported after the end, and no status shows it yet
-	removed      bool         // the container was removed while it was inspected
-	replayedOnly bool         // no notice of it is newer than the subscription, so an interruption of the stream covers it
-}
-
-// pendingRuns is kept because a runtime's own bookkeeping comes a little after its events; where one id has many runs, an inspection
-// may come too late for some of them; and a container that removes itself when it ends is gone before it can be inspected.
-//
-// starts and ends are in order of arrival, oldest first, at most maxPendingRuns of each; the oldest give way. The methods that read
-// take a nil receiver.
-type pendingRuns struct {
-	ends        []runEnd
-	starts      []time.Time
-	startsSince time.Time            // starts is complete from here on; zero if it is for as long as the stream was followed
-	created     time.Time            // zero if not reported
-	deleted     time.Time            // zero if not reported
-	described   *container.Container // as the stream describes it; nil if it does not
-	startedAt   time.Time            // the runtime's own time of the newest start, where a notice carries a status
-}
-
-// runEnd is the end of a run as a notice reports it.
-type runEnd struct {
-	at     time.Time
-	code   uint32
-	signal string
-	oom    bool
-}
-
-// of returns run completed by its end.
-func (n *runEnd) of(run container.Run) container.Run {
-	run.FinishedAt, run.ExitCode, run.ExitKnown, run.Reason, run.StopSignal = n.at, n.code, true, exitReason(n.code), n.signal
-	if n.oom {
-		run.OOMKilled, run.Reason = true, reasonOOMKilled
-	}
-	return run
-}
-
-// noticed notes that a notice arrived, also of a container that is not observed.
-func (p *pendingNotices) noticed(n *runtime.Notice) {
-	p.replayedOnly = p.replayedOnly && n.Replayed
-	p.started = p.started || n.Kind == runtime.NoticeStarted || n.Kind == runtime.NoticeExited
-}
-
-// add keeps what a notice reports of the container's existence and of its runs.
-func (p *pendingNotices) add(n *runtime.Notice) {
-	switch n.Kind {
-	case runtime.NoticeCreated, runtime.NoticeDeleted, runtime.NoticeStarted, runtime.NoticeExited:
-	default:
+// handleNotice applies one notice. Where it does not carry enough, the container is inspected.
+func (l *loop) handleNotice(ctx context.Context, n *runtime.Notice) {
+	e := l.entryFor(n)
+	if e == nil {
 		return
 	}
-	if p.runs == nil {
-		p.runs = &pendingRuns{}
-	}
-	p.runs.add(n)
-}
-
-func (r *pendingRuns) add(n *runtime.Notice) {
-	if n.Described != nil {
-		r.described = n.Described
-	}
-	if n.Snapshot != nil && !n.Snapshot.Run.StartedAt.IsZero() {
-		r.startedAt = n.Snapshot.Run.StartedAt
-	}
-	switch n.Kind {
-	case runtime.NoticeCreated:
-		r.created = n.At
-	case runtime.NoticeDeleted:
-		r.deleted = n.At
-	case runtime.NoticeStarted:
-		if len(r.starts) == maxPendingRuns {
-			r.startsSince = r.starts[0].Add(1)
-			r.starts = append(r.starts[:0], r.starts[1:]...)
-		}
-		r.starts = append(r.starts, n.At)
-	default:
-		if len(r.ends) == maxPendingRuns {
-			r.ends = append(r.ends[:0], r.ends[1:]...)
-		}
-		r.ends = append(r.ends, runEnd{at: n.At, code: n.ExitCode, signal: n.StopSignal, oom: n.OOMKilled})
-	}
-}
-
-// end returns the first end after started and not after next, which is no bound if it is zero; nil if there is no such end.
-func (r *pendingRuns) end(started, next time.Time) *runEnd {
-	if r == nil {
-		return nil
-	}
-	for i := range r.ends {
-		n := &r.ends[i]
-		if n.at.After(started) && (next.IsZero() || !n.at.After(next)) {
-			return n
-		}
-	}
-	return nil
-}
-
-// between returns how many runs began after ended and before started. all reports whether that is all of them: the stream was
-// complete since a moment that is not after ended.
-func (r *pendingRuns) between(complete, ended, started time.Time) (missed uint32, all bool) {
-	if r == nil || complete.IsZero() || ended.IsZero() || ended.Before(complete) || ended.Before(r.startsSince) {
-		return 0, false
-	}
-	for _, at := range r.starts {
-		switch {
-		case !at.Before(started): // the notice of a start comes after the start
-			return missed, true
-		case at.After(ended):
-			missed++
-		}
-	}
-	return 0, false
-}
-
-// newest returns the newest run that began after a moment, and how far it got. Its start is the notice's, because the runtime's own
-// time of it is not known.
-func (r *pendingRuns) newest(after time.Time) (run container.Run, state container.State) {
-	state = container.StateCreated
-	if r == nil {
-		return run, state
-	}
-	if n := len(r.ends); n > 0 && r.ends[n-1].at.After(after) {
-		state, run = container.StateExited, r.ends[n-1].of(run)
-	}
-	for _, at := range r.starts {
-		switch {
-		case !at.After(after): // of a run that is known
-		case !at.After(run.FinishedAt), state == container.StateCreated:
-			run.StartedAt = at
-		default: // began after the newest end
-			state, run = container.StateRunning, container.Run{StartedAt: at}
-		}
-	}
-	if state == container.StateCreated && !run.StartedAt.IsZero() {
-		state = container.StateRunning
-	}
-	return run, state
-}
-
-// endOf returns when the run that began at started ended; zero if no notice reported it. Only times of notices are compared: a
-// runtime's own time of an end may be before that of the start, where a process ends at once, and before the notice of the start.
-func (p *pendingNotices) endOf(started time.Time) time.Time {
-	if p.lastEnd.After(started) {
-		return p.lastEnd
-	}
-	if n := p.runs.end(started, time.Time{}); n != nil {
-		return n.at
-	}
-	return time.Time{}
-}
-
-// removedAt returns when the container was removed; zero if no notice reported it.
-func (p *pendingNotices) removedAt() time.Time {
-	if p.runs == nil {
-		return time.Time{}
-	}
-	return p.runs.deleted
-}
-
-// drop forgets what was before the run that began at started, which a status has shown. With all, it forgets everything but a
-// removal, which no status shows.
-func (p *pendingNotices) drop(started time.Time, all bool) {
-	r := p.runs
-	if r == nil {
+	now := time.Now()
+	wasForeign := e.phase == phaseForeign && e.container == nil
+	e.noticed(n, now)
+	if e.excluded() {
 		return
 	}
-	for len(r.ends) > 0 && (all || !r.ends[0].at.After(started)) {
-		p.lastEnd = r.ends[0].at
-		r.ends = r.ends[1:]
+	e.pending.add(n)
+	o := tracker.Observation{At: now, Since: l.lastObserved(e), Source: container.SourceStream, HappenedAt: n.At}
+	if l.applyNotice(e, n, o, wasForeign) {
+		return
 	}
-	for len(r.starts) > 0 && r.starts[0].Before(started) {
-		r.starts = r.starts[1:]
+	e.requestBy(container.SourceStream)
+	if !e.busy() {
+		l.inspect(ctx, e)
 	}
+}
+
+// entryFor returns the entry of a notice's container; nil if the notice is of no interest.
+func (l *loop) entryFor(n *runtime.Notice) *entry {
+	e := l.entries[n.ID]
 	switch {
-	case all && r.deleted.IsZero():
-		p.runs = nil
-	case all:
-		p.runs = &pendingRuns{deleted: r.deleted, described: r.described}
+	case e != nil:
+		return e
+	case n.Kind == runtime.NoticeDeleted:
+		return nil // of a sandbox, or of a container that was removed before its first observation
+	case l.removals.recent(n.ID):
+		return nil // where one id has many runs, it is not used again once it is removed
 	}
+	e = &entry{id: n.ID, pending: pendingNotices{replayedOnly: true}}
+	l.entries[n.ID] = e
+	return e
 }
 
-// brief reports whether the container was gone so soon after its creation that it may have been taken for a sandbox, because
-// nothing was found when it was looked up. Sandboxes that the runtime has shown have no notices, and others are seldom so brief.
-func (p *pendingNotices) brief() bool {
-	r := p.runs
-	return r != nil && !r.created.IsZero() && r.deleted.Sub(r.created) < 2*lateAfter
+// applyNotice applies what a notice alone is enough for. It reports whether that is all: false if the container is to be inspected.
+func (l *loop) applyNotice(e *entry, n *runtime.Notice, o tracker.Observation, wasForeign bool) bool {
+	if n.Snapshot != nil && e.container != nil && !e.busy() {
+		snap := *n.Snapshot
+		snap.Container = e.container
+		o.PauseHidden = !l.info.ShowsPause
+		l.apply(e, &snap, o)
+		return true
+	}
+	k := l.tracker.Known(n.ID)
+	switch {
+	case n.Kind == runtime.NoticeDeleted:
+		return l.applyRemoval(e, o, wasForeign)
+	case n.Kind == runtime.NoticeOOM:
+		return l.applyOOM(e, n, k, o)
+	case k != nil && inRun(k):
+		return l.applyToRun(e, n, k, o)
+	}
+	return false
+}
+
+func (l *loop) applyRemoval(e *entry, o tracker.Observation, wasForeign bool) bool {
+	e.seenAt = time.Time{}
+	if wasForeign && e.pending.brief() {
+		e.behind = earlier(l.lists.last, e.pending.runs.created)
+	}
+	if e.busy() {
+		e.pending.removed = true
+		return false
+	}
+	l.handleAbsence(e, o)
+	return true
+}
+
+// applyToRun applies what a notice reports of the known run, which goes on as far as the tracker knows.
+func (l *loop) applyToRun(e *entry, n *runtime.Notice, k *tracker.Known, o tracker.Observation) bool {
+	state, health := k.State, ""
+	switch n.Kind {
+	case runtime.NoticeHealth:
+		health = n.Health
+	case runtime.NoticePaused:
+		state = container.StatePaused
+	case runtime.NoticeResumed, runtime.NoticeExited: // apply completes an exit by the pending end
+		state = container.StateRunning
+	default:
+		return false
+	}
+	if !l.newerThanInspections(e, n) {
+		return false
+	}
+	snap := snapshotOf(k)
+	snap.State, snap.Health = state, health
+	l.apply(e, snap, o)
+	return true
+}
+
+// newerThanInspections reports whether a notice can be applied although an inspection may be running. An inspection can only
+// contradict a notice of a pause where it shows pauses: one that is running may have been made before the notice, and one that was
+// applied may have been made after it.
+func (l *loop) newerThanInspections(e *entry, n *runtime.Notice) bool {
+	if n.Kind == runtime.NoticePaused || n.Kind == runtime.NoticeResumed {
+		return !l.info.ShowsPause || !e.busy() && !n.At.Before(e.pauseShownAt)
+	}
+	return !e.busy()
+}
+
+// applyOOM handles an OOM kill. Before the end, nothing shows yet whose kill it was: the container's own end follows, or it was a
+// process inside and the container lives on. After the end that it brought, the runtime's verdict comes with the notice or a moment
+// later, and the container may be removed as soon as it is there.
+func (l *loop) applyOOM(e *entry, n *runtime.Notice, k *tracker.Known, o tracker.Observation) bool {
+	if k == nil || k.State != container.StateExited {
+		l.recheckAfter(e, l.opts.RecheckAfterStop)
+		return true
+	}
+	e.pending.oomVerdict = !k.Run.OOMKilled
+	if n.OOMKilled && e.pending.oomVerdict && !e.busy() {
+		snap := snapshotOf(k)
+		snap.Run.OOMKilled, snap.Run.Reason = true, reasonOOMKilled
+		o.HappenedAt = time.Time{}
+		l.apply(e, snap, o)
+		return true
+	}
+	l.recheckAfter(e, l.opts.RecheckAfterStop)
+	return !e.pending.oomVerdict
+}
+
+// snapshotOf returns what is known as a status would show it.
+func snapshotOf(k *tracker.Known) *container.Snapshot {
+	return &container.Snapshot{Container: k.Container, State: k.State, Run: k.Run, RestartCount: k.RestartCount}
+}
+
+// inRun reports whether the known run is not known to have ended.
+func inRun(k *tracker.Known) bool {
+	return !k.Run.StartedAt.IsZero() && (k.State == container.StateRunning || k.State == container.StatePaused)
 }

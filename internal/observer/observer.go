@@ -17,8 +17,8 @@
 //
 // It never writes to a runtime and knows no telemetry format.
 //
-// Start reading at loop.run. Each of the loop's value types has a file: listCycle (list.go), streamState (stream.go), schedule and
-// rechecks (schedule.go), entry (entry.go), pendingNotices (notices.go), gaps (gap.go), removals (removal.go).
+// Start reading at loop.run. Each of the loop's value types has a file: listCycle (list.go), contact (contact.go), streamState (stream.go),
+// schedule and rechecks (schedule.go), entry (entry.go), pendingNotices (pending.go), gaps (gap.go), removals (removal.go).
 package observer
 
 import (

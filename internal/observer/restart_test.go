@@ -25,9 +25,8 @@ func TestChangesDuringARestartAreReportedAfterIt(t *testing.T) {
 			r.create(id)
 			r.start(id)
 		}
-		cp := &memoryCheckpoint{known: map[string]*tracker.Known{}}
-		with := cp.use
-		b := observe(t, r, with)
+		cp := newMemoryCheckpoint()
+		b := observe(t, r, cp.use)
 		advance(5 * time.Second)
 		b.stop()
 		assert.Len(t, b.sink.reported(), 3)
@@ -39,7 +38,7 @@ func TestChangesDuringARestartAreReportedAfterIt(t *testing.T) {
 		r.remove("goes")
 		r.create("new")
 		r.start("new")
-		b = observe(t, r, with)
+		b = observe(t, r, cp.use)
 		advance(5 * time.Second)
 		b.stop()
 		assert.ElementsMatch(t, []string{"ends stopped", "goes stopped", "goes removed", "new created", "new started"}, b.sink.reported())
@@ -107,15 +106,14 @@ func TestContainerIsForgottenWhenAChangedFilterExcludesIt(t *testing.T) {
 func TestShortRestartWithAStreamIsAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newStreamRuntime()
-		cp := &memoryCheckpoint{known: map[string]*tracker.Known{}}
-		with := cp.use
-		b := observe(t, r, with)
+		cp := newMemoryCheckpoint()
+		b := observe(t, r, cp.use)
 		advance(5 * time.Second)
 		b.stop()
 		assert.Empty(t, b.sink.gaps)
 		down := time.Now()
 		advance(time.Second)
-		b = observe(t, r, with)
+		b = observe(t, r, cp.use)
 		up := time.Now()
 		advance(10 * time.Second)
 		b.stop()
@@ -128,9 +126,8 @@ func TestShortRestartWithAStreamIsAGap(t *testing.T) {
 func TestInterruptionBeforeARestartIsReportedAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newStreamRuntime()
-		cp := &memoryCheckpoint{known: map[string]*tracker.Known{}}
-		with := cp.use
-		b := observe(t, r, with)
+		cp := newMemoryCheckpoint()
+		b := observe(t, r, cp.use)
 		advance(10 * time.Second)
 		lost := time.Now()
 		r.broken <- errors.New("stream cut")
@@ -138,7 +135,7 @@ func TestInterruptionBeforeARestartIsReportedAfterIt(t *testing.T) {
 		b.stop()
 		require.Empty(t, b.sink.gaps)
 		advance(time.Second)
-		b = observe(t, r, with)
+		b = observe(t, r, cp.use)
 		up := time.Now()
 		advance(10 * time.Second)
 		b.stop()
@@ -189,13 +186,12 @@ func TestRestartIsObservedWhenTheClockWasSetBack(t *testing.T) {
 func TestShortRestartWithoutAStreamIsNoGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newFakeRuntime()
-		cp := &memoryCheckpoint{known: map[string]*tracker.Known{}}
-		with := cp.use
-		b := observe(t, r, with)
+		cp := newMemoryCheckpoint()
+		b := observe(t, r, cp.use)
 		advance(45 * time.Second) // since a time was last written
 		b.stop()
 		advance(time.Second)
-		b = observe(t, r, with)
+		b = observe(t, r, cp.use)
 		advance(10 * time.Second)
 		b.stop()
 		assert.Empty(t, b.sink.gaps)
@@ -205,9 +201,8 @@ func TestShortRestartWithoutAStreamIsNoGap(t *testing.T) {
 func TestOOMKillIsFoundAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newStreamRuntime()
-		cp := &memoryCheckpoint{known: map[string]*tracker.Known{}}
-		with := cp.use
-		b := observe(t, r, with)
+		cp := newMemoryCheckpoint()
+		b := observe(t, r, cp.use)
 		r.create("a")
 		r.start("a")
 		advance(10 * time.Second)
@@ -217,7 +212,7 @@ func TestOOMKillIsFoundAfterARestart(t *testing.T) {
 		b.stop()
 		r.edit("a", func(s *container.Snapshot) { s.Run.Reason, s.Run.OOMKilled = "OOMKilled", true })
 		advance(time.Hour)
-		b = observe(t, r, with)
+		b = observe(t, r, cp.use)
 		advance(10 * time.Second)
 		b.stop()
 		require.Equal(t, []string{"a stopped"}, b.sink.reported())
