@@ -27,9 +27,8 @@ func (l *loop) handleListError(r listed) {
 	if l.stream.up {
 		l.contact.last = time.Now()
 	}
-	clear(l.lists.removed)
+	l.lists.fail()
 	l.reportHealth(fmt.Errorf("list the containers of runtime %q: %w", l.opts.Name, r.err))
-	l.lists.again = false
 	l.lists.timer.Reset(l.contact.backoff.NextBackOff())
 }
 
@@ -73,7 +72,7 @@ func (l *loop) closeInterruption(began time.Time) {
 	}
 	from := l.gaps.open.from
 	if began.Before(from) && !from.After(time.Now()) { // in the future: the clock was set back
-		l.lists.soon = max(l.lists.soon, 1) // the list ran already when the interruption began, and the next one shows what followed
+		l.lists.expedite(1) // the list ran already when the interruption began, and the next one shows what followed
 		return
 	}
 	open := l.gaps.close()

@@ -37,14 +37,55 @@ type listed struct {
 	err       error
 }
 
+// begin begins a list and returns the buffer for it, or notes that one more is to follow the one that runs.
+func (c *listCycle) begin() (buffer []runtime.Summary, ok bool) {
+	if c.running {
+		c.again = true
+		return nil, false
+	}
+	c.running = true
+	return c.buffer[:0], true
+}
+
+// succeed notes that a good list was compared.
+func (c *listCycle) succeed(began time.Time, summaries []runtime.Summary) {
+	c.last, c.first, c.source = began, false, container.SourceList
+	clear(c.removed)
+	clear(summaries) // the items are large and not needed any more
+	c.buffer = summaries
+}
+
+// fail notes a list that failed. What was requested meanwhile waits for the next one.
+func (c *listCycle) fail() {
+	c.again = false
+	clear(c.removed)
+}
+
+// expedite has at least n lists follow soon although a stream is up.
+func (c *listCycle) expedite(n int) { c.soon = max(c.soon, n) }
+
+// period returns the time until the next list: resync while a stream is up, unless a list is to come soon, which it counts.
+func (c *listCycle) period(streaming bool, poll, resync time.Duration) time.Duration {
+	if streaming && c.soon == 0 {
+		return resync
+	}
+	c.soon = max(c.soon-1, 0)
+	return poll
+}
+
+// requested reports whether a list was requested while one was running, and forgets the request.
+func (c *listCycle) requested() bool {
+	again := c.again
+	c.again = false
+	return again
+}
+
 // startList begins a list, or requests one more after the one that runs.
 func (l *loop) startList(ctx context.Context) {
-	if l.lists.running {
-		l.lists.again = true
+	buffer, ok := l.lists.begin()
+	if !ok {
 		return
 	}
-	l.lists.running = true
-	buffer := l.lists.buffer[:0]
 	l.results.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 		defer cancel()
@@ -74,35 +115,23 @@ func (l *loop) handleList(ctx context.Context, r listed) {
 	for _, c := range l.tracker.Tick(tracker.Observation{At: time.Now(), Since: r.began, Source: container.SourceList}) {
 		l.commit(&c)
 	}
-	l.lists.last, l.contact.last = r.began, r.began
+	l.contact.last = r.began
+	l.lists.succeed(r.began, r.summaries)
+	l.removals.expire(r.began)
 	l.saveContact()
 	l.lastGood.Store(time.Now().UnixNano())
-	l.lists.first, l.lists.source = false, container.SourceList
 	l.flushGaps()
-	clear(l.lists.removed)
-	l.removals.expire(r.began)
-	clear(r.summaries) // the items are large and not needed any more
-	l.lists.buffer = r.summaries
-	l.scheduleList(ctx, l.nextPeriod())
+	l.scheduleList(ctx)
 }
 
 // scheduleList sets the time of the next list, which is now if one was requested meanwhile.
-func (l *loop) scheduleList(ctx context.Context, wait time.Duration) {
-	if l.lists.again {
-		l.lists.again = false
+func (l *loop) scheduleList(ctx context.Context) {
+	wait := l.lists.period(l.stream.up, l.opts.PollInterval, l.opts.ResyncInterval)
+	if l.lists.requested() {
 		l.startList(ctx)
 		return
 	}
 	l.lists.timer.Reset(wait)
-}
-
-// nextPeriod returns the time until the next list, and counts down those that are to come soon.
-func (l *loop) nextPeriod() time.Duration {
-	if l.stream.up && l.lists.soon == 0 {
-		return l.opts.ResyncInterval
-	}
-	l.lists.soon = max(l.lists.soon-1, 0)
-	return l.opts.PollInterval
 }
 
 // compare returns the containers that the list shows changed, oldest first, so that a restart follows what it restarts.

@@ -153,9 +153,9 @@ func (l *loop) checkLateness(ctx context.Context, notices []runtime.Notice) {
 		if !l.gaps.interrupted() {
 			l.log.Warn("notices are handled late; containers that they are about may be gone without a trace",
 				"runtime", l.opts.Name, "late_by", now.Sub(n.At).Round(time.Millisecond))
-			l.lists.soon = max(l.lists.soon, 1)
+			l.lists.expedite(1)
 			if !l.lists.running {
-				l.scheduleList(ctx, l.nextPeriod())
+				l.scheduleList(ctx)
 			}
 		}
 		l.gaps.interrupt(n.At, container.CauseMailboxOverflow)
