@@ -33,7 +33,7 @@ func TestRecordOnDiskKeepsItsBytes(t *testing.T) {
 
 	raw, err := encode(k)
 	require.NoError(t, err)
-	assert.Equal(t, []byte(want), raw)
+	assert.Equal(t, want, string(raw)) //nolint:testifylint // the bytes are the format, not only their meaning
 	got, err := decode("id", meta{Engine: "containerd", Runtime: "main"}, []byte(want))
 	require.NoError(t, err)
 	assert.Equal(t, k, got)

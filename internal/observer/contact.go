@@ -72,7 +72,7 @@ func (l *loop) closeInterruption(began time.Time) {
 	}
 	from := l.gaps.open.from
 	if began.Before(from) && !from.After(time.Now()) { // in the future: the clock was set back
-		l.lists.expedite(1) // the list ran already when the interruption began, and the next one shows what followed
+		l.lists.expedite() // the list ran already when the interruption began, and the next one shows what followed
 		return
 	}
 	open := l.gaps.close()

@@ -20,7 +20,7 @@ type listCycle struct {
 	timer      *time.Timer // of the next list
 	running    bool
 	again      bool                // a list was requested while one was running
-	soon       int                 // lists that follow after PollInterval although a stream is up
+	soon       bool                // the next list follows after PollInterval although a stream is up
 	generation uint32              // the number of the newest good list
 	buffer     []runtime.Summary   // for the next list
 	last       time.Time           // when the last good list began; after a restart, when the checkpoint was last written; zero if unknown
@@ -61,15 +61,15 @@ func (c *listCycle) fail() {
 	clear(c.removed)
 }
 
-// expedite has at least n lists follow soon although a stream is up.
-func (c *listCycle) expedite(n int) { c.soon = max(c.soon, n) }
+// expedite has the next list follow soon although a stream is up.
+func (c *listCycle) expedite() { c.soon = true }
 
-// period returns the time until the next list: resync while a stream is up, unless a list is to come soon, which it counts.
+// period returns the time until the next list: resync while a stream is up, unless that is to come soon.
 func (c *listCycle) period(streaming bool, poll, resync time.Duration) time.Duration {
-	if streaming && c.soon == 0 {
+	if streaming && !c.soon {
 		return resync
 	}
-	c.soon = max(c.soon-1, 0)
+	c.soon = false
 	return poll
 }
 

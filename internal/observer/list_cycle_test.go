@@ -49,8 +49,8 @@ func TestPeriodIsShortWithoutAStreamOrWhenExpedited(t *testing.T) {
 	period := func(streaming bool) time.Duration { return c.period(streaming, 2*time.Second, time.Minute) }
 	assert.Equal(t, 2*time.Second, period(false))
 	assert.Equal(t, time.Minute, period(true))
-	c.expedite(1)
-	c.expedite(1)
+	c.expedite()
+	c.expedite()
 	assert.Equal(t, 2*time.Second, period(true))
 	assert.Equal(t, time.Minute, period(true), "once")
 }

@@ -97,7 +97,7 @@ func (l *loop) handleStream(ctx context.Context, s streamChange) {
 	}
 	if s.up {
 		l.stream.since, l.stream.completeSince = now, now
-		l.lists.soon = 1 // no server says when a subscription begins to deliver: one more list soon shows what came before that
+		l.lists.expedite() // no server says when a subscription begins to deliver: one more list soon shows what came before that
 	}
 	l.stream.up = s.up
 	l.streaming.Store(s.up)
@@ -153,7 +153,7 @@ func (l *loop) checkLateness(ctx context.Context, notices []runtime.Notice) {
 		if !l.gaps.interrupted() {
 			l.log.Warn("notices are handled late; containers that they are about may be gone without a trace",
 				"runtime", l.opts.Name, "late_by", now.Sub(n.At).Round(time.Millisecond))
-			l.lists.expedite(1)
+			l.lists.expedite()
 			if !l.lists.running {
 				l.scheduleList(ctx)
 			}
