@@ -8,7 +8,7 @@ import "strings"
 // Status says what is known of a datum.
 type Status string
 
-// The statuses. StatusNone, the zero value, is of what was not asked for; it is neither recorded nor sent.
+// The statuses. StatusNone, the zero value, marks what was not to be read; it is neither recorded nor sent.
 const (
 	StatusNone    Status = ""
 	StatusPresent Status = "PRESENT"
@@ -21,43 +21,44 @@ type Reason string
 
 // The reasons.
 const (
-	// ReasonProcessGone: the process ended, its pid belongs to another one by now, or it is not the container's yet: the runtime's
-	// own program, in the moment before it becomes the container's.
+	// ReasonProcessGone: the process ended, its pid belongs to another one by now, or it still runs the runtime's own program, in the
+	// moment before it becomes the container's.
 	ReasonProcessGone Reason = "process_gone"
-	// ReasonPermission: the kernel refused. docs/evidence.md says which capability each thing needs.
+	// ReasonPermission: the kernel refused. docs/evidence.md lists which capability each datum needs.
 	ReasonPermission Reason = "permission"
-	// ReasonNotELF: neither an ELF nor a PE file, or one that does not parse.
+	// ReasonNotELF: neither an ELF nor a PE file, or an invalid one.
 	ReasonNotELF Reason = "not_elf"
 	// ReasonTooLarge: larger than Limits.FileBytes.
 	ReasonTooLarge Reason = "too_large"
-	// ReasonBudget: a limit of the container, of the minute or of the CPU was used up. A later sample may know it.
+	// ReasonBudget: a limit of the container, of the minute or of CPU time was reached. A later sample may read it.
 	ReasonBudget Reason = "budget"
-	// ReasonDeletedFile: the file that was mapped is no longer there to be read: deleted, replaced by another under its name,
-	// out of the container's sight, or changed while it was read.
+	// ReasonDeletedFile: the file that was mapped can no longer be read: it was deleted or replaced, is outside the container's root, or
+	// changed while it was read.
 	ReasonDeletedFile Reason = "deleted_file"
 	// ReasonNotRegular: a device, a pipe, a socket or a directory.
 	ReasonNotRegular Reason = "not_regular"
-	// ReasonTimeout: it did not answer in time, or answered with an I/O error; or its container is put aside for having hung before.
+	// ReasonTimeout: it did not answer in time, or answered with an I/O error; or its container is not sampled because it made a thread
+	// hang.
 	ReasonTimeout Reason = "timeout"
 )
 
-// Datum is a value, or the knowledge that there is none, or the reason for not knowing. Value counts only when PRESENT.
+// Datum is a value, or the knowledge that there is none, or the reason why it is unknown. Value is valid only if PRESENT.
 type Datum[T any] struct {
 	Status Status
 	Reason Reason // with UNKNOWN only
 	Value  T
 }
 
-// Present is a known value.
+// Present returns a known value.
 func Present[T any](value T) Datum[T] { return Datum[T]{Status: StatusPresent, Value: value} }
 
-// Absent is the knowledge that there is no value.
+// Absent returns the knowledge that there is no value.
 func Absent[T any]() Datum[T] { return Datum[T]{Status: StatusAbsent} }
 
-// Unknown is a value that could not be had.
+// Unknown returns a value that could not be read.
 func Unknown[T any](reason Reason) Datum[T] { return Datum[T]{Status: StatusUnknown, Reason: reason} }
 
-// Get gives the value, and whether there is one.
+// Get returns the value, and whether there is one.
 func (d Datum[T]) Get() (value T, ok bool) { return d.Value, d.Status == StatusPresent }
 
 // MaxTextBytes is how many bytes ShortText keeps.

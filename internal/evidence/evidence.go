@@ -39,15 +39,15 @@ type Sample struct {
 // Process is one process of the container.
 type Process struct {
 	PID       int       // in the pid namespace of ProcRoot
-	Main      bool      // the process the runtime named
-	Name      string    // the kernel's comm, at most 15 bytes; empty = not known. A process can set it
-	StartedAt time.Time // from the kernel's start time, to 10 ms; zero = not known
+	Main      bool      // the process that the runtime named
+	Name      string    // the kernel's comm, at most 15 bytes; empty if unknown. A process can set it
+	StartedAt time.Time // from the kernel's start time, to 10 ms; zero if unknown
 
 	Executable         Datum[string]   // path in the container
-	Arguments          Datum[[]string] // redacted as configured; ABSENT: it has none (a zombie, or cleared); StatusNone with ModeNone
-	ArgumentsTruncated bool            // there were more, or longer ones, than is read
+	Arguments          Datum[[]string] // redacted as configured; ABSENT if it has none (a zombie, or cleared); StatusNone with ModeNone
+	ArgumentsTruncated bool            // there were more or longer ones than are read
 	Mappings           Datum[int]      // how many mappings of code were read from its maps
-	OpenFiles          Datum[int]      // how many open files were looked at for jars, assemblies and scripts
+	OpenFiles          Datum[int]      // how many open files were searched for jars, assemblies and scripts
 }
 
 // Kind is what a file is to the process that uses it.
@@ -56,57 +56,57 @@ type Kind string
 // The kinds.
 const (
 	KindExecutable Kind = "executable" // the program of a process
-	KindLibrary    Kind = "library"    // mapped executable, and none of the others
+	KindLibrary    Kind = "library"    // mapped executable, and of no other kind
 	KindExtension  Kind = "extension"  // a native extension of Python, Node or Ruby, mapped executable
 	KindJar        Kind = "jar"        // .jar, .war, .ear: open or mapped
 	KindAssembly   Kind = "assembly"   // .NET: .dll or .exe, open or mapped
-	KindScript     Kind = "script"     // what a shell holds open and was started with
+	KindScript     Kind = "script"     // what a shell was started with and has open
 )
 
 // File is one file of code that processes of the container use.
 type File struct {
-	// Path is where the file is in the container, or was when it was mapped. It is the kernel's own, without symbolic links.
+	// Path is the file's path in the container, or was when it was mapped. It is the kernel's name for it, without symbolic links.
 	Path string
 	Kind Kind
 
-	// Device ("major:minor") and Inode are as the kernel tells them of the mapping, or of the open file.
+	// Device ("major:minor") and Inode are what the kernel reports for the mapping, or for the open file.
 	Device string
 	Inode  uint64
 
-	// Deleted: the name is gone or leads to another file by now.
+	// Deleted: the name no longer exists, or leads to another file.
 	Deleted bool
 
-	// Uses has each process that uses the file, once, by PID.
+	// Uses has each process that uses the file once, by PID.
 	Uses []Use
 
 	Size   Datum[int64]  // bytes
 	SHA256 Datum[string] // lower-case hex, of the whole file
 
-	// BuildID is spelled as the build-id contract 1.0.0 has it: gnu-build-id:<hex> or pe-guid:<guid>. ABSENT: an ELF or PE file
-	// that has none. UNKNOWN not_elf: neither ELF nor PE, or one that does not parse.
+	// BuildID has the format of the build-id contract 1.0.0: gnu-build-id:<hex> or pe-guid:<guid>. ABSENT: an ELF or PE file without
+	// one. UNKNOWN not_elf: neither ELF nor PE, or an invalid one.
 	BuildID Datum[string]
 
-	// GoBuildID and Go are of binaries made by Go; ABSENT for every other ELF file.
+	// GoBuildID and Go are of binaries that Go linked; ABSENT for every other ELF file.
 	GoBuildID Datum[string]
 	Go        Datum[GoBuild]
 
 	// Package is the purl of the distribution package that owns the file; StatusNone unless Config.PackageOwners.
-	// ABSENT: there is a database, and it does not list the file.
+	// ABSENT: no database that is read lists the file.
 	Package Datum[string]
 }
 
-// Use is one process's use of a file.
+// Use is the use of a file by one process.
 type Use struct {
 	PID int
-	// LoadBase is the lowest address at which the file is mapped, less its offset there; 0 for files that are open and not mapped.
+	// LoadBase is the lowest address at which the file is mapped, minus the offset there; 0 for files that are open and not mapped.
 	LoadBase uint64
 }
 
-// GoBuild is what the Go linker wrote into a binary.
+// GoBuild is the build information that Go's linker writes into a binary.
 type GoBuild struct {
 	Version string     // of Go, for example go1.26.8
 	Path    string     // import path of the main package
-	Modules []GoModule // the main module first, then its dependencies in order of path; replaced ones as what replaced them
+	Modules []GoModule // the main module first, then its dependencies by path; a replaced one as its replacement
 	// Truncated: there were more modules than are kept.
 	Truncated bool
 }
@@ -124,14 +124,14 @@ type Coverage struct {
 	Files     Count
 	// MappingsTruncated: a process had more mappings than are read.
 	MappingsTruncated bool
-	// BytesRead is what was read of files for this sample; what came from the cache costs nothing.
+	// BytesRead is what was read of files for this sample; files from the cache are not counted.
 	BytesRead int64
-	FromCache int // files whose hash was known
+	FromCache int // files whose content was in the cache
 }
 
-// Count is seen = read + the sum of skipped. A file counts as read when it was hashed; a process when its maps were read.
+// Count: Seen is Read plus the sum of Skipped. A file counts as read if it was hashed, a process if its maps were read.
 type Count struct {
 	Seen    int
 	Read    int
-	Skipped map[Reason]int // nil when nothing was
+	Skipped map[Reason]int // nil if nothing was skipped
 }

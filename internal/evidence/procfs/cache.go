@@ -12,14 +12,14 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence/buildid"
 )
 
-// maxCacheBytes bounds the memory of the cache besides its number of entries: a binary may list thousands of Go modules.
+// maxCacheBytes limits the memory of the cache in addition to its entries: a binary may list thousands of Go modules.
 const maxCacheBytes = 32 << 20
 
-// contentKey is which file in which state. The device and inode are those of the file that is read, which for a file of an overlay
-// are the overlay's own: each container has an overlay of its own, and the layers they share are the same files below.
+// contentKey identifies a file and its state. For a file of an overlay, device and inode are the overlay's: each container has its own
+// overlay, and the layers that they share are the same files below.
 type contentKey struct {
 	device, inode uint64
-	handle        string // of the file below an overlay, instead of the device, where the kernel gives one
+	handle        string // of the file below an overlay, instead of the device, where the kernel returns one
 	mtime, ctime  int64  // ns
 	size          int64
 }
@@ -44,7 +44,7 @@ func unreadable(reason evidence.Reason) content {
 	return content{sha256: evidence.Unknown[string](reason), Metadata: buildid.Unknown(reason)}
 }
 
-// bounded remembers values up to a number of them and up to the memory they take, least recently used first out.
+// bounded remembers values up to a number and up to an amount of memory; it evicts the least recently used one.
 type bounded[K comparable, V interface{ cost() int }] struct {
 	lru       *simplelru.LRU[K, V]
 	cost, max int // bytes
@@ -60,7 +60,7 @@ func newBounded[K comparable, V interface{ cost() int }](entries, bytes int) (*b
 func (b *bounded[K, V]) get(key K) (V, bool) { return b.lru.Get(key) }
 
 func (b *bounded[K, V]) put(key K, value V) {
-	b.lru.Remove(key) // through the callback that takes its cost off
+	b.lru.Remove(key) // its callback subtracts the cost
 	b.lru.Add(key, value)
 	b.cost += value.cost()
 	for b.cost > b.max && b.lru.Len() > 1 {
@@ -73,8 +73,8 @@ type contents struct {
 	mu    sync.Mutex
 	known *bounded[contentKey, *content]
 	hits  uint64
-	// aliases are the keys of files below overlays by their keys in each container, so that the kernel need not be asked again. They
-	// have a place of their own, as there may be many for one file.
+	// aliases are the keys of files below overlays by their keys in each container, which saves a system call. They are apart from known,
+	// as one file may have many.
 	aliases *simplelru.LRU[contentKey, contentKey]
 }
 
@@ -107,7 +107,7 @@ func (c *contents) add(key contentKey, found *content) {
 	c.known.put(key, found)
 }
 
-// alias remembers another key of what has a shared one.
+// alias remembers another key of the file with the shared key.
 func (c *contents) alias(key, shared contentKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,31 +18,31 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// A file that a process uses is reached in one of two ways, and no other:
+// A file that a process uses is opened in one of two ways:
 //
 //   - by a link of /proc that the kernel resolves to the very file, without a path: exe, fd/N, and for deleted files
 //     map_files/START-END, which needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN;
-//   - by the path that maps tells, with openat2(2) below the process's root directory. Such a path has no symbolic links, so none is
-//     followed (RESOLVE_NO_SYMLINKS), and whatever the container did to the path since, it stays in its root (RESOLVE_IN_ROOT).
-//     The file found has to have the device and inode of the mapping.
+//   - by the path in maps, with openat2(2) below the process's root directory. Such a path has no symbolic links, so none is followed
+//     (RESOLVE_NO_SYMLINKS), and whatever the container did to the path since, it stays in its root (RESOLVE_IN_ROOT). The file found must
+//     have the device and inode of the mapping.
 //
-// Package filepath-securejoin does the second with more portability and without RESOLVE_NO_SYMLINKS; before Linux 5.6, which has no
-// openat2, we would rather not resolve a hostile path at all.
+// Package filepath-securejoin does the second portably, and without RESOLVE_NO_SYMLINKS. Before Linux 5.6, which has no openat2, a hostile
+// path is not resolved at all.
 //
-// Both give an O_PATH descriptor, which opens nothing: no device's driver, no pipe's other end, no FUSE server hears of it. Only a
-// regular file is then opened for reading, through the descriptor and not its name, and without blocking.
+// Both return an O_PATH descriptor, which opens nothing: no device driver, no other end of a pipe and no FUSE server is called. Only a
+// regular file is then opened for reading, through the descriptor and not by its name, and without blocking.
 
-// located is a file found and not opened.
+// located is a file that was found, and is not open for reading.
 type located struct {
 	fd   int // O_PATH
 	stat unix.Stat_t
 }
 
-// atHandleFID is AT_HANDLE_FID of name_to_handle_at(2), Linux 6.5: an identifier that need not be good for opening. Overlays give no
-// other. It is that of the file in the layer, and no unprivileged mount can be made to give the same.
+// atHandleFID is AT_HANDLE_FID of name_to_handle_at(2), Linux 6.5: an identifier that need not be usable for opening. Overlays return no
+// other. It is that of the file in the layer, and no unprivileged mount can return the same.
 const atHandleFID = 0x200
 
-// locate makes a located of an O_PATH descriptor, which it closes on an error.
+// locate returns the file of an O_PATH descriptor, which it closes on an error.
 func locate(fd int) (l located, err error) {
 	l.fd = fd
 	if err := unix.Fstat(fd, &l.stat); err != nil {
@@ -60,8 +60,8 @@ func (l located) device() device {
 	return device{major: unix.Major(l.stat.Dev), minor: unix.Minor(l.stat.Dev)}
 }
 
-// is says whether the file is the one of a mapping. Overlays and btrfs tell stat another device than maps, and an overlay may put a
-// number of the layer into the upper bits of the inode (xino); there the lower bits have to do.
+// is reports whether the file is the one of a mapping. Overlays and btrfs report another device to stat than to maps, and an overlay may put
+// the number of a layer into the upper bits of the inode (xino); there only the lower bits are compared.
 func (l located) is(m mapping) bool {
 	if l.device() == m.device && l.stat.Ino == m.inode {
 		return true
@@ -73,7 +73,7 @@ func (l located) is(m mapping) bool {
 	return kind == unix.OVERLAYFS_SUPER_MAGIC || kind == unix.BTRFS_SUPER_MAGIC
 }
 
-// fileSystem gives the magic number of the file's file system; 0 = it cannot be had.
+// fileSystem returns the magic number of the file's file system; 0 if it cannot be read.
 func (l located) fileSystem() int64 {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(l.fd, &fs); err != nil {
@@ -82,7 +82,7 @@ func (l located) fileSystem() int64 {
 	return int64(fs.Type) //nolint:unconvert // it is 32 bits wide on some architectures
 }
 
-// key gives the state of the file as it is to be seen here.
+// key returns the key of the file as it is seen here.
 func (l located) key() contentKey {
 	return contentKey{
 		device: l.stat.Dev, inode: l.stat.Ino, size: l.stat.Size,
@@ -116,8 +116,8 @@ func (p *process) locateLink(name string) (located, error) {
 	return locate(fd)
 }
 
-// rootDir is a process's root directory, and what the kernel calls it where it names files: "" for the root of a mount namespace, as a
-// container's is; the path of the directory for a process that was only chrooted.
+// rootDir is a process's root directory, and its name in the kernel's names of files: "" for the root of a mount namespace, which a
+// container has; the path of the directory for a process that was only chrooted.
 type rootDir struct {
 	fd     int // O_PATH
 	prefix string
@@ -140,7 +140,7 @@ func (p *process) root() (r rootDir, err error) {
 	return r, nil
 }
 
-// openRaces is how often openat2 is tried: it gives EAGAIN when a rename elsewhere made it unsure that it stayed below the root.
+// openRaces is how often openat2 is tried: it fails with EAGAIN if a rename elsewhere may have moved the path out of the root.
 const openRaces = 8
 
 // inRoot opens a path below a root directory.
@@ -158,8 +158,8 @@ func inRoot(root int, path string, flags, resolve uint64) (fd int, err error) {
 	return fd, err
 }
 
-// names are what the file of a mapping may be called: as the kernel wrote it, or with the byte it escapes put back. The mark of deletion
-// may be a part of the name: whoever names files can make each look like the other.
+// names returns the possible names of the file of a mapping: as the kernel wrote it, or with the escaped byte restored. The mark of deletion
+// may be a part of the name: a container can name a file so that each case looks like the other.
 func (m mapping) names() []string {
 	if unescaped := unescape(m.raw); unescaped != m.raw {
 		return []string{m.raw, unescaped}
@@ -167,7 +167,7 @@ func (m mapping) names() []string {
 	return []string{m.raw}
 }
 
-// locateMapping finds the file of a mapping, and what it is called in the container. deleted: the name is there no more, or is another
+// locateMapping finds the file of a mapping, and its name in the container. deleted reports that the name no longer exists, or is another
 // file's.
 func (s *Sampler) locateMapping(p *process, m mapping, roots []rootDir) (l located, name string, deleted bool, err error) {
 	for _, raw := range m.names() {
@@ -185,7 +185,7 @@ func (s *Sampler) locateMapping(p *process, m mapping, roots []rootDir) (l locat
 		case linkErr == nil: // something else is mapped there by now
 			byLink.close()
 		case errors.Is(linkErr, unix.EPERM):
-			s.kernel.noMapFiles.Store(true) // a matter of our capabilities, which do not change
+			s.kernel.noMapFiles.Store(true) // for want of a capability; those of this process do not change
 		}
 	}
 	if m.deleted {
@@ -218,7 +218,7 @@ func locateInRoots(roots []rootDir, raw string, m mapping) (l located, name stri
 	return located{}, raw, err
 }
 
-// inside gives what a file is called in the container, whether it is there or not.
+// inside returns the name of a file in the container, whether it exists or not.
 func inside(roots []rootDir, raw string) string {
 	for _, root := range roots {
 		if name, ok := strings.CutPrefix(raw, root.prefix); ok && strings.HasPrefix(name, "/") {
@@ -228,21 +228,21 @@ func inside(roots []rootDir, raw string) string {
 	return raw
 }
 
-// errOutside: the program is none of the container's. It is the runtime's own, in the moment before it becomes the container's.
-var errOutside = errors.New("the program is not a file of the container's")
+// errOutside means that the program is not the container's: it is the runtime's own, in the moment before it becomes the container's.
+var errOutside = errors.New("the program is not a file of the container")
 
-// becoming is for how long after its start a process may run the runtime's own program. What runs such a one later only looks like it: a
-// container can give its own program the name of a runtime's, or hide it by a mount.
+// becoming is how long after its start a process may run the runtime's own program. A later one only has its name: a container can give its
+// own program the name of a runtime's, or hide it by a mount.
 const becoming = 10 * time.Second
 
-// errHiddenProgram: the name of the program leads to another file or to none, as when something was mounted over it. Its file could be
-// read all the same, but nothing tells that it is the container's.
+// errHiddenProgram means that the name of the program leads to another file or to none, for example because something was mounted over it.
+// Its file could be read, but nothing proves that it is the container's.
 var errHiddenProgram = errors.New("the program is not where its name says")
 
-// runtimes' programs that run from memory, so that a container cannot write to them.
+// runtimePrograms are runtimes' programs that run from memory, so that a container cannot write to them.
 var runtimePrograms = []string{"/memfd:runc_cloned:", "/memfd:crun"}
 
-// executable finds the program's file, and what it is called in the container. young: it began not longer ago than becoming.
+// executable finds the program's file, and its name in the container. young says that the process started no longer ago than becoming.
 func (p *process) executable(roots []rootDir, young bool) (exe *located, name string, deleted bool, err error) {
 	raw, err := p.linked("exe")
 	if err != nil {
@@ -273,15 +273,15 @@ func (p *process) executable(roots []rootDir, young bool) (exe *located, name st
 	case fileReason(rootErr) == evidence.ReasonDeletedFile:
 		return nil, "", false, errHiddenProgram
 	}
-	return &file, inside(roots, raw), false, nil // nobody may look, so the kernel's word has to do
+	return &file, inside(roots, raw), false, nil // the name cannot be checked, so the kernel's is used
 }
 
-// reopen opens a regular file for reading. O_NONBLOCK: a lease on the file (fcntl(2)) would make the open wait.
+// reopen opens a regular file for reading. O_NONBLOCK is needed because a lease on the file (fcntl(2)) would make the open wait.
 func (l located) reopen() (int, error) {
 	name := "/proc/self/fd/" + strconv.Itoa(l.fd)
 	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	fd, err := openRetry(func() (int, error) { return unix.Open(name, flags|unix.O_NOATIME, 0) })
-	if errors.Is(err, unix.EPERM) { // only a file's owner may ask not to be noticed
+	if errors.Is(err, unix.EPERM) { // O_NOATIME is only for a file's owner
 		fd, err = openRetry(func() (int, error) { return unix.Open(name, flags, 0) })
 	}
 	if err != nil {
@@ -315,7 +315,7 @@ func (d descriptor) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, nil
 }
 
-// fileReason says what an error of finding, opening or reading a file means.
+// fileReason returns the reason for an error of finding, opening or reading a file.
 func fileReason(err error) evidence.Reason {
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSYS):

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// paceWindow is the time over which CPU use is averaged: a sample may use that much of its share at once.
+// paceWindow is the time over which CPU time is averaged: a sample may use the share of that time at once.
 const paceWindow = 10 * time.Second
 
-// pace keeps CPU time under a share of one core: a bucket that fills with the share and may run into debt. Who is in debt waits.
+// pace keeps CPU time below a share of one core: a token bucket that fills with the share, and whose balance may become negative. While it
+// is negative, samples wait.
 type pace struct {
 	fraction float64
 	now      func() time.Time
@@ -31,7 +32,7 @@ func newPace(fraction float64, now func() time.Time) *pace {
 
 func (p *pace) capacity() time.Duration { return time.Duration(p.fraction * float64(paceWindow)) }
 
-// spend takes CPU time that was used, and says how long to wait before using more.
+// spend subtracts used CPU time, and returns how long to wait before using more.
 func (p *pace) spend(used time.Duration) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,7 +50,7 @@ func (p *pace) spend(used time.Duration) (wait time.Duration) {
 	return wait
 }
 
-// addWaited counts time that was waited.
+// addWaited counts time spent waiting.
 func (p *pace) addWaited(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

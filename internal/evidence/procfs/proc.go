@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Bounds on what is read of a process's own files.
+// Limits of what is read of a process's files in /proc.
 const (
 	maxArgumentBytes = 32 << 10 // of cmdline
 	maxArguments     = 256
@@ -21,19 +21,19 @@ const (
 	maxStatBytes     = 4 << 10
 )
 
-// stat is what is used of /proc/<pid>/stat.
+// stat is what is needed of /proc/<pid>/stat.
 type stat struct {
 	name  string // comm
 	state byte
 	start uint64 // in clock ticks after boot
 }
 
-// parseStat takes stat apart. The name is in parentheses and may contain any byte but the null, parentheses and blanks too, so the
-// last one ends it.
+// parseStat parses stat. The name is in parentheses and may contain any byte except NUL, parentheses and blanks included, so the last
+// parenthesis ends it.
 func parseStat(text []byte) (s stat, err error) {
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 0 || end < open {
-		return s, errors.New("a stat without a name in parentheses")
+		return s, errors.New("parse stat: no name in parentheses")
 	}
 	const start = 22 - 3 // starttime is the 22nd field of stat, and the first here is the third
 	n := 0
@@ -42,17 +42,17 @@ func parseStat(text []byte) (s stat, err error) {
 		case n == 0 && len(field) == 1:
 			s.state = field[0]
 		case n == 0, n == start && !number(field, 10, &s.start):
-			return s, errors.New("a stat whose state or start is none")
+			return s, errors.New("parse stat: the state or the start is invalid")
 		case n == start:
 			s.name = strings.ToValidUTF8(string(text[open+1:end]), "?")
 			return s, nil
 		}
 		n++
 	}
-	return s, errors.New("a stat with too few fields")
+	return s, errors.New("parse stat: too few fields")
 }
 
-// pidDepth says in how many pid namespaces, counted from the one proc shows, a process has a number: the fields of NSpid in its status.
+// pidDepth returns in how many pid namespaces, from the one that proc shows, a process has a number: the fields of NSpid in its status.
 func pidDepth(status []byte) int {
 	for line := range bytes.Lines(status) {
 		if pids, ok := bytes.CutPrefix(line, []byte("NSpid:")); ok {
@@ -62,7 +62,7 @@ func pidDepth(status []byte) int {
 	return 0
 }
 
-// parseArguments takes cmdline apart. The text may have been cut off at maxArgumentBytes.
+// parseArguments parses cmdline. The text may have been cut off at maxArgumentBytes.
 func parseArguments(text []byte) (args []string, truncated bool) {
 	truncated = len(text) >= maxArgumentBytes
 	text = bytes.TrimRight(text, "\x00")
@@ -84,16 +84,16 @@ func parseArguments(text []byte) (args []string, truncated bool) {
 // cgroup is the place of a process in one hierarchy.
 type cgroup struct{ hierarchy, path string }
 
-// membership is what makes a process one of a container's. Where neither tells, only the process the runtime named is known to be.
+// membership determines whether a process is one of a container's. If neither field is set, only the process that the runtime named is.
 type membership struct {
-	// cgroup: processes in it or below. Only a cgroup that has the container's id in its name is sure to be the container's alone; it
-	// also proves that the process the runtime named is the container's.
+	// cgroup: processes in it or below. Only a cgroup with the container's id in its name is sure to be the container's alone; it also proves
+	// that the process that the runtime named is the container's.
 	cgroup cgroup
-	// pidNamespace: processes in it. It is looked at only where the cgroup does not tell, as the containers of a pod may share one.
+	// pidNamespace: processes in it. It is used only without a cgroup, as the containers of a pod may share one.
 	pidNamespace string
 }
 
-// named says whether the cgroup tells.
+// named reports whether the cgroup has the container's id.
 func (m membership) named() bool { return m.cgroup.path != "" }
 
 // cgroupsOf parses a cgroup file (cgroups(7)): hierarchy:controllers:path. Version 2 comes first, then the hierarchies of version 1
@@ -115,8 +115,8 @@ func cgroupsOf(text string) (cgroups []cgroup) {
 	return cgroups
 }
 
-// membershipOf says what the main process's cgroup file tells. The container may have moved itself into cgroups of its own below
-// the one it was given, as systemd does, so the part of the path that bears its id is what counts.
+// membershipOf returns the membership by the main process's cgroup file. The container may have moved itself into cgroups below its own, as
+// systemd does, so the path is cut after the part with the container's id.
 func membershipOf(text, containerID string) membership {
 	if containerID == "" {
 		return membership{}
@@ -133,9 +133,9 @@ func membershipOf(text, containerID string) membership {
 	return membership{}
 }
 
-// has says whether a process with that cgroup file is in the container's cgroup or below.
+// has reports whether a process with that cgroup file is in the container's cgroup or below.
 func (m membership) has(text string) bool {
-	if !m.named() || !strings.Contains(text, m.cgroup.path) { // the second saves taking apart what nearly every process of a node has
+	if !m.named() || !strings.Contains(text, m.cgroup.path) { // the second check saves parsing the file of nearly every process of a node
 		return false
 	}
 	for _, c := range cgroupsOf(text) {
@@ -147,7 +147,7 @@ func (m membership) has(text string) bool {
 	return false
 }
 
-// parsePID gives the pid that a directory of /proc is named for; 0 = it is not one.
+// parsePID returns the pid that a directory of /proc is named after; 0 for other directories.
 func parsePID(name string) int {
 	if name == "" || name[0] < '1' || name[0] > '9' {
 		return 0
@@ -161,8 +161,8 @@ func parsePID(name string) int {
 
 var shells = []string{"sh", "ash", "bash", "dash", "ksh", "mksh", "zsh", "hush"}
 
-// scriptOf gives the base name of the script that a shell runs, "" for any other process. A script that is executed is given to its
-// interpreter as an argument, so both ways to run one look the same.
+// scriptOf returns the base name of the script that a shell runs, "" for any other process. The kernel passes an executed script to its
+// interpreter as an argument, so that both ways to run one have the same arguments.
 func scriptOf(args []string) string {
 	program := strings.TrimPrefix(path.Base(args[0]), "-")
 	args = args[1:]

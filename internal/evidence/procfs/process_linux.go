@@ -18,12 +18,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// ticksPerSecond is USER_HZ, which is 100 on every architecture Linux has by now.
+// ticksPerSecond is USER_HZ, which is 100 on every present architecture of Linux.
 const ticksPerSecond = 100
 
-// process is one process, held by its directory in /proc. The kernel ties an open directory to the process and not to the number:
-// once the process is gone every read through it fails, though another may have the pid by then. So it is with the two files
-// that say who it is, which are read once more after it was looked at.
+// process is one process, through its open directory in /proc. The kernel ties an open directory to the process and not to the number:
+// once the process is gone every read through it fails, although another may have the pid by then. The same holds for the two files that
+// identify it, which are read again after it was read.
 type process struct {
 	dir    int // O_PATH
 	pid    int
@@ -32,27 +32,27 @@ type process struct {
 	*scratch
 
 	statFile, cgroupFile int
-	thread               int // stat of a living thread whose directory dir is, where the first one has ended; else -1
+	thread               int // stat of the living thread that dir belongs to, if the first thread has ended; else -1
 
 	known    recalled
 	mappings []mapping
-	unnamed  bool // their names are those that were remembered
+	unnamed  bool // the names of mappings are remembered ones
 }
 
-// scratch is what reading /proc needs again and again. It belongs to one thread.
+// scratch has buffers for reading /proc. It belongs to one thread.
 type scratch struct {
 	text   []byte // what was read last
 	link   [unix.PathMax]byte
 	dirent []byte
 	maps   *bufio.Reader
-	buffer *[chunk]byte // what files are read into; nil before the first
+	buffer *[chunk]byte // for files; nil before the first
 }
 
 func newScratch() *scratch {
 	return &scratch{text: make([]byte, 0, 8<<10), dirent: make([]byte, 8<<10), maps: bufio.NewReaderSize(nil, maxMapsLine)}
 }
 
-// openProcess opens a process and reads who it is.
+// openProcess opens a process and identifies it.
 func openProcess(procRoot string, pid int, s *scratch) (*process, error) {
 	fd, err := openRetry(func() (int, error) {
 		return unix.Open(procRoot+"/"+strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -66,7 +66,7 @@ func openProcess(procRoot string, pid int, s *scratch) (*process, error) {
 		return nil, hiddenOrGone(procRoot, pid, err)
 	}
 	if p.stat.state == 'Z' {
-		p.lookThroughAThread()
+		p.useLivingThread()
 	}
 	return p, nil
 }
@@ -81,7 +81,7 @@ func (p *process) close() {
 
 func (p *process) key() processKey { return processKey{p.pid, p.stat.start} }
 
-// identify reads what must stay the same while a process is looked at.
+// identify reads what must stay the same while a process is read.
 func (p *process) identify() (err error) {
 	if p.statFile, err = p.open("stat"); err != nil {
 		return err
@@ -101,12 +101,12 @@ func (p *process) identify() (err error) {
 	return err
 }
 
-// maxThreads is how many threads are tried for one that lives.
+// maxThreads is how many threads are tried to find a living one.
 const maxThreads = 256
 
-// lookThroughAThread takes the directory of a living thread for the process's own. When the first thread has ended and others go on, the
-// kernel shows the program, mappings and open files of the process through those alone.
-func (p *process) lookThroughAThread() {
+// useLivingThread replaces the directory of the process by that of a living thread. If the first thread has ended and others have not, the
+// kernel shows the program, mappings and open files of the process only through those.
+func (p *process) useLivingThread() {
 	tasks, err := openRetry(func() (int, error) {
 		return unix.Openat(p.dir, "task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	})
@@ -141,7 +141,7 @@ func (p *process) lookThroughAThread() {
 	}
 }
 
-// lives says whether an open stat is of what has not ended.
+// lives reports whether the process or thread of an open stat has not ended.
 func (s *scratch) lives(statFile int) bool {
 	text, err := s.whole(statFile, maxStatBytes)
 	if err != nil {
@@ -151,7 +151,7 @@ func (s *scratch) lives(statFile int) bool {
 	return err == nil && st.state != 'Z' && st.state != 'X'
 }
 
-// unchanged says whether the process still is what it was when it was opened: alive, started then, and in the container.
+// unchanged reports whether the process is still the one that was opened: alive, with the same start, and in the container.
 func (p *process) unchanged(m membership) bool {
 	text, err := p.whole(p.statFile, maxStatBytes)
 	if err != nil {
@@ -171,8 +171,8 @@ func (p *process) unchanged(m membership) bool {
 	return !m.named() || string(text) == p.cgroup || m.has(string(text))
 }
 
-// nested says whether the process is in a pid namespace below the one that proc shows. The namespace that proc shows is the node's, or
-// the collector's own, and being in it says nothing.
+// nested reports whether the process is in a pid namespace below the one that proc shows. That one is the node's, or the collector's own,
+// and identifies no container.
 func (p *process) nested() bool {
 	text, err := p.read("status", 16<<10)
 	return err == nil && pidDepth(text) > 1
@@ -185,7 +185,7 @@ func (p *process) open(name string) (fd int, err error) {
 	})
 }
 
-// read reads a file of the process's directory, up to a bound. What it gives is good until the next.
+// read reads a file of the process's directory, up to a limit. The result is valid until the next read.
 func (p *process) read(name string, limit int) ([]byte, error) {
 	fd, err := p.open(name)
 	if err != nil {
@@ -199,10 +199,10 @@ func (p *process) read(name string, limit int) ([]byte, error) {
 	return text, err
 }
 
-// errEmpty: there is nothing in the file, as of a process that is gone.
+// errEmpty means that the file is empty, as are those of a process that is gone.
 var errEmpty = fmt.Errorf("the file is empty: %w", unix.ESRCH)
 
-// whole reads an open file from its beginning, up to a bound. What it gives is good until the next.
+// whole reads an open file from its beginning, up to a limit. The result is valid until the next read.
 func (s *scratch) whole(fd, limit int) ([]byte, error) {
 	s.text = s.text[:0]
 	for len(s.text) < limit {
@@ -225,7 +225,7 @@ func (s *scratch) whole(fd, limit int) ([]byte, error) {
 	return s.text, nil
 }
 
-// readLink reads a link, relative to a directory. What it gives is good until the next.
+// readLink reads a link, relative to a directory. The result is valid until the next call.
 func (s *scratch) readLink(dir int, name string) ([]byte, error) {
 	n, err := unix.Readlinkat(dir, name, s.link[:])
 	return s.link[:max(n, 0)], err
@@ -237,7 +237,7 @@ func (p *process) linked(name string) (string, error) {
 	return string(target), err
 }
 
-// startedAt makes a wall-clock time of the start time, by the clock of now: what was set or slewed since the start does not count.
+// startedAt returns the start as wall-clock time, by the present clock: changes of the clock since the start do not matter.
 func (p *process) startedAt() time.Time {
 	var boot unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
@@ -247,11 +247,11 @@ func (p *process) startedAt() time.Time {
 	return time.Now().Add(-age).Round(time.Second / ticksPerSecond).UTC()
 }
 
-// errHidden: the process is there and /proc does not show it (hidepid, proc(5)).
+// errHidden means that the process exists and /proc does not show it (hidepid, proc(5)).
 var errHidden = errors.New("the process is hidden (hidepid)")
 
-// hiddenOrGone tells a process that has ended from one that hidepid hides. Only where procRoot shows this process's own pid
-// namespace is there anything to ask; elsewhere what cannot be seen is gone.
+// hiddenOrGone distinguishes a process that has ended from one that hidepid hides. That is possible only if procRoot shows this process's
+// own pid namespace; elsewhere a process that is not shown is gone.
 func hiddenOrGone(procRoot string, pid int, err error) error {
 	if !errors.Is(err, unix.ENOENT) {
 		return err
@@ -266,7 +266,7 @@ func hiddenOrGone(procRoot string, pid int, err error) error {
 	return err
 }
 
-// openRetry repeats what a signal of the Go runtime's own interrupted.
+// openRetry repeats an open that a signal of the Go runtime interrupted.
 func openRetry(open func() (int, error)) (int, error) {
 	for {
 		fd, err := open()
@@ -276,7 +276,7 @@ func openRetry(open func() (int, error)) (int, error) {
 	}
 }
 
-// reasonOf says what an error of /proc means.
+// reasonOf returns the reason for an error of /proc.
 func reasonOf(err error) evidence.Reason {
 	switch {
 	case errors.Is(err, errOutside):

@@ -10,25 +10,25 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// Bounds on what is remembered of processes.
+// Limits of what is remembered of processes.
 const (
 	maxRecalled      = 16_384
 	maxRecalledBytes = 8 << 20
 )
 
-// seed makes the sums below unforeseeable: a process that knew it could choose its mappings so that a change of them does not show.
+// seed makes the sums below unpredictable: a process that knew it could change its mappings without changing their sum.
 var seed = maphash.MakeSeed()
 
-// processKey is one process: a pid is another's with another start.
+// processKey identifies a process: a reused pid has another start.
 type processKey struct {
 	pid   int
 	start uint64 // in clock ticks after boot
 }
 
-// recalled is what reading a process gave, and the sums of what was read. What the kernel still gives the same sum for need not
-// be taken apart again. That a file lies where it lay is no part of it: each file is found anew for every sample.
+// recalled is what was read of a process, with sums of the kernel's texts. A text with the same sum need not be parsed again. It does not
+// cover the files themselves: each file is opened again for every sample.
 type recalled struct {
-	mapped   bool    // what follows is known
+	mapped   bool    // spans, text and mappings are known
 	spans    spanSum // of the mappings of files, names excepted
 	text     uint64  // of all of maps
 	mappings []mapping
@@ -39,7 +39,7 @@ type recalled struct {
 	script    string
 }
 
-// cost estimates its memory in bytes.
+// cost estimates the memory in bytes.
 func (r recalled) cost() int {
 	n := 256
 	for i := range r.mappings {
@@ -51,7 +51,7 @@ func (r recalled) cost() int {
 	return n
 }
 
-// recall remembers processes. What it gives must not be changed.
+// recall remembers processes. What it returns must not be changed.
 type recall struct {
 	mu    sync.Mutex
 	known *bounded[processKey, recalled]
@@ -75,8 +75,8 @@ func (r *recall) put(key processKey, now recalled) {
 	r.known.put(key, now)
 }
 
-// spanSum sums up the mappings of files in the order of their addresses, without their names. The kernel gives them in two ways:
-// as lines of text, and one by one.
+// spanSum is a sum of the mappings of files in the order of their addresses, without their names. The kernel reports them in two ways: as
+// lines of text, and one by one.
 type spanSum uint64
 
 // span is one mapping of a file.

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSpans is how many mappings are asked for one by one. Of a process with more the text is read.
+// maxSpans is how many mappings are requested one by one. Of a process with more, the text is read.
 const maxSpans = 4_096
 
 // procmapQuery is PROCMAP_QUERY of linux/fs.h (Linux 6.11): a mapping of a process by address, through its maps file.
 const procmapQuery = 0xc0686611
 
-// What is asked for: the mapping at the address or the next one, if it is of a file.
+// The request: the mapping at the address or the next one, of those of files.
 const (
 	coveringOrNext = 0x10
 	fileBacked     = 0x20
@@ -32,16 +32,16 @@ type procmap struct {
 	nameAddress, buildIDAddress uint64
 }
 
-// errManySpans: there are more mappings of files than are asked for one by one.
-var errManySpans = errors.New("more mappings of files than are asked for one by one")
+// errManySpans means that there are more mappings of files than are requested one by one.
+var errManySpans = errors.New("more mappings of files than are requested one by one")
 
-// spansOf sums up the mappings of files of an open maps file without having the kernel write their names, which is most of what
-// reading the text costs. The error is ENOTTY where the kernel does not know how.
+// spansOf returns the sum of the mappings of files of an open maps file. The kernel does not format their names for it, which is most of the
+// cost of reading the text. The error is ENOTTY if the kernel does not have PROCMAP_QUERY.
 func spansOf(maps int) (sum spanSum, err error) {
 	query := procmap{flags: coveringOrNext | fileBacked}
 	query.size = uint64(unsafe.Sizeof(query))
 	for range maxSpans {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(maps), procmapQuery, uintptr(unsafe.Pointer(&query))) //nolint:gosec // there is no other way to hand the kernel a struct
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(maps), procmapQuery, uintptr(unsafe.Pointer(&query))) //nolint:gosec // there is no other way to pass a struct to the kernel
 		switch {
 		case errors.Is(errno, unix.EINTR):
 			continue

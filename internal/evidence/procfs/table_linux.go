@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// tableAge is how long at most a process is taken to be in the cgroup it was seen in; never longer than it was known before,
-	// as a process joins its container's cgroup only after it was made. Only the choice of processes to open rests on it: whatever
-	// is opened is asked again. It saves reading a file of every process of the node for every sample.
+	// tableAge is how long at most a process is assumed to be in the cgroup that was read; never longer than it was known before, as a
+	// process joins its container's cgroup only after its creation. This decides only which processes to open: the cgroup of an open process
+	// is read again. It saves reading a file of every process of the node for every sample.
 	tableAge = 30 * time.Second
-	// listAge is how long a listing serves for other samples: many containers that start at once do not each list the node.
+	// listAge is how long a listing is valid for other samples: many containers that start at once do not each list the node.
 	listAge = 250 * time.Millisecond
-	// maxTable bounds the processes remembered. Those of a node that has more are not found, but for each container's main one.
+	// maxTable limits the processes that are remembered. Of a node with more, only main processes are sure to be found.
 	maxTable = 65_536
 )
 
@@ -45,10 +45,10 @@ type group struct {
 	pids map[int]struct{}
 }
 
-// places are the cgroups that the group is in or below, but for the root of each hierarchy.
+// places returns the cgroups that the group is in or below, without the root of each hierarchy.
 func (g *group) places() iter.Seq[cgroup] {
 	return func(yield func(cgroup) bool) {
-		seen := map[string]bool{} // a hierarchy counts with its first line, as membership has it
+		seen := map[string]bool{} // only the first line of a hierarchy counts, as in membership.has
 		for _, c := range cgroupsOf(g.text) {
 			if seen[c.hierarchy] {
 				continue
@@ -67,14 +67,14 @@ func (g *group) places() iter.Seq[cgroup] {
 type tableEntry struct {
 	cgroup    string
 	first, at time.Time // when it was first seen, and last read
-	turn      uint64    // in which listing it was seen last
+	turn      uint64    // of the listing that had it last
 }
 
 func newTable(procRoot string) *table {
 	return &table{procRoot: procRoot, entries: map[int]tableEntry{}, groups: map[string]*group{}, below: map[cgroup][]*group{}}
 }
 
-// candidates gives the pids, in order, that the cgroup or the pid namespace makes likely members.
+// candidates returns the pids, in order, of likely members by cgroup or pid namespace.
 func (t *table) candidates(m membership) ([]int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,7 +101,7 @@ func (t *table) candidates(m membership) ([]int, error) {
 	return found, nil
 }
 
-// list reads the directory, and the cgroup of the processes that it does not know well enough.
+// list reads the directory, and the cgroups of processes that are new or known for too long.
 func (t *table) list(now time.Time) error {
 	dir, err := os.Open(t.procRoot)
 	if err != nil {
@@ -126,13 +126,13 @@ func (t *table) list(now time.Time) error {
 	for pid, entry := range t.entries {
 		if entry.turn != t.turn {
 			delete(t.entries, pid)
-			t.leave(pid, entry.cgroup)
+			t.remove(pid, entry.cgroup)
 		}
 	}
 	return nil
 }
 
-// see takes note of a process that is listed.
+// see records a process that is listed.
 func (t *table) see(pid int, name string, now time.Time) {
 	entry, known := t.entries[pid]
 	if !known && len(t.entries) >= maxTable {
@@ -148,7 +148,7 @@ func (t *table) see(pid int, name string, now time.Time) {
 		}
 		entry.at = now
 		if !known || entry.cgroup != string(text) {
-			t.leave(pid, entry.cgroup)
+			t.remove(pid, entry.cgroup)
 			entry.cgroup = t.join(pid, string(text))
 		}
 	}
@@ -156,7 +156,7 @@ func (t *table) see(pid int, name string, now time.Time) {
 	t.entries[pid] = entry
 }
 
-// join puts a process into its group, and gives the text of its cgroup file as the group has it: one string for all of them.
+// join adds a process to its group, and returns the group's text of the cgroup file: one string for all its processes.
 func (t *table) join(pid int, text string) string {
 	g := t.groups[text]
 	if g == nil {
@@ -170,8 +170,8 @@ func (t *table) join(pid int, text string) string {
 	return g.text
 }
 
-// leave takes a process out of its group, and with the last one the group.
-func (t *table) leave(pid int, text string) {
+// remove removes a process from its group, and an empty group.
+func (t *table) remove(pid int, text string) {
 	g := t.groups[text]
 	if g == nil {
 		return
@@ -197,7 +197,7 @@ func readSmall(name string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// pidNamespace names a process's pid namespace; "" = it cannot be had.
+// pidNamespace returns the name of a process's pid namespace; "" if it cannot be read.
 func pidNamespace(procRoot string, pid int) string {
 	name, err := os.Readlink(filepath.Join(procRoot, strconv.Itoa(pid), "ns", "pid"))
 	if err != nil {
