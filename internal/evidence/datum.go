@@ -5,7 +5,7 @@ package evidence
 
 import "strings"
 
-// Status says what is known of a datum.
+// Status is what is known of a datum.
 type Status string
 
 // The statuses. StatusNone, the zero value, marks what was not to be read; it is neither recorded nor sent.
@@ -16,7 +16,7 @@ const (
 	StatusUnknown Status = "UNKNOWN"
 )
 
-// Reason says why a datum is UNKNOWN.
+// Reason is why a datum is UNKNOWN.
 type Reason string
 
 // The reasons.

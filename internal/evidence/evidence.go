@@ -118,7 +118,7 @@ type GoModule struct {
 	Main    bool
 }
 
-// Coverage says how much of the container the sample covers.
+// Coverage is how much of the container the sample covers.
 type Coverage struct {
 	Processes Count
 	Files     Count

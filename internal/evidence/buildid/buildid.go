@@ -1,7 +1,7 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package buildid reads what a binary says of itself: the build-id of an ELF or PE file, and the build information that Go's linker
+// Package buildid reads the metadata of a binary: the build-id of an ELF or PE file, and the build information that Go's linker
 // writes.
 //
 // The file belongs to a container and may be hostile. At most 8 MiB are read, no number in the file decides how much memory is
@@ -25,9 +25,9 @@ const (
 	maxGoModules     = 2_048
 )
 
-// Metadata is what a binary says of itself.
+// Metadata identifies a binary.
 type Metadata struct {
-	// BuildID is spelled as evidence.File.BuildID says.
+	// BuildID has the format of evidence.File.BuildID.
 	BuildID evidence.Datum[string]
 	// GoBuildID and Go are ABSENT for ELF files that Go did not link.
 	GoBuildID evidence.Datum[string]

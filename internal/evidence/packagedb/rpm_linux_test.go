@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// need skips a test for want of a program of this machine, naming it.
+// need skips a test if a program is not installed.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, program := range programs {
@@ -70,7 +70,7 @@ touch %{buildroot}/usr/lib64/libsmall.so.1
 `,
 }
 
-// rpmDatabase has rpm make a database, and gives its path and the owner of each file as rpm has it.
+// rpmDatabase returns the path of a database that rpm writes, and the owner of each file by rpm.
 func rpmDatabase(t *testing.T) (path string, owners map[string]installed) {
 	t.Helper()
 	need(t, "rpm", "rpmbuild")
@@ -104,7 +104,7 @@ func rpmDatabase(t *testing.T) (path string, owners map[string]installed) {
 	return path, owners
 }
 
-// ownersIn reads a database, and gives the owner of each of the files.
+// ownersIn reads a database, and returns the owner of each of the files.
 func ownersIn(t *testing.T, read rpmFormat, database []byte, files map[string]installed) map[string]installed {
 	t.Helper()
 	w := wanted{}
@@ -119,7 +119,7 @@ func ownersIn(t *testing.T, read rpmFormat, database []byte, files map[string]in
 	return found
 }
 
-// headersIn gives the headers of a database.
+// headersIn returns the headers of a database.
 func headersIn(t *testing.T, read rpmFormat, database []byte) (headers [][]byte) {
 	t.Helper()
 	require.NoError(t, read(&rpmReader{r: bytes.NewReader(database), left: maxRPMBytes}, func(header []byte) {
@@ -128,7 +128,7 @@ func headersIn(t *testing.T, read rpmFormat, database []byte) (headers [][]byte)
 	return headers
 }
 
-// TestOwnersMatchRPM compares what is read of databases with what rpm says of them.
+// TestOwnersMatchRPM compares what is read of databases with what rpm and the oracle report of them.
 func TestOwnersMatchRPM(t *testing.T) {
 	t.Parallel()
 	path, owners := rpmDatabase(t)
@@ -193,7 +193,7 @@ func ndbOf(headers [][]byte) []byte {
 	return file
 }
 
-// rpmFixture gives a database that rpm made of the package small.
+// rpmFixture returns a database that rpm wrote, with the package small.
 func rpmFixture(tb testing.TB) []byte {
 	tb.Helper()
 	f, err := os.Open("testdata/rpmdb.sqlite.gz")

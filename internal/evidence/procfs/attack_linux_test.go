@@ -29,7 +29,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
-// planted is a file of the host that a container wants to have read. It knows of every open by any process.
+// planted is a file of the host that a container tries to have read. It counts every open by any process.
 type planted struct {
 	path, sum string
 	inotify   int
@@ -53,7 +53,7 @@ func plant(t *testing.T) planted {
 	return p
 }
 
-// opened says whether the file was opened since the last call.
+// opened reports whether the file was opened since the last call.
 func (p planted) opened(t *testing.T) bool {
 	t.Helper()
 	n, err := unix.Read(p.inotify, make([]byte, 4096))
@@ -64,7 +64,7 @@ func (p planted) opened(t *testing.T) bool {
 	return n > 0
 }
 
-// hostile is what the containers of the attacks have in common.
+// hostile is a runtime with a pod for the containers of the attacks.
 type hostile struct {
 	d      *privateruntime.Driver
 	pod    *privateruntime.Pod
@@ -137,7 +137,7 @@ func patternSum(n int) evidence.Datum[string] {
 	return evidence.Present(hex.EncodeToString(sum[:]))
 }
 
-func TestHostileContainers(t *testing.T) {
+func TestHostileContainerIsSampledWithoutHarm(t *testing.T) {
 	t.Parallel()
 	h := hostileRuntime(t, false)
 	host := plant(t)
@@ -232,7 +232,7 @@ func TestHostileContainers(t *testing.T) {
 			assert.True(t, f.Deleted)
 			assert.Equal(t, pick2(byLinks, patternSum(8192), gone), f.SHA256, "never that of the new one")
 		}},
-		{name: "names that lie", trick: []string{"names"}, check: func(t *testing.T, sample evidence.Sample, _ bool) {
+		{name: "misleading names", trick: []string{"names"}, check: func(t *testing.T, sample evidence.Sample, _ bool) {
 			for path, size := range map[string]int{"/lib/evil/libalive.so (deleted)": 8192, "/lib/evil/new\nline.so": 8193, `/lib/evil/back\012slash.so`: 8194} {
 				f := fileNamed(t, sample, path)
 				assert.False(t, f.Deleted, path)
@@ -241,7 +241,7 @@ func TestHostileContainers(t *testing.T) {
 		}},
 	}
 
-	// All are started before the first is looked at, some at a time: most of the time goes into starting them.
+	// All are started before the first is sampled, some at a time: most of the time is needed to start them.
 	lives, failures := make([]live, len(tests)), make([]error, len(tests))
 	var starting sync.WaitGroup
 	room := make(chan struct{}, 4)
@@ -306,7 +306,7 @@ func TestHostileContainers(t *testing.T) {
 	t.Run("the trap works", func(t *testing.T) {
 		l := h.play(t, "symlink", host.path)
 		assert.False(t, host.opened(t))
-		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/lib/evil/libevil.so", l.pid)) // as an observer would that trusts paths
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/lib/evil/libevil.so", l.pid)) // as an observer that trusts paths would
 		require.NoError(t, err)
 		assert.Equal(t, "a secret of the host", string(content))
 		assert.True(t, host.opened(t))
@@ -328,9 +328,9 @@ func unique(files []evidence.File) map[string]bool {
 	return keys
 }
 
-// TestMemoryForHostileProcesses looks at the tricks that ask for memory, played in a chroot. It runs alone, for memory is counted for
+// TestMemoryIsBoundedForHostileProcess samples the tricks that demand memory, played in a chroot. It runs alone, because memory is counted for
 // all of this process.
-func TestMemoryForHostileProcesses(t *testing.T) {
+func TestMemoryIsBoundedForHostileProcess(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -364,7 +364,7 @@ func TestMemoryForHostileProcesses(t *testing.T) {
 	}
 }
 
-func TestAFileSystemThatHangs(t *testing.T) {
+func TestContainerIsSuspendedWhenItsFileSystemHangs(t *testing.T) {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("needs /dev/fuse")
 	}
@@ -404,7 +404,7 @@ func TestAFileSystemThatHangs(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-func TestTooManyHang(t *testing.T) {
+func TestNothingIsSampledWhenTooManyThreadsHang(t *testing.T) {
 	config := testConfig()
 	config.Limits.Stuck = 2
 	s := samplerFor(t, config)

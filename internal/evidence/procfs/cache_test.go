@@ -42,7 +42,7 @@ func TestContentsAreBounded(t *testing.T) {
 	assert.GreaterOrEqual(t, c.known.cost, 0)
 }
 
-func TestContentsOfASharedFile(t *testing.T) {
+func TestContentsAreFoundByAlias(t *testing.T) {
 	c, err := newContents(2)
 	require.NoError(t, err)
 	shared, here := contentKey{handle: "h"}, contentKey{device: 7}

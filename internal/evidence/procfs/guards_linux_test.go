@@ -16,7 +16,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// What follows asks each guard by itself that others stand behind, so that the attacks do not notice when one of them is gone.
+// These tests check each guard alone: where several guard against one attack, the attacks do not show that one is missing.
 
 func locatedAt(t *testing.T, path string) located {
 	t.Helper()
@@ -35,7 +35,7 @@ func fileOf(t *testing.T, content string) string {
 	return path
 }
 
-func TestAProcessThatLeavesTheContainer(t *testing.T) {
+func TestProcessIsChangedWhenItLeavesTheCgroup(t *testing.T) {
 	p, err := openProcess("/proc", child(t, "sleep", "1000").Process.Pid, newScratch())
 	require.NoError(t, err)
 	defer p.close()
@@ -45,7 +45,7 @@ func TestAProcessThatLeavesTheContainer(t *testing.T) {
 	assert.False(t, p.unchanged(container), "it was moved since")
 }
 
-func TestAProcessThatEndsWhileItIsRead(t *testing.T) {
+func TestProcessIsGoneWhenItEndsWhileItIsRead(t *testing.T) {
 	c := child(t, "sleep", "1000")
 	l := newInspection(t.Context(), samplerFor(t, testConfig()), evidence.Target{PID: c.Process.Pid})
 	l.scratch = newScratch()
@@ -58,7 +58,7 @@ func TestAProcessThatEndsWhileItIsRead(t *testing.T) {
 	assert.Equal(t, []evidence.Process{unknownProcess(c.Process.Pid, true, evidence.ReasonProcessGone)}, l.finish().Processes)
 }
 
-func TestAProcessOfAnotherPIDNamespace(t *testing.T) {
+func TestProcessOfOtherPIDNamespaceDoesNotBelong(t *testing.T) {
 	p, err := openProcess("/proc", os.Getpid(), newScratch())
 	require.NoError(t, err)
 	defer p.close()
@@ -69,19 +69,19 @@ func TestAProcessOfAnotherPIDNamespace(t *testing.T) {
 	assert.False(t, l.belongs(p))
 }
 
-func TestTheFileOfAMapping(t *testing.T) {
-	stat := locatedAt(t, "/proc/self/stat") // proc tells stat and maps the same device
+func TestFileIsComparedByDeviceAndInode(t *testing.T) {
+	stat := locatedAt(t, "/proc/self/stat") // proc reports the same device to stat and to maps
 	same := mapping{device: stat.device(), inode: stat.stat.Ino}
 	assert.True(t, stat.is(same))
 	other := same
 	other.device.minor++
-	assert.False(t, stat.is(other), "only overlays and btrfs tell another device")
+	assert.False(t, stat.is(other), "only overlays and btrfs report another device")
 	other = same
 	other.inode++
 	assert.False(t, stat.is(other))
 }
 
-func TestALinkIsNotFollowedToAMapping(t *testing.T) {
+func TestSymbolicLinkIsNotFollowedToMapping(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "real"), nil, 0o600))
 	require.NoError(t, os.Symlink("real", filepath.Join(dir, "last")))
@@ -102,8 +102,8 @@ func TestALinkIsNotFollowedToAMapping(t *testing.T) {
 	}
 }
 
-// TestAnotherFileIsMappedThereByNow is for map_files, whose names are addresses and nothing else.
-func TestAnotherFileIsMappedThereByNow(t *testing.T) {
+// TestMappingIsDeletedWhenAnotherFileIsMappedThere is for map_files, whose names are addresses and nothing else.
+func TestMappingIsDeletedWhenAnotherFileIsMappedThere(t *testing.T) {
 	p, err := openProcess("/proc", os.Getpid(), newScratch())
 	require.NoError(t, err)
 	defer p.close()
@@ -128,8 +128,8 @@ func TestAnotherFileIsMappedThereByNow(t *testing.T) {
 	assert.Equal(t, evidence.ReasonDeletedFile, fileReason(err))
 }
 
-// TestALeaseDoesNotHoldUp: the kernel has whoever opens a leased file wait for 45 s (fcntl(2)).
-func TestALeaseDoesNotHoldUp(t *testing.T) {
+// TestReopenDoesNotWaitForLease: the kernel has whoever opens a leased file wait for 45 s (fcntl(2)).
+func TestReopenDoesNotWaitForLease(t *testing.T) {
 	path := fileOf(t, "x")
 	holder, err := os.OpenFile(path, os.O_RDWR, 0)
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func TestALeaseDoesNotHoldUp(t *testing.T) {
 	assert.Less(t, time.Since(begin), 10*time.Second)
 }
 
-func TestBytesOfALookAreBounded(t *testing.T) {
+func TestBytesOfSampleAreBounded(t *testing.T) {
 	path := fileOf(t, "four")
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
@@ -157,7 +157,7 @@ func TestBytesOfALookAreBounded(t *testing.T) {
 	assert.Equal(t, evidence.Unknown[string](evidence.ReasonBudget), l.hash(fd, file.stat), "three are left")
 }
 
-func TestDirectoriesOfJars(t *testing.T) {
+func TestDirectoryNamedLikeJarIsIgnored(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "app.war")
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	open, err := os.Open(dir)

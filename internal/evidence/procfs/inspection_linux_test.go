@@ -39,7 +39,7 @@ func child(t *testing.T, program string, args ...string) *exec.Cmd {
 	return c
 }
 
-func TestAFileThatChangedIsNotHashed(t *testing.T) {
+func TestHashIsUnknownWhenFileChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app")
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 3<<20), 0o600))
 	stat := func() (st unix.Stat_t) {
@@ -69,7 +69,7 @@ func TestAFileThatChangedIsNotHashed(t *testing.T) {
 	assert.Equal(t, evidence.Unknown[string](evidence.ReasonDeletedFile), hash(before), "longer")
 }
 
-func TestArgumentsByMode(t *testing.T) {
+func TestArgumentsAreRecordedByMode(t *testing.T) {
 	c := child(t, "sleep", "1000", "--", "1")
 	for mode, want := range map[redact.Mode]evidence.Datum[[]string]{
 		redact.ModeFull:     evidence.Present([]string{"sleep", "1000", "--", "1"}),
@@ -85,8 +85,8 @@ func TestArgumentsByMode(t *testing.T) {
 	}
 }
 
-// TestAPIDNamespaceTells is for containers whose cgroup does not bear their id.
-func TestAPIDNamespaceTells(t *testing.T) {
+// TestProcessesAreFoundByPIDNamespaceWithoutCgroup is for containers whose cgroup does not bear their id.
+func TestProcessesAreFoundByPIDNamespaceWithoutCgroup(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -118,8 +118,8 @@ func TestAPIDNamespaceTells(t *testing.T) {
 	assert.Equal(t, "sleep", sample.Processes[2].Name)
 }
 
-// TestAChroot is for what is in a root of its own without a mount namespace: files have the names they have inside.
-func TestAChroot(t *testing.T) {
+// TestFilesAreNamedInsideChroot is for what is in a root of its own without a mount namespace: files have the names they have inside.
+func TestFilesAreNamedInsideChroot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -155,9 +155,9 @@ func TestAChroot(t *testing.T) {
 	assert.Equal(t, evidence.StatusPresent, f.SHA256.Status, "the program can be read as long as it runs")
 }
 
-// TestAProgramThatPassesItselfOffAsTheRuntimes is for processes that would not be seen if any program with the name of a runtime's, or with
+// TestProgramNamedLikeRuntimeIsRecordedLater is for processes that would not be seen if any program with the name of a runtime's, or with
 // a name that leads nowhere, were the runtime's.
-func TestAProgramThatPassesItselfOffAsTheRuntimes(t *testing.T) {
+func TestProgramNamedLikeRuntimeIsRecordedLater(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -188,30 +188,30 @@ func TestAProgramThatPassesItselfOffAsTheRuntimes(t *testing.T) {
 	})
 
 	s := samplerFor(t, testConfig())
-	look := func(c *exec.Cmd) evidence.Sample {
+	sampled := func(c *exec.Cmd) evidence.Sample {
 		sample, err := s.Sample(t.Context(), evidence.Target{PID: c.Process.Pid})
 		require.NoError(t, err)
 		return sample
 	}
 	for _, c := range []*exec.Cmd{inMemory, covered} {
-		assert.Equal(t, evidence.Count{Seen: 1, Skipped: map[evidence.Reason]int{evidence.ReasonProcessGone: 1}}, look(c).Coverage.Processes, "it may be the runtime's yet")
+		assert.Equal(t, evidence.Count{Seen: 1, Skipped: map[evidence.Reason]int{evidence.ReasonProcessGone: 1}}, sampled(c).Coverage.Processes, "it may be the runtime's yet")
 	}
 	s.becoming = -time.Hour
-	sample := look(inMemory)
+	sample := sampled(inMemory)
 	assert.Equal(t, evidence.Present("/memfd:runc_cloned:/proc/self/exe"), sample.Processes[0].Executable)
 	f := fileNamed(t, sample, "/memfd:runc_cloned:/proc/self/exe")
 	assert.True(t, f.Deleted)
 	assert.Equal(t, evidence.StatusPresent, f.SHA256.Status)
 
-	sample = look(covered)
+	sample = sampled(covered)
 	assert.Equal(t, evidence.Count{Seen: 1, Read: 1}, sample.Coverage.Processes)
 	assert.Equal(t, evidence.Unknown[string](evidence.ReasonDeletedFile), sample.Processes[0].Executable)
 	assert.Contains(t, sample.Processes[0].Arguments.Value, "sh")
 	assert.Equal(t, evidence.Unknown[string](evidence.ReasonDeletedFile), fileNamed(t, sample, filepath.Join(dir, "busybox")).SHA256)
 }
 
-// TestAProcessWithoutItsFirstThread: nothing is to be seen of it but through its other threads.
-func TestAProcessWithoutItsFirstThread(t *testing.T) {
+// TestProcessIsReadThroughLivingThread: nothing is to be seen of it but through its other threads.
+func TestProcessIsReadThroughLivingThread(t *testing.T) {
 	need(t, "python3")
 	const program = "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nctypes.CDLL(None).pthread_exit(None)"
 	c := child(t, "python3", "-c", program)
@@ -244,7 +244,7 @@ func TestAProcessWithoutItsFirstThread(t *testing.T) {
 	until(t, "the other to end", func() bool { return !held.unchanged(membership{}) })
 }
 
-func TestAReusedPID(t *testing.T) {
+func TestReusedPIDIsDetected(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -292,8 +292,8 @@ func TestAReusedPID(t *testing.T) {
 	assert.Empty(t, sample.Files)
 }
 
-// TestTheProcessOfAnotherMachine is for runtimes whose pids are of another machine, behind tcp:// or a forwarded socket.
-func TestTheProcessOfAnotherMachine(t *testing.T) {
+// TestProcessOfOtherMachineIsNotSampled is for runtimes whose pids are of another machine, behind tcp:// or a forwarded socket.
+func TestProcessOfOtherMachineIsNotSampled(t *testing.T) {
 	c := child(t, "sleep", "1000")
 	s := samplerFor(t, testConfig())
 	now := time.Now()
@@ -323,7 +323,7 @@ func TestTheProcessOfAnotherMachine(t *testing.T) {
 	}
 }
 
-func TestCPUShareIsKept(t *testing.T) {
+func TestCPUTimeOfSamplesStaysBelowFraction(t *testing.T) {
 	t.Parallel()
 	c := child(t, "sleep", "1000")
 	config := testConfig()
@@ -344,7 +344,7 @@ func TestCPUShareIsKept(t *testing.T) {
 	}
 }
 
-func TestTimeIsLimited(t *testing.T) {
+func TestTimeOfSampleIsLimited(t *testing.T) {
 	c := child(t, "sleep", "1000")
 	config := testConfig()
 	config.MaxCPUFraction = 0.0001 // a millisecond in the first ten seconds
@@ -360,7 +360,7 @@ func TestTimeIsLimited(t *testing.T) {
 	assert.Fail(t, "the limit was never reached")
 }
 
-func TestAContextThatEnds(t *testing.T) {
+func TestSampleEndsWithContext(t *testing.T) {
 	s := samplerFor(t, testConfig())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -369,7 +369,7 @@ func TestAContextThatEnds(t *testing.T) {
 	assert.Equal(t, "x", sample.ContainerID)
 }
 
-func TestConfigurations(t *testing.T) {
+func TestNewSamplerRejectsInvalidConfig(t *testing.T) {
 	require.NoError(t, DefaultConfig().Validate())
 	for want, change := range map[string]func(*Config){
 		"proc_root":            func(c *Config) { c.ProcRoot = "proc" },

@@ -14,7 +14,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-func TestMappingsOfAProgram(t *testing.T) {
+func TestReadMapsReturnsFilesOfCode(t *testing.T) {
 	const text = `00400000-00401000 r--p 00000000 fe:00 10 /usr/bin/app
 00401000-00402000 r-xp 00001000 fe:00 10 /usr/bin/app
 01000000-01021000 rw-p 00000000 00:00 0                          [heap]
@@ -44,7 +44,7 @@ func TestMappingsOfAProgram(t *testing.T) {
 	assert.Equal(t, "254:0", found.code[0].device.String())
 }
 
-func TestMapsThatTheKernelWouldNotWrite(t *testing.T) {
+func TestReadMapsIgnoresInvalidLine(t *testing.T) {
 	const good = "00400000-00401000 r-xp 00000000 fe:00 10 /app\n"
 	for name, bad := range map[string]string{
 		"empty line":         "\n",
@@ -70,7 +70,7 @@ func TestMapsThatTheKernelWouldNotWrite(t *testing.T) {
 	}
 }
 
-func TestMapsOfTooManyLines(t *testing.T) {
+func TestReadMapsIsTruncatedBeyondLimit(t *testing.T) {
 	var text strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintf(&text, "%x-%x r-xp 00000000 fe:00 %d /lib/%d.so\n", 0x1000*(i+1), 0x1000*(i+2), i+1, i)
@@ -80,7 +80,7 @@ func TestMapsOfTooManyLines(t *testing.T) {
 	assert.Len(t, found.code, 65_536)
 }
 
-func TestKindsByPath(t *testing.T) {
+func TestMappedKindByPath(t *testing.T) {
 	for path, want := range map[string]evidence.Kind{
 		"/usr/lib/x86_64-linux-gnu/libssl.so.3":                                          evidence.KindLibrary,
 		"/usr/lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so":           evidence.KindExtension,

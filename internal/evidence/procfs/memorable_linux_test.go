@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-func TestWhatIsRemembered(t *testing.T) {
+func TestMemorableContents(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	ago := func(d time.Duration) int64 { return now.Add(-d).UnixNano() }
 	hashed, large := content{sha256: evidence.Present("ab")}, content{sha256: evidence.Unknown[string](evidence.ReasonTooLarge)}
@@ -41,13 +41,13 @@ func TestWhatIsRemembered(t *testing.T) {
 	}
 }
 
-// TestTheImagesFiles: only what has not changed since the container was made is the same file in others.
-func TestTheImagesFiles(t *testing.T) {
+// TestImageUntil: only what has not changed since the container was made is the same file in others.
+func TestImageUntil(t *testing.T) {
 	begin := time.Unix(1_000_000, 0)
 	for name, test := range map[string]struct{ made, want time.Time }{
 		"the first run":                    {begin.Add(-time.Second), begin.Add(-time.Second)},
 		"a later run of the same":          {begin.Add(-time.Hour), begin.Add(-time.Hour)},
-		"nobody tells":                     {time.Time{}, begin},
+		"unknown creation":                 {time.Time{}, begin},
 		"made after it began, clocks vary": {begin.Add(time.Hour), begin},
 	} {
 		t.Run(name, func(t *testing.T) {

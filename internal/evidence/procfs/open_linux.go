@@ -90,9 +90,9 @@ func (l located) key() contentKey {
 	}
 }
 
-// sharedKey gives the state of the file below an overlay, where the kernel tells it. Files that have not changed since before the container
-// began are the image's, and the same below every container of the image; one that changed later may be a copy of its own, with the
-// handle of the original.
+// sharedKey returns the key of the file below an overlay, if the kernel reports it. Files that have not changed since before the container
+// started are the image's, and the same below every container of the image; one that changed later may be the container's own copy, with
+// the handle of the original.
 func (l located) sharedKey(containerStart time.Time) (key contentKey, ok bool) {
 	key = l.key()
 	if containerStart.IsZero() || !time.Unix(0, key.ctime).Before(containerStart.Add(-time.Second)) ||
@@ -237,7 +237,7 @@ const becoming = 10 * time.Second
 
 // errHiddenProgram means that the name of the program leads to another file or to none, for example because something was mounted over it.
 // Its file could be read, but nothing proves that it is the container's.
-var errHiddenProgram = errors.New("the program is not where its name says")
+var errHiddenProgram = errors.New("the name of the program leads to another file or to none")
 
 // runtimePrograms are runtimes' programs that run from memory, so that a container cannot write to them.
 var runtimePrograms = []string{"/memfd:runc_cloned:", "/memfd:crun"}

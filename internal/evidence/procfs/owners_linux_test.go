@@ -21,8 +21,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// TestOwnersInARoot has a sampler look a program up in the rpm database of its root.
-func TestOwnersInARoot(t *testing.T) {
+// TestOwnersByRPMDatabaseInRoot has a sampler find the owner of a program in the rpm database of its root.
+func TestOwnersByRPMDatabaseInRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}

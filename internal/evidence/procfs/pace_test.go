@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestCPUTimeStaysUnderItsShare(t *testing.T) {
+func TestPaceKeepsCPUTimeBelowFraction(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	p := newPace(0.02, func() time.Time { return now })
 	begin := now
@@ -27,12 +27,12 @@ func TestCPUTimeStaysUnderItsShare(t *testing.T) {
 	assert.LessOrEqual(t, float64(used), 0.02*float64(elapsed+paceWindow)+float64(time.Millisecond), "used %s in %s", used, elapsed)
 	assert.GreaterOrEqual(t, float64(used), 0.0199*float64(elapsed), "and the share is used up")
 	p.addWaited(waited)
-	spent, told := p.totals()
+	spent, waitedInAll := p.totals()
 	assert.Equal(t, used, spent)
-	assert.Equal(t, waited, told)
+	assert.Equal(t, waited, waitedInAll)
 }
 
-func TestIdleTimeIsSavedForOneWindow(t *testing.T) {
+func TestPaceSavesIdleTimeForOneWindow(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	p := newPace(0.5, func() time.Time { return now })
 	now = now.Add(time.Hour)

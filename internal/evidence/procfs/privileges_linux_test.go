@@ -20,14 +20,14 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// lookAgain makes the test program take one sample instead of running tests, so that it can be started with other privileges.
-const lookAgain = "ZASTAVA_TEST_EVIDENCE_SAMPLE"
+// otherPrivileges makes the test program take one sample instead of running tests, so that it can be started with other privileges.
+const otherPrivileges = "ZASTAVA_TEST_EVIDENCE_SAMPLE"
 
-// TestSampleWithLess is not a test: it is the sampler that TestPrivileges starts.
-func TestSampleWithLess(t *testing.T) {
-	spec := os.Getenv(lookAgain)
+// TestSampleWithOtherPrivileges is not a test: it is the sampler that TestSampleByPrivileges starts.
+func TestSampleWithOtherPrivileges(t *testing.T) {
+	spec := os.Getenv(otherPrivileges)
 	if spec == "" {
-		t.Skip("started by TestPrivileges")
+		t.Skip("started by TestSampleByPrivileges")
 	}
 	root, pid, _ := strings.Cut(spec, " ")
 	config := testConfig()
@@ -48,9 +48,9 @@ func sampledBy(t *testing.T, procRoot string, pid int, command ...string) (sampl
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	command = append(command, self, "-test.run=^TestSampleWithLess$", "-test.v")
+	command = append(command, self, "-test.run=^TestSampleWithOtherPrivileges$", "-test.v")
 	c := exec.CommandContext(t.Context(), command[0], command[1:]...)
-	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", lookAgain, procRoot, pid), "GORACE=atexit_sleep_ms=0") // which is a second
+	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", otherPrivileges, procRoot, pid), "GORACE=atexit_sleep_ms=0") // which is a second
 	said, err := c.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	_, text, found := strings.Cut(string(said), "\nsample ")
@@ -61,8 +61,8 @@ func sampledBy(t *testing.T, procRoot string, pid int, command ...string) (sampl
 	return sample
 }
 
-// TestPrivileges is what docs/evidence.md says of each privilege.
-func TestPrivileges(t *testing.T) {
+// TestSampleByPrivileges is what docs/evidence.md says of each privilege.
+func TestSampleByPrivileges(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestStatOfANameThatLies(t *testing.T) {
+func TestParseStatOfMisleadingName(t *testing.T) {
 	rest := " S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0"
 	for name, want := range map[string]string{"app": "app", "a) R 1 (b": "a) R 1 (b", "": "", "\xff": "?"} {
 		s, err := parseStat([]byte("17 (" + name + ")" + rest))
@@ -24,7 +24,7 @@ func TestStatOfANameThatLies(t *testing.T) {
 	}
 }
 
-func TestArgumentsOfAProcess(t *testing.T) {
+func TestParseArguments(t *testing.T) {
 	args, cut := parseArguments([]byte("app\x00-v\x00\x00x\x00"))
 	assert.Equal(t, []string{"app", "-v", "", "x"}, args)
 	assert.False(t, cut)
@@ -85,13 +85,13 @@ func TestMembership(t *testing.T) {
 	assert.False(t, membershipOf("0::/a\n", "").named(), "no id is in every name")
 }
 
-func TestPIDNamespaces(t *testing.T) {
+func TestPIDDepth(t *testing.T) {
 	assert.Equal(t, 2, pidDepth([]byte("Name:\tNSpid:\nNSpid:\t4242\t1\nNSsid:\t1\n")))
 	assert.Equal(t, 1, pidDepth([]byte("NSpid:\t4242\n")))
 	assert.Zero(t, pidDepth(nil))
 }
 
-func TestScripts(t *testing.T) {
+func TestScriptOfShell(t *testing.T) {
 	for want, args := range map[string][]string{
 		"run.sh": {"/bin/sh", "-e", "/app/run.sh", "x"},
 		"a":      {"busybox", "ash", "a"},

@@ -20,15 +20,15 @@ import (
 	"github.com/zastava-otel/zastava/internal/evidence"
 )
 
-// TestWhatIsRecalledIsStillTrue has this very process change what it maps between samples of one sampler.
-func TestWhatIsRecalledIsStillTrue(t *testing.T) {
+// TestRecalledMappingsFollowChanges has this very process change what it maps between samples of one sampler.
+func TestRecalledMappingsFollowChanges(t *testing.T) {
 	for _, noSpans := range []bool{false, true} {
 		t.Run(pick2(noSpans, "by the text of maps", "by the spans"), func(t *testing.T) {
 			s := samplerFor(t, testConfig())
 			s.kernel.noSpans.Store(noSpans)
 			dir, err := filepath.EvalSymlinks(t.TempDir())
 			require.NoError(t, err)
-			look := func() map[string]evidence.File {
+			sampled := func() map[string]evidence.File {
 				sample, err := s.Sample(t.Context(), evidence.Target{PID: os.Getpid()})
 				require.NoError(t, err)
 				require.Equal(t, evidence.StatusPresent, sample.Processes[0].Mappings.Status)
@@ -51,33 +51,33 @@ func TestWhatIsRecalledIsStillTrue(t *testing.T) {
 				require.NoError(t, err)
 				return m
 			}
-			require.Empty(t, look())
-			require.Empty(t, look())
+			require.Empty(t, sampled())
+			require.Empty(t, sampled())
 			first := mapped("first.so", unix.PROT_READ|unix.PROT_EXEC)
-			files := look()
+			files := sampled()
 			require.Len(t, files, 1, "a new mapping is noticed")
-			require.Equal(t, files, look(), "and the same the next time")
+			require.Equal(t, files, sampled(), "and the same the next time")
 
 			jar := mapped("app.jar", unix.PROT_READ)
-			assert.Len(t, look(), 2, "one that is not executable too")
+			assert.Len(t, sampled(), 2, "one that is not executable too")
 			require.NoError(t, unix.Munmap(jar))
-			assert.Len(t, look(), 1, "one that is gone too")
+			assert.Len(t, sampled(), 1, "one that is gone too")
 
 			data := mapped("data", unix.PROT_READ)
-			assert.Len(t, look(), 1, "and that it is data")
+			assert.Len(t, sampled(), 1, "and that it is data")
 			require.NoError(t, unix.Mprotect(data, unix.PROT_READ|unix.PROT_EXEC))
-			assert.Len(t, look(), 2, "until it is made executable")
+			assert.Len(t, sampled(), 2, "until it is made executable")
 			require.NoError(t, unix.Munmap(data))
 
-			before := look()["first.so"]
+			before := sampled()["first.so"]
 			content := bytes.Repeat([]byte("x"), 9000)
 			require.NoError(t, os.WriteFile(at("first.so"), content, 0o755))
-			now := look()["first.so"]
+			now := sampled()["first.so"]
 			assert.Equal(t, evidence.Present(int64(len(content))), now.Size, "a file that was written to is read again")
 			assert.NotEqual(t, before.SHA256, now.SHA256)
 
 			require.NoError(t, os.Rename(at("first.so"), at("second.so")))
-			files = look()
+			files = sampled()
 			require.Contains(t, files, "second.so", "a file that was renamed has its new name")
 			assert.Len(t, files, 1)
 			assert.False(t, files["second.so"].Deleted)
@@ -85,17 +85,17 @@ func TestWhatIsRecalledIsStillTrue(t *testing.T) {
 
 			require.NoError(t, os.WriteFile(at("other"), content, 0o755))
 			require.NoError(t, os.Rename(at("other"), at("second.so")))
-			files = look()
+			files = sampled()
 			assert.True(t, files["second.so"].Deleted, "a file that was replaced is deleted")
 			assert.Equal(t, now.Inode, files["second.so"].Inode)
 			require.NoError(t, unix.Munmap(first))
-			assert.Empty(t, look())
+			assert.Empty(t, sampled())
 		})
 	}
 }
 
-// TestBothSumsAgree compares what the kernel says of the same process in two ways.
-func TestBothSumsAgree(t *testing.T) {
+// TestSumsOfSpansAndTextAgree compares what the kernel says of the same process in two ways.
+func TestSumsOfSpansAndTextAgree(t *testing.T) {
 	c := child(t, "sleep", "1000")
 	maps, err := os.Open(filepath.Join("/proc", strconv.Itoa(c.Process.Pid), "maps"))
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestBothSumsAgree(t *testing.T) {
 	assert.NotZero(t, sum)
 }
 
-func TestMemoryOfProcessesIsBounded(t *testing.T) {
+func TestRecallIsBounded(t *testing.T) {
 	r, err := newRecall()
 	require.NoError(t, err)
 	many := slices.Repeat([]mapping{{raw: "/usr/lib/" + strings.Repeat("x", 200) + ".so"}}, 1000)
@@ -134,7 +134,7 @@ func TestMemoryOfProcessesIsBounded(t *testing.T) {
 	assert.Zero(t, r.known.cost)
 }
 
-func TestProcessesMoveBetweenCgroups(t *testing.T) {
+func TestTableFollowsProcessBetweenCgroups(t *testing.T) {
 	tab := newTable("/proc")
 	at := func(hierarchy, path string) membership { return membership{cgroup: cgroup{hierarchy, path}} }
 	members := func(m membership) (pids []int) {
