@@ -171,7 +171,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"/api/v1/containers/" + l.ID:       "ContainerDetail",
 		"/api/v1/images":                   "ImagePage",
 		"/signals/runtime-facts?scanId=1":  "FactPage",
-		"/api/v1/containers/unknown":        "Problem",
+		"/api/v1/containers/unknown":       "Problem",
 		"/api/v1/images?limit=x":           "Problem",
 	} {
 		w := httptest.NewRecorder()

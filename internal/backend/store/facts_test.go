@@ -47,7 +47,7 @@ func TestFactHitsAreAddedUp(t *testing.T) {
 	assert.Equal(t, "a", got[0].SymbolID)
 	assert.EqualValues(t, 13, got[0].HitCount)
 	assert.Equal(t, 2, got[0].Containers)
-	assert.Equal(t, "at 20", got[0].ProcessName, "the latest account is shown, whatever came last")
+	assert.Equal(t, "at 20", got[0].ProcessName, "the latest report is shown, whatever arrived last")
 	assert.Equal(t, backendtest.Start.Add(time.Second), got[0].FirstObservedAt)
 	assert.Equal(t, backendtest.Start.Add(20*time.Second), got[0].LastObservedAt)
 	assert.EqualValues(t, 1<<53-1, got[1].HitCount, "sums end where numbers are exact")
