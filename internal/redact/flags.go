@@ -4,115 +4,11 @@
 package redact
 
 import (
-	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 )
-
-// named is a name and its separator from the value: --password=, "token": , Authorization: , :secret => , ('TOKEN', .
-var named = regexp.MustCompile(`([A-Za-z0-9_.-]+)(?:[\\"'\]]*[ \t]*(?:=>|[:+]?=|:)|\\*["'][ \t]*,)[ \t]*`)
-
-// maskNamed masks the values of secret names. The value of a name at the start of the text is the rest of the text, which is one argument or
-// one header. The value of any other name ends as in a shell, a URL or JSON.
-func maskNamed(s string) string {
-	var b strings.Builder
-	at := 0
-	for {
-		match := named.FindStringSubmatchIndex(s[at:])
-		if match == nil {
-			break
-		}
-		start, from := at+match[2], at+match[1]
-		name := s[start : at+match[3]]
-		scheme := s[from-1] == ':' && strings.HasPrefix(s[from:], "//") // token://
-		to := from
-		if !scheme && secretName(name) {
-			to += valueLength(s[from:], name, start == 0)
-		}
-		b.WriteString(s[at:from])
-		if plainValue(s[from:to]) {
-			to = from
-		}
-		b.WriteString(hideKeeping(s[from:to]))
-		at = to
-	}
-	b.WriteString(s[at:])
-	return b.String()
-}
-
-// plainValue reports whether a value is a boolean, which is not a secret under any name.
-func plainValue(s string) bool { return s == "true" || s == "false" }
-
-// valueLength returns the length of the value at the start of s.
-func valueLength(s, name string, toEnd bool) int {
-	if toEnd {
-		return len(s)
-	}
-	bare := strings.TrimLeft(s, `\`)
-	quoted := bare != "" && (bare[0] == '"' || bare[0] == '\'')
-	switch {
-	case quoted:
-		return quotedLength(s, s[:len(s)-len(bare)+1])
-	case s != "" && strings.IndexByte("([{", s[0]) >= 0:
-		return bracketLength(s)
-	case len(s) > len(mask) && strings.HasPrefix(s, mask) && strings.IndexByte(",)]}", s[len(mask)]) >= 0:
-		return len(mask) // a masked list or object
-	case header(name): // its value has spaces: a scheme and a credential, or several cookies
-		return lengthUntil(s, "\r\n\"'`")
-	}
-	return lengthUntil(s, " \t\r\n&\"'`")
-}
-
-func lengthUntil(s, ends string) int {
-	if end := strings.IndexAny(s, ends); end >= 0 {
-		return end
-	}
-	return len(s)
-}
-
-// quotedLength returns the length of the quoted text at the start of s. In a nested quoted text, the quote has backslashes before it;
-// with more of them it is a literal quote.
-func quotedLength(s, quote string) int {
-	for at := len(quote); at < len(s); {
-		end := strings.IndexByte(s[at:], quote[len(quote)-1])
-		if end < 0 {
-			break
-		}
-		at += end + 1
-		slashes := 0
-		for slashes < at-1 && s[at-2-slashes] == '\\' {
-			slashes++
-		}
-		if escapes := len(quote) - 1; slashes == escapes || (escapes == 0 && slashes%2 == 0) {
-			return at
-		}
-	}
-	return len(s)
-}
-
-// bracketLength returns the length of the list or object at the start of s.
-func bracketLength(s string) int {
-	depth := 0
-	for i := range len(s) {
-		switch s[i] {
-		case '(', '[', '{':
-			depth++
-		case ')', ']', '}':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return len(s)
-}
-
-// header reports whether a header of that name contains credentials.
-func header(name string) bool {
-	name = strings.ToLower(name)
-	return strings.HasSuffix(name, "authorization") || strings.HasSuffix(name, "cookie")
-}
 
 // flagWithin is a flag and the word after it in one text: sh -c "mysql --password hunter2".
 var flagWithin = regexp.MustCompile(`(?:^|[\s"'])(--?[A-Za-z][A-Za-z0-9_.-]*)[ \t]+(?:\\\r?\n[ \t]*|=[ \t]+)?("[^"]*"|'[^']*'|[^\s"'-][^\s]*)`)
@@ -239,9 +135,6 @@ func maskJoined(program string, arg *string) {
 	}
 }
 
-// oraclePrograms have an argument user/password@database.
-var oraclePrograms = map[string]bool{"sqlplus": true, "sqlldr": true, "rman": true, "expdp": true, "impdp": true}
-
 var oracleLogin = regexp.MustCompile(`^[^-/@=][^/@=]*/([^/@][^@]*)`)
 
 var joinedUser = regexp.MustCompile(`^-[uU][A-Za-z0-9_.@%+-]+:[^/]`)
@@ -253,22 +146,6 @@ func maskLiteral(s string) string {
 		return s
 	}
 	return key + "=" + hide(value)
-}
-
-// lastSecrets are commands whose last arguments are secrets without a flag.
-var lastSecrets = []struct {
-	program, command string
-	last             int
-}{
-	{"rabbitmqctl", "add_user", 1},
-	{"rabbitmqctl", "change_password", 1},
-	{"rabbitmqctl", "authenticate_user", 1},
-	{"vault", "login", 1},
-	{"mc", "alias", 2},
-	{"htpasswd", "-b", 1},
-	{"htpasswd", "-nb", 1},
-	{"htpasswd", "-cb", 1},
-	{"htpasswd", "-bc", 1},
 }
 
 // maskLast masks the last arguments of the commands in lastSecrets.
@@ -336,62 +213,8 @@ func attachedSecret(arg string) bool {
 	return !plainP[word] && !plainAfterP.MatchString(arg[2:])
 }
 
-// plainP are long options with one dash, of find, java, terraform, haproxy and others, that are not -p with a password.
-var plainP = map[string]bool{
-	"path": true, "port": true, "ports": true, "print": true, "print0": true, "printf": true, "proxy": true, "profile": true,
-	"plugin": true, "plugins": true, "pid": true, "pidfile": true, "prune": true, "parallel": true, "parallelism": true,
-	"perm": true, "package": true, "prefix": true, "protocol": true, "pprof": true, "profiler": true, "policy": true,
-	"partition": true, "pool": true, "peer": true, "peers": true, "ping": true, "platform": true, "project": true, "public": true,
-	"pod": true, "pods": true, "preset": true, "pix": true, "pipe": true, "pthread": true, "pedantic": true, "poll": true, "pull": true, "push": true,
-	"passin": true, "passout": true,
-}
-
 // plainAfterP is a port, a mapping of ports, a path, a flag or a mask.
 var plainAfterP = regexp.MustCompile(`^(?:[0-9.:/\[\]-]+(?:/(?:tcp|udp|sctp))?|\.{0,2}/.*|-.*|\*{1,3})$`)
-
-// secretAfter are short flags that have a secret after them, or attached, in some programs only.
-var secretAfter = map[string][]string{
-	"sshpass":    {"-p"},
-	"redis-cli":  {"-a"},
-	"ldapsearch": {"-w"},
-	"cqlsh":      {"-p"},
-	"mongo":      {"-p"},
-	"mongosh":    {"-p"},
-	"mongodump":  {"-p"},
-	"sqlcmd":     {"-P"},
-	"bcp":        {"-P"},
-	"ipmitool":   {"-P"},
-	"zip":        {"-P"},
-	"unzip":      {"-P"},
-	"snmpwalk":   {"-A", "-X", "-c"},
-	"snmpget":    {"-A", "-X", "-c"},
-	"openssl":    {"-k", "-K", "-passin", "-passout"},
-	"xfreerdp":   {"/p:"},
-	"etcdctl":    {"--user"},
-}
-
-// attachedP are programs whose -p always has an attached password.
-var attachedP = map[string]bool{"mysql": true, "sshpass": true, "7z": true, "7za": true, "7zr": true}
-
-// plainPrograms are programs whose -p is not a secret. They are compared with the first word only, because other programs have subcommands of
-// the same names.
-var plainPrograms = map[string]bool{
-	"mkdir": true, "cp": true, "scp": true, "tar": true, "rsync": true, "install": true, "touch": true, "ps": true, "perl": true, "bash": true,
-	"sh": true, "make": true, "gcc": true, "g++": true, "cc": true, "c++": true, "clang": true, "systemctl": true, "tini": true, "ffmpeg": true,
-	"gunicorn": true, "nginx": true, "pytest": true, "find": true,
-}
-
-// isProgram are the programs with flags that are secret in them only.
-var isProgram = func() map[string]bool {
-	all := maps.Clone(attachedP)
-	for program := range secretAfter {
-		all[program] = true
-	}
-	return all
-}()
-
-// userFlags have a value user:password.
-var userFlags = map[string]bool{"-u": true, "--user": true, "-U": true, "--proxy-user": true, "--login": true}
 
 var numericPair = regexp.MustCompile(`^[0-9]*:[0-9]*$`) // uid:gid
 

@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -107,90 +106,6 @@ type run struct {
 	batch batch
 	spans []span // the positions of batch.items in the file
 	rest  []span // what stays in the file, in order
-}
-
-// span is a range of bytes of a file.
-type span struct{ from, to int64 }
-
-// file sends the content of one file and keeps the rest in it.
-func (r *run) file(name string) error {
-	original := strings.TrimSuffix(name, claimed) // an interrupted replay left its claim
-	claim := original + claimed
-	if name != claim {
-		if _, err := os.Lstat(claim); err == nil { // renaming would overwrite it
-			return fmt.Errorf("replay %s: %s exists too, from another replay that was interrupted or is running: run again, or move one of them away", name, claim)
-		}
-		switch err := os.Rename(name, claim); {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil // evicted meanwhile
-		case err != nil:
-			return fmt.Errorf("claim %s for replay: %w", name, err)
-		}
-	}
-	f, err := os.Open(claim)
-	if err != nil {
-		return fmt.Errorf("replay: %w", err)
-	}
-	defer f.Close()
-	r.sum.Files++
-	r.rest = r.rest[:0]
-	before := r.sum
-	torn, err := quarantine.Read(f, func(l quarantine.Line) error {
-		r.add(name, l)
-		return nil
-	})
-	r.send()
-	if err != nil {
-		return fmt.Errorf("%s: %w; it is unchanged, as %s", name, err, claim)
-	}
-	if torn {
-		r.sum.Torn++
-	}
-	changed := torn || r.sum.Stored != before.Stored || r.sum.Duplicates != before.Duplicates || r.sum.Facts != before.Facts
-	if err := r.keepRest(f, claim, original, changed); err != nil {
-		return fmt.Errorf("keep the rest of %s: %w; all of it is still in %s", name, err, claim)
-	}
-	return nil
-}
-
-// keepRest replaces original by the rest of claim and removes claim.
-func (r *run) keepRest(f *os.File, claim, original string, changed bool) error {
-	if len(r.rest) == 0 {
-		_ = f.Close() // Windows cannot remove an open file
-		return os.Remove(claim)
-	}
-	if changed {
-		if err := copyRest(f, claim+scratch, r.rest); err != nil {
-			_ = os.Remove(claim + scratch)
-			return err
-		}
-	}
-	_ = f.Close()
-	if changed {
-		if err := os.Rename(claim+scratch, claim); err != nil {
-			return err
-		}
-	}
-	if _, err := os.Lstat(original); err == nil {
-		return nil // the name is used again; the next replay finds the claim
-	}
-	return os.Rename(claim, original)
-}
-
-func copyRest(from *os.File, name string, rest []span) error {
-	to, err := os.OpenFile(filepath.Clean(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	for _, s := range rest {
-		if err == nil {
-			_, err = io.Copy(to, io.NewSectionReader(from, s.from, s.to-s.from))
-		}
-	}
-	if err == nil {
-		err = to.Sync()
-	}
-	return errors.Join(err, to.Close())
 }
 
 // add adds a line to the batch and sends the batch first if it is full.

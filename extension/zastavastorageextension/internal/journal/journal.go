@@ -85,15 +85,6 @@ type segment struct {
 	live int // number of current values in it
 }
 
-// place is the location of a value.
-type place struct {
-	seg   *segment
-	frame uint32 // offset of its frame; a file never exceeds 32 bits
-	size  uint32 // of the frame
-	value uint32 // offset in the frame
-	len   uint32
-}
-
 // Journal is an open journal. Its methods may be called concurrently.
 type Journal struct {
 	options Options
@@ -286,45 +277,6 @@ func (j *Journal) Close() error {
 		return fmt.Errorf("close the journal %s: %w", j.options.Directory, err)
 	}
 	return nil
-}
-
-func number(key string) (uint64, bool) {
-	n, err := strconv.ParseUint(key, 10, 64)
-	return n, err == nil && (key[0] != '0' || len(key) == 1) && key[0] != '+'
-}
-
-func (j *Journal) find(key string) (place, bool) {
-	if n, ok := number(key); ok {
-		p, ok := j.numbered[n]
-		return p, ok
-	}
-	p, ok := j.named[key]
-	return p, ok
-}
-
-func (j *Journal) put(key string, p place) {
-	j.forget(key)
-	p.seg.live++
-	j.live += int64(p.len) + overhead
-	if n, ok := number(key); ok {
-		j.numbered[n] = p
-	} else {
-		j.named[key] = p
-	}
-}
-
-func (j *Journal) forget(key string) {
-	p, ok := j.find(key)
-	if !ok {
-		return
-	}
-	p.seg.live--
-	j.live -= int64(p.len) + overhead
-	if n, ok := number(key); ok {
-		delete(j.numbered, n)
-	} else {
-		delete(j.named, key)
-	}
 }
 
 // files lists the files with the suffix, in the order of their numbers.
