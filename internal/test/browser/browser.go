@@ -32,7 +32,7 @@ type Browser struct {
 }
 
 // Open opens a tab that is closed at the end of the test. Without a Chromium the test is skipped, or fails when
-// ZASTAVA_TEST_REQUIRE_RUNTIME=1.
+// ZASTAVA_TEST_REQUIRE_RUNTIME=1; under -short it is always skipped.
 func Open(tb testing.TB) *Browser {
 	tb.Helper()
 	if testing.Short() {
@@ -82,10 +82,10 @@ func find() string {
 	return ""
 }
 
-// Context is chromedp's handle of the tab, for calls that have no method here.
+// Context returns chromedp's handle of the tab, for calls without a method here.
 func (b *Browser) Context() context.Context { return b.ctx }
 
-// Do takes steps, one after the other.
+// Do runs steps, one after the other.
 func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
 	b.tb.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
@@ -93,7 +93,7 @@ func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.tb, chromedp.Do(ctx, steps...))
 }
 
-// Ask evaluates an expression in the page.
+// Ask evaluates an expression in the page and returns its value.
 func Ask[T any](b *Browser, expression string) T {
 	b.tb.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)

@@ -1,10 +1,10 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package certs is a certificate authority for tests: a new one each time, known to nobody who is not given its file.
+// Package certs makes certificate authorities for tests. Each is new, and trusted only by who reads its file.
 //
-// It promises certificates with ECDSA P-256 keys that are good for both ends of a connection to 127.0.0.1, unless it is asked
-// for another fault. It refuses to keep a key anywhere but where it is told to.
+// Certificates have ECDSA P-256 keys and are valid for both sides of a connection to 127.0.0.1, unless a Fault is requested. Keys are
+// written only to the requested directory.
 package certs
 
 import (
@@ -34,7 +34,7 @@ type CA struct {
 	cert *x509.Certificate
 }
 
-// New makes an authority whose own certificate is good for a day.
+// New returns an authority whose own certificate is valid for a day.
 func New(tb TB) *CA {
 	tb.Helper()
 	a := &CA{tb: tb}
@@ -50,17 +50,17 @@ func (a *CA) WriteTo(file string) {
 	a.write(file, "CERTIFICATE", a.cert.Raw)
 }
 
-// Fault is what is wrong with a certificate.
+// Fault is an error in a certificate.
 type Fault int
 
-// The faults that a certificate can have by itself. One of another CA's has a fourth.
+// The faults of a certificate itself. A certificate of another CA is a further one.
 const (
 	None      Fault = iota
-	Expired         // since an hour
-	OtherName       // it is for another host's name only
+	Expired         // an hour ago
+	OtherName       // valid only for another host
 )
 
-// Issue writes a certificate and its key to <name>.pem and <name>.key below a directory, over those that are there.
+// Issue writes a certificate and its key to <name>.pem and <name>.key in a directory, and replaces existing files.
 func (a *CA) Issue(dir, name string, fault Fault) (certFile, keyFile string) {
 	a.tb.Helper()
 	template := &x509.Certificate{
@@ -85,7 +85,7 @@ func (a *CA) Issue(dir, name string, fault Fault) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// sign makes a key and a certificate, signed by the authority's, or by itself when that is being made.
+// sign makes a key and a certificate, which is signed by the authority, or by itself while the authority is made.
 func (a *CA) sign(template *x509.Certificate) (*ecdsa.PrivateKey, *x509.Certificate) {
 	a.tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -34,8 +34,8 @@ func (r *rig) faults(fault string) int {
 	return int(r.metrics.Sum("otelcol_extension_zastavastorage_faults", `fault="`+fault+`"`))
 }
 
-// TestCollectorStartsWhenItsQueueIsBroken breaks the queue of a collector that was killed with a backlog, one event to a request. It starts, and
-// loses no more than it says.
+// TestCollectorStartsWhenItsQueueIsBroken breaks the queue of a collector that was killed with a backlog of one event per request. The
+// collector starts, and loses no more events than it reports.
 func TestCollectorStartsWhenItsQueueIsBroken(t *testing.T) {
 	n := either(100, 2000)
 	for _, tt := range []struct {
@@ -64,7 +64,7 @@ func TestCollectorStartsWhenItsQueueIsBroken(t *testing.T) {
 			},
 			lost: func(r *rig) int {
 				assert.Positive(r, r.faults("aside"))
-				return n // a file of which nothing can be read does not tell what was in it
+				return n // an unreadable file does not show what was in it
 			},
 		},
 		{
@@ -77,7 +77,7 @@ func TestCollectorStartsWhenItsQueueIsBroken(t *testing.T) {
 			},
 			lost: func(r *rig) int {
 				assert.Positive(r, r.faults("torn")+r.faults("damaged"))
-				return n*2/5 + 5 // the end of the last file: what was there nothing tells
+				return n*2/5 + 5 // the end of the last file, whose content is unknown
 			},
 		},
 		{
@@ -114,7 +114,8 @@ func edit(tb testing.TB, name string, how func([]byte) []byte) {
 	require.NoError(tb, os.WriteFile(name, how(raw), 0o600))
 }
 
-// TestLockedQueueIsDeliveredOnceUnlocked starts a collector whose queue another process has. What is in that queue arrives when it is let go.
+// TestLockedQueueIsDeliveredOnceUnlocked starts a collector whose queue another process has locked. The queue's events arrive once it
+// is unlocked.
 func TestLockedQueueIsDeliveredOnceUnlocked(t *testing.T) {
 	r := newRig(t)
 	r.proxy.Set(proxy.Refuse)
@@ -135,10 +136,10 @@ func TestLockedQueueIsDeliveredOnceUnlocked(t *testing.T) {
 	r.start()
 	r.drained()
 	r.check(0)
-	assert.NoDirExists(t, r.queue()+".2", "what was beside was taken over")
+	assert.NoDirExists(t, r.queue()+".2", "the queue beside it was merged")
 }
 
-// onSmallDisk has the queue on a file system of its own.
+// onSmallDisk puts the queue on its own file system.
 func onSmallDisk(size string) option {
 	return func(r *rig, config string) string {
 		r.Helper()
@@ -153,8 +154,8 @@ func onSmallDisk(size string) option {
 	}
 }
 
-// TestAcceptedEventsArriveWhenTheDiskIsFull fills the disk under a backlog. What was accepted is delivered while the disk is full and after the collector
-// was killed so; what is not accepted the source sends again.
+// TestAcceptedEventsArriveWhenTheDiskIsFull fills the disk under a backlog. Accepted events are delivered while the disk is full and
+// after the collector was killed in this state. The source sends refused events again.
 func TestAcceptedEventsArriveWhenTheDiskIsFull(t *testing.T) {
 	r := newRig(t, onSmallDisk("8m"))
 	r.proxy.Set(proxy.Refuse)
@@ -192,8 +193,8 @@ func TestAcceptedEventsArriveWhenTheDiskIsFull(t *testing.T) {
 	r.check(0)
 }
 
-// TestBacklogIsDeliveredWhenTheDiskIsReadOnly starts a collector on a backlog that a disk has become read-only under: it is delivered, new events are
-// refused, and all goes on when the disk can be written again.
+// TestBacklogIsDeliveredWhenTheDiskIsReadOnly starts a collector with a backlog on a disk that has become read-only. The backlog is
+// delivered and new events are refused, until the disk can be written again.
 func TestBacklogIsDeliveredWhenTheDiskIsReadOnly(t *testing.T) {
 	r := newRig(t, onSmallDisk("8m"))
 	r.proxy.Set(proxy.Refuse)
@@ -207,9 +208,9 @@ func TestBacklogIsDeliveredWhenTheDiskIsReadOnly(t *testing.T) {
 	r.drained()
 	r.check(0)
 	_, body := r.records(1)
-	assert.False(t, r.try(body), "what cannot be kept is refused")
+	assert.False(t, r.try(body), "an event that cannot be stored is refused")
 	r.next--
-	r.collector.Kill() // it knew in memory only what it delivered: that goes once more, and is known by its ids
+	r.collector.Kill() // it kept only in memory what it had delivered: it sends that again, and the backend knows the ids
 	require.NoError(t, syscall.Mount("", mount, "", syscall.MS_REMOUNT|syscall.MS_BIND, ""))
 	r.start()
 	r.feed(20, 5, nil)

@@ -34,12 +34,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	tenant  = "chaos"
-	patient = 6 * time.Minute // how long anything may take on a small busy machine
+	patient = 6 * time.Minute // for any wait, on a small busy machine
 )
 
 func long() bool { return os.Getenv("ZASTAVA_E2E") == "long" }
 
-// either is a size for the short and for the long form.
+// either returns the size for the short or for the long form.
 func either(short, whole int) int {
 	if long() {
 		return whole
@@ -117,7 +117,7 @@ service:
 	return r
 }
 
-// start starts the collector and waits until it takes records.
+// start starts the collector and waits until it accepts records.
 func (r *rig) start() {
 	r.Helper()
 	r.collector = process.Start(r, process.Program{
@@ -133,7 +133,7 @@ func (r *rig) await(what string, ok func() bool) {
 	r.collector.Await(patient, what, ok)
 }
 
-// healthStatus is what the collector says of its health; zero when it says nothing.
+// healthStatus returns the HTTP status of the collector's health check, 0 without an answer.
 func (r *rig) healthStatus() int {
 	status, _ := process.Get("http://" + r.health)
 	return status
@@ -165,7 +165,7 @@ func (r *rig) records(n int) (ids []string, body []byte) {
 	return ids, body
 }
 
-// try posts once.
+// try sends one request and reports whether it was accepted.
 func (r *rig) try(body []byte) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -188,7 +188,7 @@ func (r *rig) feed(events, each int, again func()) {
 	r.Helper()
 	for n := 0; n < events; n += each {
 		ids, body := r.records(min(each, events-n))
-		r.await("the collector to take events", func() bool {
+		r.await("the collector to accept events", func() bool {
 			took := r.try(body)
 			if !took && again != nil {
 				again()
@@ -201,7 +201,7 @@ func (r *rig) feed(events, each int, again func()) {
 	}
 }
 
-// stored gives every event of the backend and how often it is there.
+// stored returns how often the backend has each event.
 func (r *rig) stored() map[string]int {
 	r.Helper()
 	out := map[string]int{}
@@ -211,7 +211,7 @@ func (r *rig) stored() map[string]int {
 	return out
 }
 
-// drained waits until nothing is on its way.
+// drained waits until the queue is empty and no request is in flight.
 func (r *rig) drained() {
 	r.Helper()
 	quiet := 0
@@ -226,7 +226,7 @@ func (r *rig) drained() {
 	})
 }
 
-// check holds what is stored to what was accepted. lost: how many may be missing.
+// check compares the stored events with the accepted ones, of which up to lost may be missing.
 func (r *rig) check(lost int) (missing int) {
 	r.Helper()
 	stored := r.stored()

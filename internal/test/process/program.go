@@ -8,21 +8,21 @@ import (
 	"path/filepath"
 )
 
-// The names of the programs, as Built takes them.
+// The names of the programs, for Built.
 const (
 	CollectorName = "otelcol-zastava-slim"
 	BackendName   = "zastava-backend"
 )
 
-// Program is what to run.
+// Program is a program with its arguments.
 type Program struct {
 	Path string
 	Args []string
-	Env  []string // NAME=value, on top of this process's own
-	Log  string   // the file that its output is added to
+	Env  []string // NAME=value, added to this process's environment
+	Log  string   // the file to which its output is appended
 }
 
-// Root is the directory of the repository: the nearest one from the test's upwards that has a go.mod.
+// Root returns the directory of the repository: the nearest one with a go.mod, from the test's own upwards.
 func Root(tb TB) string {
 	tb.Helper()
 	at, err := os.Getwd()
@@ -39,7 +39,8 @@ func Root(tb TB) string {
 	}
 }
 
-// Built is the path of a program below build. Without it the test is skipped.
+// Built returns the path of a program below build. It skips the test when the program is not built, or fails it with
+// ZASTAVA_TEST_REQUIRE_RUNTIME=1.
 func Built(tb TB, name string) string {
 	tb.Helper()
 	path := filepath.Join(Root(tb), "build", name)

@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// Resident is the process's resident memory in MiB: VmRSS of proc_pid_status(5), so on Linux only. Zero: it has ended.
+// Resident returns the process's resident memory in MiB (VmRSS of proc_pid_status(5), so only on Linux), 0 when it has ended.
 func (p *Process) Resident() float64 {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {

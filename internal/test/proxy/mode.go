@@ -12,41 +12,41 @@ import (
 	"time"
 )
 
-// Mode is what a proxy does with a connection.
+// Mode is what a proxy does to a connection.
 type Mode int32
 
 // The modes. All but Pass are faults, Refuse the first and Garbage the last.
 const (
 	Pass      Mode = iota
-	Refuse         // ends it at once, with a reset
-	Hang           // takes the request and never answers
-	Slow           // passes some bytes at a time
-	CutAnswer      // passes the request and resets within the answer: the server has it, and the client does not know
+	Refuse         // resets it at once
+	Hang           // reads the request and never answers
+	Slow           // forwards some bytes at a time
+	CutAnswer      // forwards the request and resets within the answer: the server has the request, and the client does not know
 	CutAsk         // resets within the request
-	HalfClose      // passes the request, and closes its side before the answer
+	HalfClose      // forwards the request and closes its side before the answer
 	Storm          // answers 429
-	Garbage        // answers what is neither HTTP nor TLS
+	Garbage        // answers neither HTTP nor TLS
 )
 
-// Faults are all modes but Pass.
+// Faults returns all modes but Pass.
 func Faults() []Mode {
 	return []Mode{Refuse, Hang, Slow, CutAnswer, CutAsk, HalfClose, Storm, Garbage}
 }
 
-// String is what the client meets.
+// String returns a description for test names.
 func (m Mode) String() string {
 	return [...]string{
 		"passed", "refused", "no answer", "slow", "cut within the answer", "cut within the request", "half closed", "429", "no HTTP",
 	}[m]
 }
 
-// What Storm and Garbage answer.
+// The answers of Storm and Garbage.
 const (
 	storm   = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 	garbage = "\x15\x03\x01\x00\x02\x02\x50 this is no answer"
 )
 
-// handle does to a connection what the mode says. It returns when both ends are done with.
+// handle serves a connection according to the mode. It returns when both sides are closed.
 func (p *Proxy) handle(c net.Conn) {
 	m := Mode(p.mode.Load())
 	if m != Pass {
@@ -66,7 +66,7 @@ func (p *Proxy) handle(c net.Conn) {
 	}
 }
 
-// answer answers whatever comes first, and lets the client read that before the connection ends.
+// answer answers the first bytes, and waits until the client has read the answer before it closes the connection.
 func answer(c net.Conn, text string) {
 	_, _ = c.Read(make([]byte, 64<<10))
 	_, _ = io.WriteString(c, text)
@@ -90,7 +90,7 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 		case Slow:
 			drip(up, c)
 		case CutAsk:
-			_, _ = io.CopyN(up, c, 200+rand.Int64N(2000)) //nolint:gosec // where it is cut is no secret
+			_, _ = io.CopyN(up, c, 200+rand.Int64N(2000)) //nolint:gosec // the place of the cut is no secret
 			reset(up)
 			reset(c)
 		default:
@@ -102,7 +102,7 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 	case Slow:
 		drip(c, up)
 	case CutAnswer:
-		_, _ = io.CopyN(c, up, 1+rand.Int64N(40)) //nolint:gosec // where it is cut is no secret
+		_, _ = io.CopyN(c, up, 1+rand.Int64N(40)) //nolint:gosec // the place of the cut is no secret
 		reset(c)
 	case HalfClose:
 		_, _ = up.Read(make([]byte, 1)) // the server answers
@@ -115,7 +115,7 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 	asking.Wait()
 }
 
-// drip passes bytes on little by little.
+// drip forwards a few bytes at a time.
 func drip(to io.Writer, from io.Reader) {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -1,11 +1,11 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proxy stands between two parts under test and does to their connections what networks, proxies and dying servers
-// do: a Mode is what happens to a connection made from now on.
+// Package proxy is a proxy between two parts under test. It does to their connections what networks, proxies and crashing servers do,
+// according to a Mode for new connections.
 //
-// It promises that each mode shows: a connection that is cut is reset, not closed in order; and that no goroutine or connection
-// of it outlives the test. It does not look into what it passes, so over TLS an answer that is cut early is a handshake that is.
+// A connection that it cuts is reset, not closed in order. None of its goroutines and connections outlives the test. It does not
+// parse what it forwards, so over TLS it cuts the handshake where it would cut an early answer.
 package proxy
 
 import (
@@ -24,7 +24,7 @@ type TB interface {
 	Context() context.Context
 }
 
-// Proxy passes connections on to one address.
+// Proxy forwards connections to one address.
 type Proxy struct {
 	listener net.Listener
 	to       string
@@ -36,11 +36,11 @@ type Proxy struct {
 	work  sync.WaitGroup
 }
 
-// Loopback listens on a free TCP port of loopback.
+// Loopback is the address of a free TCP port on loopback, for Start.
 const Loopback = "127.0.0.1:0"
 
-// Start listens at one address until the test ends, and passes what comes on to another. Each is host:port, or unix:// and the
-// path of a socket. What it is to pass to need not be there yet.
+// Start listens at one address until the test ends, and forwards connections to another. Each address is host:port, or unix:// and the
+// path of a socket. The target may start later.
 func Start(tb TB, at, to string) *Proxy {
 	tb.Helper()
 	network, address := parse(at)
@@ -65,7 +65,7 @@ func parse(address string) (network, rest string) {
 	return "tcp", address
 }
 
-// Address is where it listens, written as for Start.
+// Address returns the address on which it listens, in the form of Start's arguments.
 func (p *Proxy) Address() string {
 	if a := p.listener.Addr(); a.Network() == "unix" {
 		return "unix://" + a.String()
@@ -73,20 +73,20 @@ func (p *Proxy) Address() string {
 	return p.listener.Addr().String()
 }
 
-// Set changes what happens to new connections, and ends those that there are.
+// Set changes the mode for new connections, and resets the existing ones.
 func (p *Proxy) Set(m Mode) {
 	p.mode.Store(int32(m))
 	p.Cut()
 }
 
-// Met counts the connections that met another mode than Pass.
+// Met returns the number of connections in another mode than Pass.
 func (p *Proxy) Met() int64 { return p.met.Load() }
 
-// Cut resets every connection. New ones are taken as before.
+// Cut resets every existing connection. New ones are served as before.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c := range p.conns { // first: the end of one has what serves it close the other
+	for c := range p.conns { // mark all first: when one side ends, its goroutine closes the other
 		abrupt(c)
 	}
 	for c := range p.conns {
@@ -121,20 +121,20 @@ func (p *Proxy) release(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// abrupt has the other end read an error, where TCP has one, when the connection is closed.
+// abrupt makes the peer read an error, where TCP has one, when the connection is closed.
 func abrupt(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 }
 
-// reset ends a connection abruptly.
+// reset closes a connection abruptly.
 func reset(c net.Conn) {
 	abrupt(c)
 	_ = c.Close()
 }
 
-// closeWrite ends one direction, which TCP and Unix sockets can.
+// closeWrite closes one direction, which TCP and Unix sockets support.
 func closeWrite(c net.Conn) {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestModeShowsAtTheClient posts a body of 100 KB through each mode.
 func TestModeShowsAtTheClient(t *testing.T) {
-	var whole atomic.Int64 // bodies that arrived whole
+	var whole atomic.Int64 // bodies that arrived completely
 	body := bytes.Repeat([]byte("0123456789"), 10_000)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if got, err := io.ReadAll(r.Body); err == nil && bytes.Equal(body, got) {
@@ -49,7 +49,7 @@ func TestModeShowsAtTheClient(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		mode   Mode
-		answer string // empty: an error
+		answer string // empty for an error
 		whole  int64
 	}{
 		{Pass, "200 stored", 1},
@@ -81,7 +81,7 @@ func TestModeShowsAtTheClient(t *testing.T) {
 	assert.Len(t, Faults(), int(Garbage))
 }
 
-// TestCutResetsEveryConnection ends the connections that there are, over TCP and over Unix sockets, and takes new ones.
+// TestCutResetsEveryConnection resets existing connections, over TCP and over Unix sockets, and then makes new ones.
 func TestCutResetsEveryConnection(t *testing.T) {
 	listen := func(network, address string) net.Listener {
 		l, err := net.Listen(network, address)
@@ -131,7 +131,7 @@ func TestCutResetsEveryConnection(t *testing.T) {
 	}
 }
 
-// TestConnectionIsResetWhenTheTargetIsDown ends a connection whose other end is not there, and passes one when it is.
+// TestConnectionIsResetWhenTheTargetIsDown also checks that a connection is forwarded once the target is up.
 func TestConnectionIsResetWhenTheTargetIsDown(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	address := server.Listener.Addr().String()

@@ -5,8 +5,8 @@ package proxy
 
 import "net/http"
 
-// Switching answers 101 and keeps the connection open until the test ends. HTTP never gets it back, and no timeout of a client
-// holds for what comes on it.
+// Switching answers 101 and keeps the connection open until the test ends. The connection is no longer HTTP's, so no
+// timeout of an HTTP client applies to it.
 func Switching(tb TB) http.HandlerFunc {
 	tb.Helper()
 	over := make(chan struct{})

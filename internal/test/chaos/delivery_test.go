@@ -17,7 +17,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/proxy"
 )
 
-// TestEventsArriveOnceAfterEveryNetworkFault closes the way to the backend in every manner, one after the other, while events arrive.
+// TestEventsArriveOnceAfterEveryNetworkFault causes every fault between collector and backend, one after the other, while events arrive.
 func TestEventsArriveOnceAfterEveryNetworkFault(t *testing.T) {
 	r := newRig(t)
 	r.start()
@@ -39,14 +39,14 @@ func TestEventsArriveOnceAfterEveryNetworkFault(t *testing.T) {
 	r.check(0)
 }
 
-// TestBacklogIsDeliveredWhenTheBackendIsBack keeps the backend away while a backlog grows, and then drains it.
+// TestBacklogIsDeliveredWhenTheBackendIsBack lets a backlog grow while the backend is down, and then drains it.
 func TestBacklogIsDeliveredWhenTheBackendIsBack(t *testing.T) {
-	r := newRig(t, func(_ *rig, config string) string { // the backend is slow when it gets so much at once
+	r := newRig(t, func(_ *rig, config string) string { // the backend is slow with so many events at once
 		return strings.Replace(config, "timeout: 2s", "timeout: 30s", 1)
 	})
 	r.start()
 	n := either(4000, 200_000)
-	steady := func() float64 { // events a second; before and after, for the machine may have more to do at one time than at another
+	steady := func() float64 { // events per second; measured before and after, because the machine's load changes
 		began := time.Now()
 		r.feed(n/4, 256, nil)
 		r.drained()
@@ -104,8 +104,8 @@ func TestEventsArriveOnceWhenTheCollectorIsKilled(t *testing.T) {
 			ids, body := r.records(1 + rand.IntN(20))
 			if !r.try(body) {
 				<-done
-				r.start() // it may have been accepted: it is sent until that is known
-				r.await("the collector to take it again", func() bool { return r.try(body) })
+				r.start() // the request may have been accepted: it is sent until that is certain
+				r.await("the collector to accept it again", func() bool { return r.try(body) })
 				r.collector.Kill()
 			}
 			for _, id := range ids {
@@ -122,7 +122,7 @@ func TestEventsArriveOnceWhenTheCollectorIsKilled(t *testing.T) {
 	t.Logf("killed %d times; %d events", kills, len(r.accepted))
 }
 
-// TestDropOldestCountsEveryMissingEvent has a queue of a stated size and the policy to drop; what is missing is what is counted.
+// TestDropOldestCountsEveryMissingEvent limits the queue and drops the oldest events. The missing events are exactly the counted ones.
 func TestDropOldestCountsEveryMissingEvent(t *testing.T) {
 	r := newRig(t, func(_ *rig, config string) string {
 		config = strings.Replace(config, "queue_size: 1000000", "queue_size: 500", 1)
@@ -137,5 +137,5 @@ func TestDropOldestCountsEveryMissingEvent(t *testing.T) {
 	r.proxy.Set(proxy.Pass)
 	r.drained()
 	require.GreaterOrEqual(t, dropped(), 500)
-	assert.Equal(t, dropped(), r.check(dropped()), "exactly what is counted is missing")
+	assert.Equal(t, dropped(), r.check(dropped()), "exactly the counted events are missing")
 }
