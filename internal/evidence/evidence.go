@@ -129,7 +129,7 @@ type Coverage struct {
 	FromCache int // files whose content was in the cache
 }
 
-// Count: Seen is Read plus the sum of Skipped. A file counts as read if it was hashed, a process if its maps were read.
+// Count counts what was seen: Seen is Read plus the sum of Skipped. A file counts as read if it was hashed, a process if its maps were read.
 type Count struct {
 	Seen    int
 	Read    int
