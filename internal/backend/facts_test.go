@@ -140,7 +140,7 @@ func TestInvalidFactDocumentsAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzNDJSON: whatever comes, the answer is facts that follow the rules or a problem that names something.
+// FuzzNDJSON checks that any body gives valid facts or a problem that names a fault.
 func FuzzNDJSON(f *testing.F) {
 	f.Add(lines(2, "containerd://1"))
 	f.Add([]byte("{}\n\n{\"symbolId\":\"a\",\"hitCount\":1}\r\n"))

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who asks too early, and often, does not wait the longer for it.
+// A client that retries early and often does not wait longer for that.
 func TestRefusedBatchesUseNoTokens(t *testing.T) {
 	l, now := newLimits(1, 2), time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	_, ok := l.allow("acme", 2, now)
@@ -26,7 +26,7 @@ func TestRefusedBatchesUseNoTokens(t *testing.T) {
 	assert.True(t, ok)
 }
 
-// Tenants are named by clients: those that send no more make room for others, and there are never more than that.
+// Clients choose the names of tenants: idle tenants make room for others, and the number of tenants is bounded.
 func TestIdleTenantsAreDropped(t *testing.T) {
 	l, now := newLimits(1, 2), time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for i := range maxTenants {

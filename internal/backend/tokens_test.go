@@ -120,7 +120,7 @@ func TestBoundTokenGivesAccessToItsTenantsOnly(t *testing.T) {
 			assert.Equal(t, tc.seen, strings.Count(string(got.body), `"lastEventAt"`)+strings.Count(string(got.body), `"receivedAt"`), "%s of %+v", path, tc)
 		}
 	}
-	assert.Equal(t, 200, a.get("/api/v1/containers/"+l.ID, "Authorization", "Bearer ours").StatusCode, "not ambiguous to whom sees one")
+	assert.Equal(t, 200, a.get("/api/v1/containers/"+l.ID, "Authorization", "Bearer ours").StatusCode, "not ambiguous for a token of one tenant")
 	assert.NotContains(t, string(a.get("/", "Authorization", "Bearer ours").body), "globex")
 	assert.Equal(t, 200, a.get("/metrics", "Authorization", "Bearer all").StatusCode)
 	assert.Equal(t, 200, a.get("/openapi.yaml", "Authorization", "Bearer both").StatusCode, "the same for all")
@@ -158,6 +158,6 @@ func TestChangedTokenFileIsReloaded(t *testing.T) {
 	replace("newest\n")
 	assert.Equal(t, 200, status("newest"))
 	assert.Equal(t, 401, status("new"))
-	assert.Equal(t, 2, strings.Count(log.String(), "cannot be used"), "each fault is said once: %s", log.String())
+	assert.Equal(t, 2, strings.Count(log.String(), "cannot be used"), "each fault is logged once: %s", log.String())
 	assert.NotContains(t, log.String(), "newest")
 }

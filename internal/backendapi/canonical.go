@@ -264,7 +264,7 @@ func (w *writer) flag(name string, value bool) {
 
 func (w *writer) number(name string, value uint64) {
 	w.key(name)
-	if value > 1<<53 { // beyond, RFC 8785 numbers are what float64 makes of them
+	if value > 1<<53 { // RFC 8785 writes larger numbers as float64
 		*w = appendFloat(*w, float64(value))
 		return
 	}

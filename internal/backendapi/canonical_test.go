@@ -25,7 +25,7 @@ func canonicalByLibrary(t require.TestingT, v any) string {
 	return string(raw)
 }
 
-// texts draws strings that make trouble: controls, quotes, line separators, characters beyond U+FFFF, bytes that are not UTF-8.
+// texts draws difficult strings: controls, quotes, line separators, characters beyond U+FFFF, bytes that are not UTF-8.
 func texts() *rapid.Generator[string] {
 	odd := rapid.SampledFrom([]string{
 		"\x00", "\x1f", "\x7f", "\b\t\n\f\r", `"`, `\`, "/", "<&>", "\u2028", "\u2029", "\ufeff", "\ufffd", "\ufffe", "\uffff",

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// what is everything that makes two events different.
+// what has every field that distinguishes two events.
 type what struct {
 	engine, container string
 	kind              Kind
@@ -26,7 +26,7 @@ func (w *what) id() string {
 }
 
 func whats() *rapid.Generator[what] {
-	// Few values each, so that near misses are drawn, and such as run into each other where they are joined without care.
+	// Few values each, so that events are drawn that are nearly equal, or whose parts are equal when joined without a separator.
 	part := rapid.SampledFrom([]string{"", "a", "a1", "CONTAINER_STOP"})
 	return rapid.Custom(func(t *rapid.T) what {
 		return what{

@@ -26,7 +26,7 @@ type feedItem struct {
 // phrase says what happened, with an icon of templates/icons.html.
 type phrase struct{ What, Icon, Tone string }
 
-// phrases are those of the kinds whose events need no details.
+// phrases has the kinds whose events need no details.
 var phrases = map[backendapi.Kind]phrase{
 	backendapi.KindCreate:       {"created", "ring", "dim"},
 	backendapi.KindStart:        {"started", "dot", "ok"},
@@ -37,7 +37,7 @@ var phrases = map[backendapi.Kind]phrase{
 	backendapi.KindCrashLoopEnd: {"recovered from its crash loop", "check", "ok"},
 }
 
-// detailed are those of the other kinds.
+// detailed has the other kinds.
 var detailed = map[backendapi.Kind]func(*backendapi.Event) phrase{
 	backendapi.KindRestart:     restarted,
 	backendapi.KindStop:        stopped,

@@ -58,7 +58,7 @@ func TestScreenshotIsTaken(t *testing.T) {
 		return
 	}
 	require.NoError(t, os.MkdirAll(dir, 0o755))
-	require.NoError(t, os.WriteFile(file, raw, 0o644)) //nolint:gosec // a picture for everyone
+	require.NoError(t, os.WriteFile(file, raw, 0o644))
 }
 
 // alike reports whether two pictures differ by no more than the browser's own rounding: it draws the edges of a button that was

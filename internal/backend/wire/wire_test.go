@@ -21,7 +21,7 @@ func reader(tb testing.TB) *wire.Reader {
 	return r
 }
 
-// FuzzParse: whatever is sent, the answer is a batch that can be stored and shown, or a problem with a 4xx status.
+// FuzzParse checks that any body gives a batch that can be stored and listed, or a problem with a 4xx status.
 func FuzzParse(f *testing.F) {
 	r := reader(f)
 	l := backendtest.NewLife(0)
