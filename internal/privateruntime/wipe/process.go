@@ -25,9 +25,10 @@ const (
 	reapLimit = 2 * time.Second
 )
 
-// Role of a process in a runtime. Processes are killed in the order of their roles.
+// Role is a process's part in a runtime. Processes are killed in the order of their roles.
 type Role int
 
+// The roles.
 const (
 	RoleNone      Role = iota // not of the runtime
 	RoleDaemon                // first, so that nothing new is started

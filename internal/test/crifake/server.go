@@ -95,7 +95,7 @@ func Start(path string, o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, served: make(chan struct{}), stopped: make(chan struct{}),
-		random:    rand.New(rand.NewPCG(o.Seed, 0x2a5)), //nolint:gosec // repeatable on purpose
+		random:    rand.New(rand.NewPCG(o.Seed, 0x2a5)),
 		inventory: inventory{pods: map[string]*pod{}, containers: map[string]*entry{}},
 	}
 	listener, endpoint, err := listen(path)

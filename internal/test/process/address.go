@@ -26,7 +26,7 @@ func FreeAddress(tb TB) string {
 	tb.Helper()
 	var err error
 	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort+1))) //nolint:gosec // spread, not secret
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort+1)))
 		var l net.Listener
 		if l, err = (&net.ListenConfig{}).Listen(tb.Context(), "tcp", address); err != nil {
 			continue

@@ -90,7 +90,7 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 		case Slow:
 			drip(up, c)
 		case CutAsk:
-			_, _ = io.CopyN(up, c, 200+rand.Int64N(2000)) //nolint:gosec // the place of the cut is no secret
+			_, _ = io.CopyN(up, c, 200+rand.Int64N(2000))
 			reset(up)
 			reset(c)
 		default:
@@ -102,7 +102,7 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 	case Slow:
 		drip(c, up)
 	case CutAnswer:
-		_, _ = io.CopyN(c, up, 1+rand.Int64N(40)) //nolint:gosec // the place of the cut is no secret
+		_, _ = io.CopyN(c, up, 1+rand.Int64N(40))
 		reset(c)
 	case HalfClose:
 		_, _ = up.Read(make([]byte, 1)) // the server answers
