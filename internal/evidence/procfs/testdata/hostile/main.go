@@ -201,8 +201,8 @@ func fuse() {
 	must(syscall.Mount("x", "/mnt", "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", dev)))
 	opened := make(chan struct{})
 	go serve(dev, opened)
-	// The close of a file is told to the server, and waited for: this process could not even die. Once the server has said that
-	// it does not know of closing, it is not told again.
+	// The kernel reports the close of a file to the server and waits for the answer, so that this process could not even end. Once the server
+	// has answered that it does not implement it, the kernel does not report closes again.
 	first, err := os.Open("/mnt/hang.jar")
 	must(err)
 	_ = first.Close()
