@@ -19,6 +19,8 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // The table of answers, for one batch of two events.
@@ -238,6 +240,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(503, "application/problem+json; charset=\xff", "99999999999999999999", []byte(`{"title":{"a":[]}}`))
 	f.Add(409, "", "-1", []byte(nil))
 	f.Fuzz(func(t *testing.T, code int, contentType, retryAfter string, body []byte) {
+		oracle.Bound(t, oracle.Parsing(len(contentType)+len(retryAfter)+len(body)))
 		e := &eventSender{connection: &connection{now: time.Now}, shownURL: "http://backend"}
 		p := payload{items: []item{{eventID: "e"}, {eventID: "f"}, {eventID: "e", revision: 1}}}
 		n := len(p.items)

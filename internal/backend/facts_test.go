@@ -19,6 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend/store"
 	"github.com/zastava-otel/zastava/internal/backend/wire"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 const imageDigest = "sha256:abababababababababababababababababababababababababababababababab"
@@ -145,6 +146,7 @@ func FuzzNDJSON(f *testing.F) {
 	f.Add(lines(2, "containerd://1"))
 	f.Add([]byte("{}\n\n{\"symbolId\":\"a\",\"hitCount\":1}\r\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		oracle.Bound(t, oracle.Parsing(len(body)))
 		facts, p := wire.ParseNDJSON(body)
 		if p != nil {
 			require.NotEmpty(t, p.Errors)
@@ -160,6 +162,7 @@ func FuzzNDJSON(f *testing.F) {
 func FuzzFactsJSON(f *testing.F) {
 	f.Add([]byte(`{"callgraphId":"x","subject":{"scanId":"1"},"events":[{"symbolId":"a","hitCount":1}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		oracle.Bound(t, oracle.Parsing(len(body)))
 		if facts, p := wire.ParseFacts(body); p == nil {
 			require.NotEmpty(t, facts.Events)
 		}

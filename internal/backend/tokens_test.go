@@ -20,6 +20,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend"
 	"github.com/zastava-otel/zastava/internal/backend/backendtest"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func tokenFile(tb testing.TB, lines ...string) string {
@@ -65,6 +66,7 @@ func TestReadTokensErrorNamesFile(t *testing.T) {
 func FuzzParseTokens(f *testing.F) {
 	f.Add([]byte("# c\na\nb acme globex\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		tokens, err := backend.ParseTokens(raw)
 		if err != nil {
 			require.Nil(t, tokens)

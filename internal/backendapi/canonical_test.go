@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // canonicalByLibrary is the reference for the hand-written encoder: encoding/json, then RFC 8785 by jsontext.
@@ -164,6 +166,7 @@ func FuzzCanonicalString(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		oracle.Bound(t, oracle.Parsing(len(s)))
 		require.Equal(t, canonicalByLibrary(t, s), string(appendString(nil, s)))
 	})
 }
@@ -174,6 +177,7 @@ func FuzzDecodeEvent(f *testing.F) {
 	f.Add(ev.AppendCanonical(nil))
 	f.Add([]byte(`{"when":"2026-11-22T18:09:44Z","run":{"exitCode":4294967295},"annotations":{"":""}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		var ev Event
 		if json.Unmarshal(raw, &ev) != nil {
 			return

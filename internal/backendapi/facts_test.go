@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func validFact() Fact {
@@ -152,6 +154,7 @@ func FuzzReadFact(f *testing.F) {
 	f.Add([]byte(`{"symbolId":"\ud800","hitCount":1e3}`))
 	reader := NewFactReader()
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		got, err := reader.Read(raw, "line 1.")
 		if err != nil {
 			return

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func validEvent() Event {
@@ -146,6 +148,7 @@ func TestParseProblemReturnsTextOrFalse(t *testing.T) {
 func FuzzParseProblem(f *testing.F) {
 	f.Add("application/problem+json", []byte(`{"title":"t","errors":[{}]}`))
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		oracle.Bound(t, oracle.Parsing(len(contentType)+len(body)))
 		if p, ok := ParseProblem(contentType, body); ok {
 			_ = p.String()
 		}

@@ -4,6 +4,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -22,6 +23,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
@@ -325,6 +327,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","seen":-1,"segments":65536}`), []byte("\n\xff\n"), raw)
 	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","segments":1e9}`), []byte("id"), []byte(`{"st":2,"rs":1,"rf":-9223372036854775808,"c":7}`))
 	f.Fuzz(func(t *testing.T, whole, segment, record []byte) {
+		oracle.Bound(t, oracle.Parsing(len(whole)+len(segment)+(1+bytes.Count(segment, []byte("\n")))*len(record)))
 		ctx, c := t.Context(), client()
 		s := New(c, "boot")
 		s.meta.Generation = "g"
@@ -359,6 +362,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(raw)
 	f.Add([]byte(`{"st":4,"s":{"p":"x","b":"!!"}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		k, err := decode("id", meta{}, raw)
 		if err != nil {
 			return

@@ -18,6 +18,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/test/crifake"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
@@ -30,6 +31,7 @@ func FuzzHostileAnswers(f *testing.F) {
 	f.Add(time.Now().UnixNano(), time.Now().Add(100*time.Hour).UnixNano(), int64(5), int32(2), int32(255), "name", "Unknown", 3, uint32(1))
 	f.Add(int64(1), int64(0), int64(math.MaxInt64), int32(-1), int32(137), "name", strings.Repeat("r", 1<<20), 0, uint32(0))
 	f.Fuzz(func(t *testing.T, created, started, finished int64, state, exit int32, name, reason string, labels int, attempt uint32) {
+		oracle.Bound(t, oracle.Cost{Bytes: 1 << 30, CPU: 20 * time.Second})
 		server, err := crifake.Start(filepath.Join(socketdir.New(t), "c.sock"), crifake.Options{Name: "cri-o", Events: crifake.EventsOn})
 		require.NoError(t, err)
 		t.Cleanup(server.Stop)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestReadReturnsInvalidLinesAsErrorsAndGoesOn(t *testing.T) {
@@ -64,6 +66,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(append(append([]byte("x\n"), line...), line[:9]...))
 	f.Add([]byte(`{"Event":{"EVENTID":"a"},"event":{"eventId":"b"},"schemaVersion":"<"}` + "\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
+		oracle.Bound(t, oracle.Parsing(len(in)))
 		var at int64
 		torn, err := Read(bytes.NewReader(in), func(l Line) error {
 			require.Equal(t, at, l.From, "lines are contiguous")

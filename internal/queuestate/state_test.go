@@ -19,6 +19,8 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // memory is a storage whose contents a test can read.
@@ -124,6 +126,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{0x09, 1, 2, 3, 4, 5, 6, 7, 8})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		s, err := Parse(raw)
 		if err != nil {
 			require.ErrorIs(t, err, ErrFormat)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/container"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func sampleDecoder() *Decoder {
@@ -449,6 +450,7 @@ func FuzzDecode(f *testing.F) {
 	require.NoError(f, err)
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		logs, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(raw)
 		if err != nil {
 			return

@@ -18,6 +18,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func sampleOfProcesses() evidence.Sample {
@@ -333,6 +334,7 @@ func FuzzFacts(f *testing.F) {
 	require.NoError(f, err)
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		logs, err := unmarshaler.UnmarshalLogs(raw)
 		if err != nil {
 			return

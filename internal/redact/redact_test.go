@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // made joins the parts of a secret that scanners of secrets must not find in this file.
@@ -171,6 +173,7 @@ func FuzzArguments(f *testing.F) {
 	f.Add("******", `\*\*\*`)
 	f.Add("aab", "(a)|b")
 	f.Fuzz(func(t *testing.T, text, addition string) {
+		oracle.Bound(t, oracle.Parsing(len(text)+len(addition)))
 		var additions []string
 		if len(addition) > 24 || len(text) > 1<<10 {
 			t.Skip("only slower")

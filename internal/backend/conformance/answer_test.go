@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestRetryAfterIsParsed(t *testing.T) {
@@ -50,6 +52,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(200, "text/event-stream", "", "id: 1\nevent: runtime\ndata: {}\n\n")
 	s := &session{}
 	f.Fuzz(func(t *testing.T, status int, contentType, after, body string) {
+		oracle.Bound(t, oracle.Parsing(len(contentType)+len(after)+len(body)))
 		a := &answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: []byte(body)}
 		line := a.String()
 		require.Less(t, len(line), 4*maxShown+64)

@@ -17,6 +17,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend/backendtest"
 	"github.com/zastava-otel/zastava/internal/backend/store"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -224,6 +225,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add(next)
 	f.Add("eyJhIjoxLCJ3IjoxZTQwfQ")
 	f.Fuzz(func(t *testing.T, cursor string) {
+		oracle.Bound(t, oracle.Parsing(len(cursor)))
 		for _, err := range []error{
 			func() error {
 				_, _, err := s.Events(t.Context(), store.EventQuery{Limit: 2, Cursor: cursor})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backend/backendtest"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func newReader(tb testing.TB) *Reader {
@@ -192,5 +193,8 @@ func FuzzCanonical(f *testing.F) {
 	r := newReader(f)
 	batch := backendtest.Batch(full())
 	f.Add(batch.AppendCanonical(nil))
-	f.Fuzz(func(t *testing.T, body []byte) { agree(t, r, body) })
+	f.Fuzz(func(t *testing.T, body []byte) {
+		oracle.Bound(t, oracle.Parsing(len(body)))
+		agree(t, r, body)
+	})
 }

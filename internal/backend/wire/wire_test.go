@@ -12,6 +12,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backend/backendtest"
 	"github.com/zastava-otel/zastava/internal/backend/wire"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func reader(tb testing.TB) *wire.Reader {
@@ -35,6 +36,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"batchId":"","events":[{}]}`))
 	f.Add([]byte(`[[[[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		oracle.Bound(t, oracle.Parsing(len(body)))
 		b, p := r.Parse(body, backendtest.Tenant)
 		if p != nil {
 			require.Nil(t, b)

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // elfWith makes a 64-bit little-endian ELF file with one segment of notes.
@@ -265,6 +266,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("\x7fELF\x01\x02"))
 	f.Add(append(elfWith(nil, nil), "\xff Go buildinf:\x08\x02"...))
 	f.Fuzz(func(t *testing.T, file []byte) {
+		oracle.Bound(t, oracle.Parsing(len(file)))
 		r := &boundedReaderAt{r: bytes.NewReader(file), left: maxMetadataBytes}
 		c, err := Read(bytes.NewReader(file))
 		require.NoError(t, err)

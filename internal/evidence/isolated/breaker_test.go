@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
@@ -61,6 +63,7 @@ func TestStoredSuspensionsThatCannotBeAreCorrected(t *testing.T) {
 func FuzzSuspensionsFromStorage(f *testing.F) {
 	f.Add([]byte(`{"a":{"ends":1,"until":"2026-11-28T12:00:00Z"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
+		oracle.Bound(t, oracle.Parsing(len(text)))
 		var b breaker
 		if b.load(text, noon) == nil {
 			assert.LessOrEqual(t, len(b.suspended), maxSuspended)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/limit"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // framed puts the length before a text.
@@ -63,7 +64,8 @@ func TestLengthThatIsAnnouncedIsNotAllocated(t *testing.T) {
 
 func FuzzReply(f *testing.F) {
 	f.Add(framed(`{"id":1,"sample":{"Files":[{"Path":"/a","SHA256":{"Status":"PRESENT","Value":"00"}}]},"stats":{"Samples":1}}`))
-	f.Fuzz(func(_ *testing.T, wire []byte) {
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		oracle.Bound(t, oracle.Parsing(len(wire)))
 		var got reply
 		_ = readFrame(bytes.NewReader(wire), &got, 64<<10)
 	})

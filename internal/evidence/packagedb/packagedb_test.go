@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	costs "github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestPURLOfDistributionPackage(t *testing.T) {
@@ -74,7 +76,8 @@ func TestAPKDatabaseIsParsed(t *testing.T) {
 
 func FuzzDpkgAndAPKDatabases(f *testing.F) {
 	f.Add([]byte("Package: x\nVersion: 1\n\nP:x\nF:usr\nR:app\n0  usr/app\n"))
-	f.Fuzz(func(_ *testing.T, text []byte) {
+	f.Fuzz(func(t *testing.T, text []byte) {
+		costs.Bound(t, costs.Parsing(len(text)))
 		w := wanted{}
 		w.add("/usr/app")
 		d := parseOSRelease(text)

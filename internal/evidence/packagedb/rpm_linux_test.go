@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	costs "github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // need skips a test if a program is not installed.
@@ -257,7 +259,8 @@ func FuzzRPMDatabases(f *testing.F) {
 		f.Add(ndbOf([][]byte{bytes.Clone(header)}), uint8(1))
 		f.Add(bytes.Clone(header), uint8(3))
 	}))
-	f.Fuzz(func(_ *testing.T, database []byte, format uint8) {
+	f.Fuzz(func(t *testing.T, database []byte, format uint8) {
+		costs.Bound(t, costs.Parsing(len(database)))
 		w := wanted{}
 		w.add("/usr/lib64/libsmall.so.1")
 		take := func(header []byte) {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestReadMapsReturnsFilesOfCode(t *testing.T) {
@@ -102,6 +103,7 @@ func FuzzMaps(f *testing.F) {
 	f.Add([]byte("00400000-00401000 r-xp 00000000 fe:00 10 /app\n"), 10)
 	f.Add([]byte("0-f r-xp ffffffffffffffff ffffffff:0 1 /\\012 (deleted)\n\n-"), 1)
 	f.Fuzz(func(t *testing.T, text []byte, lines int) {
+		oracle.Bound(t, oracle.Parsing(len(text)))
 		lines = max(0, lines%1000)
 		found, err := readMaps(strings.NewReader(string(text)), lines)
 		if err != nil {

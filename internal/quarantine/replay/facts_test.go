@@ -18,6 +18,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/quarantine"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func factEnvelope(graph, subject string, n int) []byte {
@@ -156,6 +157,7 @@ func FuzzFactOf(f *testing.F) {
 	f.Add(factEnvelope("g", `{"imageDigest":"sha256:ab"}`, 1))
 	f.Add([]byte(`{"event":{"callgraphId":"\n","fact":{"a":1},"subject":{"component":"@","version":"@"}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		a, fact, err := factOf(raw)
 		if err != nil {
 			return

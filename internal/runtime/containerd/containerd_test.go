@@ -22,6 +22,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 	"github.com/zastava-otel/zastava/internal/test/crifake"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestMain(m *testing.M) {
@@ -113,6 +114,7 @@ func FuzzNotice(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		oracle.Bound(t, oracle.Parsing(len(b)))
 		e := &types.Envelope{}
 		if proto.Unmarshal(b, e) != nil {
 			return

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // sane fails when a time is neither unset nor one of a container.
@@ -51,6 +52,7 @@ func FuzzStatus(f *testing.F) {
 		Annotations: map[string]string{annotationRestartCount: "1e9"},
 	})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		oracle.Bound(t, oracle.Parsing(len(b)))
 		s := &runtimeapi.ContainerStatus{}
 		if proto.Unmarshal(b, s) != nil {
 			return
@@ -92,6 +94,7 @@ func FuzzList(f *testing.F) {
 	f.Cleanup(func() { _ = r.Close() })
 	r.info.Store(&runtime.Info{Engine: "containerd"})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		oracle.Bound(t, oracle.Parsing(len(b)))
 		var response listResponse
 		err := response.read(b)
 		decoded := &runtimeapi.ListContainersResponse{}
@@ -129,6 +132,7 @@ func FuzzPID(f *testing.F) {
 	f.Add(`{"sandboxID":"a","pid":4711,"config":{"envs":[{"key":"TOKEN","value":"x"}]}}`)
 	f.Add(`{"config":{"pid":[1,{"pid":2}]},"pid":-1}`)
 	f.Fuzz(func(t *testing.T, info string) {
+		oracle.Bound(t, oracle.Parsing(len(info)))
 		pid, err := pidIn(info)
 		if err != nil {
 			assert.Equal(t, errVerboseStatus, err)

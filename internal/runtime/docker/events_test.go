@@ -20,6 +20,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 // event returns a message in the engine's format. The labels in its attributes contain a secret.
@@ -264,6 +265,7 @@ func FuzzEvents(f *testing.F) {
 	f.Add([]byte(event("exec_start: "+canary, 1700000000e9, "")))
 	f.Add([]byte(`{"Action":"health_status: ` + canary + `","Actor":{"ID":"x"},"timeNano":-1}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		var m events.Message
 		if json.Unmarshal(raw, &m) != nil {
 			return

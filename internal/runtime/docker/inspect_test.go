@@ -14,6 +14,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestInspectReturnsSnapshotOfEachStatus(t *testing.T) {
@@ -166,6 +167,7 @@ func FuzzInspect(f *testing.F) {
 	f.Add([]byte(inspection(id1, `{"Status":"created","ExitCode":127,"Error":"`+canary+`"}`)))
 	f.Add([]byte(`{"State":{"Status":"running","Health":{"Status":"` + canary + `"}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		var in api.InspectResponse
 		if json.Unmarshal(raw, &in) != nil {
 			return

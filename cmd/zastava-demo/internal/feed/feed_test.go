@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,6 +67,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("id: 1\ndata: {}\n\n")
 	f.Add("data: a\r\rdata\r\n: c\n\n")
 	f.Fuzz(func(t *testing.T, stream string) {
+		oracle.Bound(t, oracle.Parsing(len(stream)))
 		collect := func(r *strings.Reader, slow bool) (got []message, err error) {
 			if slow {
 				err = parse(iotest.OneByteReader(r), func(m message) { got = append(got, m) })

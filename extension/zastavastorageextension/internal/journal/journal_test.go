@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func open(tb require.TestingT, dir string, change ...func(*Options)) *Journal {
@@ -301,6 +303,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(frame[:len(frame)-3])
 	f.Add(append([]byte("garbage"), frame...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		oracle.Bound(t, oracle.Parsing(len(raw)))
 		dir := t.TempDir()
 		for i := 1; i <= 2; i++ {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%016d%s", i, suffix)), raw, 0o600))
