@@ -71,6 +71,7 @@ func (t *statusText) parseAge(s string) {
 		t.aged = true
 		switch n, err := strconv.ParseInt(words[i-1], 10, 32); {
 		case err == nil && n >= 0:
+			n = min(n, int64(maxAge/unit))
 			t.min, t.max = time.Duration(n)*unit, time.Duration(n+1)*unit
 			if unit >= time.Hour {
 				t.min -= unit
@@ -87,6 +88,9 @@ func (t *statusText) parseAge(s string) {
 		return
 	}
 }
+
+// maxAge bounds the number of an age, so that it fits into a time.Duration, which ends at 292 years.
+const maxAge = 200 * 366 * 24 * time.Hour
 
 var units = map[string]time.Duration{
 	"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,

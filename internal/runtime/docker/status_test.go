@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func TestStatusTextIsParsed(t *testing.T) {
@@ -32,6 +34,8 @@ func TestStatusTextIsParsed(t *testing.T) {
 			aged: true, min: 7 * day, max: 21 * day, exitCode: "-1073741510",
 		},
 		"Restarting (1) Less than a second ago": {aged: true, max: second, exitCode: "1"},
+		"Up 291 years":                          {aged: true, min: 199 * 366 * day, max: 201 * 366 * day},
+		"Up 2147483647 seconds":                 {aged: true, min: 2147483647 * second, max: 2147483648 * second},
 		"Removal In Progress":                   {},
 		"Dead":                                  {},
 		"Up (((":                                {},
@@ -89,8 +93,11 @@ func TestCreatedContainersAreRecheckedAtGrowingIntervals(t *testing.T) {
 
 func FuzzStatus(f *testing.F) {
 	f.Add("Exited (137) About a minute ago")
+	f.Add("291 year")
+	f.Add("2147483647 weeks")
 	f.Add("Up 99999999999999999999 years (health: starting)")
 	f.Fuzz(func(t *testing.T, s string) {
+		oracle.Bound(t, oracle.Parsing(len(s)))
 		got := parseStatus(s)
 		if got.min < 0 || got.max < got.min {
 			t.Fatalf("%q: %v", s, got)
