@@ -47,6 +47,7 @@ func (l *loop) restoreContact(ctx context.Context, r listed) {
 	}
 	l.contact.unreachable = false
 	l.contact.backoff.Reset()
+	l.stream.retry()
 	if l.lists.first {
 		l.log.Info("the runtime answers now", "runtime", l.opts.Name)
 		return

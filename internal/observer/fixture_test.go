@@ -165,8 +165,9 @@ func (r *fakeRuntime) Close() error { return nil }
 // streamRuntime is a fakeRuntime with a stream, on which the test posts notices and which it ends.
 type streamRuntime struct {
 	*fakeRuntime
-	post   func(runtime.Notice)
-	broken chan error
+	post     func(runtime.Notice)
+	broken   chan error
+	watchErr error // every subscription fails with it
 }
 
 func newStreamRuntime() *streamRuntime {
@@ -174,7 +175,11 @@ func newStreamRuntime() *streamRuntime {
 }
 
 func (r *streamRuntime) Watch(ctx context.Context, ready func(), post func(runtime.Notice)) error {
-	r.do(func() { r.post = post })
+	var err error
+	r.do(func() { r.post, err = post, r.watchErr })
+	if err != nil {
+		return err
+	}
 	ready()
 	select {
 	case err := <-r.broken:

@@ -62,6 +62,27 @@ func TestStreamInterruptionWithFailedListsIsOneGap(t *testing.T) {
 	})
 }
 
+func TestStreamIsBackWithTheListsAfterALongOutage(t *testing.T) {
+	observeStream(t, func(t *testing.T, r *streamRuntime, b *fixture) {
+		advance(10 * time.Second)
+		refused := errors.New("connection refused")
+		r.do(func() { r.listErr, r.watchErr = refused, refused })
+		r.broken <- refused
+		advance(20 * time.Minute) // by now both are retried about once a minute, at moments of their own
+		r.do(func() { r.listErr, r.watchErr = nil, nil })
+		for b.obs.Stats().LastGoodList.Before(time.Now().Add(-time.Second)) {
+			advance(10 * time.Millisecond)
+		}
+		advance(10 * time.Millisecond)
+		assert.True(t, b.obs.Stats().Streaming, "a good list ends the wait of the stream")
+		listed := time.Now()
+		advance(10 * time.Second)
+		b.stop()
+		require.Len(t, b.sink.gaps, 1)
+		assert.Less(t, b.sink.gaps[0].To.Sub(listed), 4*time.Second, "the gap closes with the first list that may close it")
+	})
+}
+
 func TestLateNoticesAreAGap(t *testing.T) {
 	observeStream(t, func(t *testing.T, r *streamRuntime, b *fixture) {
 		advance(10 * time.Second)

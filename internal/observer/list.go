@@ -64,9 +64,9 @@ func (c *listCycle) fail() {
 // expedite has the next list follow soon although a stream is up.
 func (c *listCycle) expedite() { c.soon = true }
 
-// period returns the time until the next list: resync while a stream is up, unless that is to come soon.
-func (c *listCycle) period(streaming bool, poll, resync time.Duration) time.Duration {
-	if streaming && !c.soon {
+// period returns the time until the next list: resync while the stream covers everything, unless that list is to come soon.
+func (c *listCycle) period(covered bool, poll, resync time.Duration) time.Duration {
+	if covered && !c.soon {
 		return resync
 	}
 	c.soon = false
@@ -126,7 +126,8 @@ func (l *loop) handleList(ctx context.Context, r listed) {
 
 // scheduleList sets the time of the next list, which is now if one was requested meanwhile.
 func (l *loop) scheduleList(ctx context.Context) {
-	wait := l.lists.period(l.stream.up, l.opts.PollInterval, l.opts.ResyncInterval)
+	covered := l.stream.up && !l.gaps.interrupted() // the next list closes an interruption, or the one after it
+	wait := l.lists.period(covered, l.opts.PollInterval, l.opts.ResyncInterval)
 	if l.lists.requested() {
 		l.startList(ctx)
 		return

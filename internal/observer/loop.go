@@ -123,6 +123,7 @@ func newLoop(o *Observer, rt runtime.Runtime, info runtime.Info, tr *tracker.Tra
 		lists: listCycle{
 			timer: time.NewTimer(0), last: seen, first: true, source: container.SourceInventory, removed: map[string]struct{}{},
 		},
+		stream:      streamState{resubscribe: make(chan struct{}, 1)},
 		mailbox:     newMailbox(o.opts.MailboxCapacity, o.tel.MailboxOverflowed),
 		inspections: newSchedule(o.opts.InspectsAtOnce),
 		rechecks:    newRechecks(o.opts.OutboxCapacity),

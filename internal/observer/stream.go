@@ -8,6 +8,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/runtime"
@@ -19,13 +21,30 @@ const streamRetry = 10 * time.Minute
 // streamState is the state of the event stream, as the loop knows it.
 type streamState struct {
 	up            bool
-	since         time.Time // when it came up last
-	completeSince time.Time // since when every notice reached the loop; never before since
+	since         time.Time     // when it came up last
+	completeSince time.Time     // since when every notice reached the loop; never before since
+	resubscribe   chan struct{} // has room for one: the runtime answers again, so do not wait longer before subscribing
+}
+
+// retry ends the wait before the next subscription.
+func (s *streamState) retry() {
+	select {
+	case s.resubscribe <- struct{}{}:
+	default:
+	}
 }
 
 // coversSince reports whether a list that began at a moment came after the stream delivered, so that list and stream together cover all.
 func (s *streamState) coversSince(began time.Time) bool {
 	return s.up && !began.Before(s.since.Add(subscribing))
+}
+
+// forgetRetry takes back what ended no wait.
+func (s *streamState) forgetRetry() {
+	select {
+	case <-s.resubscribe:
+	default:
+	}
 }
 
 // streamChange says that the stream came up or ended.
@@ -51,6 +70,7 @@ func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
 	wait := retry.NewBackOff(l.opts.Backoff)
 	for ctx.Err() == nil {
 		up := false
+		l.stream.forgetRetry() // it was about the subscription before
 		began := time.Now()
 		var behind time.Time // the time of the last notice, if that was read late; only Watch's own calls use it
 		err := w.Watch(ctx, func() {
@@ -72,17 +92,32 @@ func (l *loop) watch(ctx context.Context, w runtime.Watcher) {
 			delay = streamRetry
 			l.log.Info("the runtime has no event stream; its list is polled", "runtime", l.opts.Name, "retry_in", delay)
 		} else {
-			if up && time.Since(began) > l.opts.Backoff.Max {
+			if up && time.Since(began) > delay { // it lived longer than the wait for it: no storm of subscriptions
 				wait.Reset()
 				delay = wait.NextBackOff()
 			}
 			l.log.Warn("the event stream ended; polling until it is back", "runtime", l.opts.Name, "retry_in", delay, "error", err)
 		}
-		if !retry.Sleep(ctx, delay) {
+		if !l.awaitResubscription(ctx, delay, wait) {
 			return
 		}
 		l.tel.Reconnected()
 	}
+}
+
+// awaitResubscription waits until the next subscription may be tried: after the delay, or as soon as a list succeeds after an outage. It
+// returns false when ctx ends.
+func (l *loop) awaitResubscription(ctx context.Context, delay time.Duration, wait *backoff.ExponentialBackOff) bool {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.stream.resubscribe:
+		wait.Reset()
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // handleStream notes that the stream came up or ended. Either way, only a list shows what was missed.

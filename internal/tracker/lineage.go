@@ -12,11 +12,11 @@ import (
 // lineage tracks the containers of one identity: a restart under CRI is a new container.
 type lineage struct {
 	containers map[string]struct{}
-	newest     string              // the container with the highest attempt; with equal attempts (Compose) the one created last
-	order      order               // the order of newest
-	ran        bool                // some run of the identity is known, even if its start failed
-	lastRun    order               // the order of the last container with a known run
-	lastID     string              // the id of that container
+	newest     string                 // the container with the highest attempt; with equal attempts (Compose) the one created last
+	order      order                  // the order of newest
+	ran        bool                   // some run of the identity is known, even if its start failed
+	lastRun    order                  // the order of the last container with a known run
+	lastID     string                 // the id of that container
 	previous   *container.PreviousRun // the latest run that is known to have ended; nil if none
 	loop       *CrashLoop
 	idle       time.Time // the first Tick without a container; zero while there is one

@@ -36,7 +36,7 @@ func Start(tb TB, program Program) *Process {
 	if err != nil {
 		tb.Fatalf("start %s: %v", program.Path, err)
 	}
-	cmd := exec.Command(program.Path, program.Args...) //nolint:noctx // the caller chooses the program, and Kill ends it
+	cmd := exec.Command(program.Path, program.Args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), program.Env...)
 	from := size(program.Log)
