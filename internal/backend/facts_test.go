@@ -134,7 +134,7 @@ func TestInvalidFactDocumentsAreRefused(t *testing.T) {
 		{"a bad fact", `{"callgraphId":"x","subject":{"scanId":"1"},"events":[{"symbolId":"a","hitCount":1},{"symbolId":"a"}]}`, "events[1].hitCount"},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
-			_, p := wire.ParseFacts([]byte(tt.body))
+			_, p := wire.ParseFacts(t.Context(), []byte(tt.body))
 			require.NotNil(t, p)
 			assert.Contains(t, fmt.Sprintf("%+v", *p), tt.want)
 		})
@@ -147,7 +147,7 @@ func FuzzNDJSON(f *testing.F) {
 	f.Add([]byte("{}\n\n{\"symbolId\":\"a\",\"hitCount\":1}\r\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		oracle.Bound(t, oracle.Parsing(len(body)))
-		facts, p := wire.ParseNDJSON(body)
+		facts, p := wire.ParseNDJSON(t.Context(), body)
 		if p != nil {
 			require.NotEmpty(t, p.Errors)
 			return
@@ -163,7 +163,7 @@ func FuzzFactsJSON(f *testing.F) {
 	f.Add([]byte(`{"callgraphId":"x","subject":{"scanId":"1"},"events":[{"symbolId":"a","hitCount":1}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		oracle.Bound(t, oracle.Parsing(len(body)))
-		if facts, p := wire.ParseFacts(body); p == nil {
+		if facts, p := wire.ParseFacts(t.Context(), body); p == nil {
 			require.NotEmpty(t, facts.Events)
 		}
 	})

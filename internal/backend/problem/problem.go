@@ -5,7 +5,10 @@
 package problem
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -21,10 +24,33 @@ const MaxErrors = 20
 // addresses that a reader can open.
 const typeBase = "https://github.com/zastava-otel/zastava/blob/main/docs/reference-backend.md#"
 
+// Reason is why a request was refused, for metrics.
+type Reason string
+
+// The reasons of refusals that protect the backend.
+const (
+	Invalid    Reason = ""            // no limit: the request does not conform to the API document
+	Number     Reason = "number"      // too many characters, or an exponent beyond a double
+	Nesting    Reason = "nesting"     // of JSON
+	Values     Reason = "values"      // of JSON
+	Size       Reason = "size"        // bytes, events or facts of a request
+	Rate       Reason = "rate"        // events per second of the tenant
+	TenantBusy Reason = "tenant_busy" // all places of the tenant are taken
+	Busy       Reason = "busy"        // all places of the backend are taken
+	Deadline   Reason = "deadline"    // the work took too long
+	Full       Reason = "full"        // the database has its largest size
+)
+
+// Reasons returns all reasons that are limits.
+func Reasons() []Reason {
+	return []Reason{Number, Nesting, Values, Size, Rate, TenantBusy, Busy, Deadline, Full}
+}
+
 // Details is a problem that a request is answered with.
 type Details struct {
 	backendapi.Problem
 
+	Reason     Reason `json:"-"`
 	retryAfter time.Duration
 }
 
@@ -41,6 +67,33 @@ func (d *Details) With(field, detail string) *Details {
 		d.Errors = append(d.Errors, backendapi.FieldError{Field: field, Detail: detail})
 	}
 	return d
+}
+
+// Because sets the reason.
+func (d *Details) Because(reason Reason) *Details {
+	d.Reason = reason
+	return d
+}
+
+// Merge adds the faults of other and returns the result. Either may be nil.
+func (d *Details) Merge(other *Details) *Details {
+	if d == nil || other == nil {
+		return cmp.Or(d, other)
+	}
+	for _, e := range other.Errors {
+		d.With(e.Field, e.Detail)
+	}
+	d.Reason = cmp.Or(d.Reason, other.Reason)
+	return d
+}
+
+// Stopped returns the problem of a request whose work was stopped when ctx ended, because its client is gone or it took too long.
+func Stopped(ctx context.Context) *Details {
+	detail := "its client is gone"
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		detail = "it took longer than --request-timeout"
+	}
+	return New(http.StatusServiceUnavailable, "busy", "The request was stopped", "%s", detail).Because(Deadline).RetryAfter(time.Second)
 }
 
 // RetryAfter sets the time after which a repeated request may succeed; it is sent in whole seconds, at least 1.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backend/store"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // parseCanonical parses a valid batch in canonical bytes (RFC 8785), as the types of this API encode it. It returns false if the
@@ -42,6 +43,10 @@ func (r *Reader) parseCanonical(body []byte, tenant string) (*Batch, bool) {
 		start := len(buf) + len(head)
 		buf = backendapi.AppendEnvelope(buf, e)
 		if len(buf) > len(body) || !bytes.Equal(buf[start:], body[start:len(buf)]) {
+			return nil, false
+		}
+		// Each value has at least two bytes, so only a large event needs counting; parseAny has the same bound.
+		if event := body[start:len(buf)]; len(event) > 2*maxEventValues && limit.CheckJSON(event, boundsOf(maxEventValues)) != nil {
 			return nil, false
 		}
 		out.Records[i] = store.Record{Event: *e, Body: body[start : len(buf)-len(tail) : len(buf)-len(tail)]}

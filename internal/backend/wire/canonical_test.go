@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"context"
 	"math"
 	"reflect"
 	"strings"
@@ -29,7 +30,7 @@ func newReader(tb testing.TB) *Reader {
 // agree parses a body both ways. A body that the short way accepts must be accepted by the schema too, with the same result.
 func agree(tb require.TestingT, r *Reader, body []byte) (short, bySchema bool) {
 	a, short := r.parseCanonical(body, backendtest.Tenant)
-	b, p := r.parseAny(body, backendtest.Tenant)
+	b, p := r.parseAny(context.Background(), body, backendtest.Tenant)
 	if short {
 		require.Nil(tb, p, "refused by the schema alone: %+v\n%s", p, body)
 		require.Equal(tb, b, a)

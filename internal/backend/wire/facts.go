@@ -5,6 +5,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/zastava-otel/zastava/internal/backend/problem"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // FactsReader reads requests with runtime facts. It is safe for concurrent use.
@@ -30,7 +34,7 @@ func (r *FactsReader) NDJSON(w http.ResponseWriter, req *http.Request) ([]backen
 	if p != nil {
 		return nil, p
 	}
-	return ParseNDJSON(body)
+	return ParseNDJSON(req.Context(), body)
 }
 
 // JSON reads a backendapi.Facts.
@@ -39,7 +43,7 @@ func (r *FactsReader) JSON(w http.ResponseWriter, req *http.Request) (*backendap
 	if p != nil {
 		return nil, p
 	}
-	return ParseFacts(body)
+	return ParseFacts(req.Context(), body)
 }
 
 func (r *FactsReader) read(w http.ResponseWriter, req *http.Request, want string) ([]byte, *problem.Details) {
@@ -49,8 +53,9 @@ func (r *FactsReader) read(w http.ResponseWriter, req *http.Request, want string
 	return r.body.uncompressed(w, req)
 }
 
-// ParseNDJSON parses facts, one a line. Faults name the line, counted from 1, and the field.
-func ParseNDJSON(body []byte) ([]backendapi.Fact, *problem.Details) {
+// ParseNDJSON parses facts, one a line. Faults name the line, counted from 1, and the field. When ctx ends, it stops and returns
+// problem.Stopped.
+func ParseNDJSON(ctx context.Context, body []byte) ([]backendapi.Fact, *problem.Details) {
 	var (
 		out    []backendapi.Fact
 		reader = backendapi.NewFactReader()
@@ -67,21 +72,45 @@ func ParseNDJSON(body []byte) ([]backendapi.Fact, *problem.Details) {
 		if len(out) == backendapi.MaxFactsRequest {
 			return nil, tooManyFacts()
 		}
-		f, err := reader.Read(raw, "line "+strconv.Itoa(line)+".")
-		addFaults(p, err)
+		f, err := readFact(ctx, reader, raw, "line "+strconv.Itoa(line), p)
+		if err != nil {
+			return nil, err
+		}
 		out = append(out, f)
 	}
 	return checked(out, p)
 }
 
-// ParseFacts parses a request in JSON.
-func ParseFacts(body []byte) (*backendapi.Facts, *problem.Details) {
+// readFact reads one fact and adds its faults to p. It returns a problem when ctx has ended.
+func readFact(ctx context.Context, reader *backendapi.FactReader, raw []byte, at string, p *problem.Details) (backendapi.Fact, *problem.Details) {
+	if ctx.Err() != nil {
+		return backendapi.Fact{}, problem.Stopped(ctx)
+	}
+	if err := limit.CheckJSON(raw, boundsOf(maxFactValues)); err != nil {
+		detail, reason := exceeded(err)
+		p.Because(reason).With(at, detail)
+		return backendapi.Fact{}, nil
+	}
+	f, err := reader.Read(raw, at+".")
+	addFaults(p, err)
+	return f, nil
+}
+
+// ParseFacts parses a request in JSON. When ctx ends, it stops and returns problem.Stopped.
+func ParseFacts(ctx context.Context, body []byte) (*backendapi.Facts, *problem.Details) {
+	if err := limit.CheckJSON(body, bounds(backendapi.MaxFactsBytes)); err != nil {
+		if p := checkSyntax(body); p != nil {
+			return nil, p
+		}
+		detail, reason := exceeded(err)
+		return nil, newInvalidFacts().Because(reason).With("body", detail)
+	}
 	if p := checkSyntax(body); p != nil {
 		return nil, p
 	}
 	var in struct {
 		CallgraphID string             `json:"callgraphId"`
-		Events      []json.RawMessage  `json:"events"`
+		Events      json.RawMessage    `json:"events"`
 		Subject     backendapi.Subject `json:"subject"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -92,22 +121,40 @@ func ParseFacts(body []byte) (*backendapi.Facts, *problem.Details) {
 		}
 		return nil, newInvalidFacts().With("body", strings.TrimPrefix(err.Error(), "json: "))
 	}
-	if len(in.Events) > backendapi.MaxFactsRequest {
-		return nil, tooManyFacts()
-	}
 	out := &backendapi.Facts{CallgraphID: in.CallgraphID, Subject: in.Subject}
+	var p *problem.Details
+	out.Events, p = parseArray(ctx, in.Events)
+	return out, p
+}
+
+// parseArray parses the facts of a request in JSON one by one: an array of millions of them is refused before it is held as such.
+func parseArray(ctx context.Context, raw json.RawMessage) ([]backendapi.Fact, *problem.Details) {
+	var out []backendapi.Fact
 	p, reader := newInvalidFacts(), backendapi.NewFactReader()
-	for i := range in.Events {
-		if len(p.Errors) == problem.MaxErrors {
-			break
-		}
-		f, err := reader.Read(in.Events[i], fmt.Sprintf("events[%d].", i))
-		addFaults(p, err)
-		out.Events = append(out.Events, f)
+	dec := jsontext.NewDecoder(bytes.NewReader(raw))
+	switch kind := dec.PeekKind(); kind {
+	case '[':
+		_, _ = dec.ReadToken() // the syntax was checked
+	case 'n', 0: // absent
+		return checked(nil, p)
+	default:
+		return nil, p.With("events", "must be an array")
 	}
-	var fault *problem.Details
-	out.Events, fault = checked(out.Events, p)
-	return out, fault
+	for dec.PeekKind() != ']' && len(p.Errors) < problem.MaxErrors {
+		fact, err := dec.ReadValue()
+		if err != nil {
+			return nil, malformed("events", err) // not reached: the syntax was checked
+		}
+		if len(out) == backendapi.MaxFactsRequest {
+			return nil, tooManyFacts()
+		}
+		f, stopped := readFact(ctx, reader, fact, fmt.Sprintf("events[%d]", len(out)), p)
+		if stopped != nil {
+			return nil, stopped
+		}
+		out = append(out, f)
+	}
+	return checked(out, p)
 }
 
 func checked(facts []backendapi.Fact, p *problem.Details) ([]backendapi.Fact, *problem.Details) {
@@ -144,5 +191,5 @@ func newInvalidFacts() *problem.Details {
 
 func tooManyFacts() *problem.Details {
 	return problem.New(http.StatusRequestEntityTooLarge, "too-large", "There are too many facts",
-		"a request holds at most %d facts; send them in parts", backendapi.MaxFactsRequest)
+		"a request holds at most %d facts; send them in parts", backendapi.MaxFactsRequest).Because(problem.Size)
 }

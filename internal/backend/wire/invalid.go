@@ -24,8 +24,9 @@ func newInvalid() *problem.Details {
 		"it does not follow docs/api/openapi.yaml, which is served at /openapi.yaml")
 }
 
-// invalid returns the leaves of the tree of a failed validation, one entry for each faulty field.
-func invalid(err error) *problem.Details {
+// invalid returns the leaves of the tree of a failed validation, one entry for each faulty field, up to problem.MaxErrors. prefix is the
+// location of what was validated.
+func invalid(err error, prefix ...string) *problem.Details {
 	p := newInvalid()
 	var failed *jsonschema.ValidationError
 	if !errors.As(err, &failed) {
@@ -36,14 +37,17 @@ func invalid(err error) *problem.Details {
 	var seen []string
 	var walk func(*jsonschema.ValidationError)
 	walk = func(e *jsonschema.ValidationError) {
+		if len(p.Errors) == problem.MaxErrors {
+			return
+		}
 		for _, cause := range e.Causes {
 			walk(cause)
 		}
 		if len(e.Causes) > 0 {
 			return
 		}
-		for _, f := range fields(e, printer) {
-			if key := f.Field + "\x00" + f.Detail; !slices.Contains(seen, key) && len(seen) < problem.MaxErrors {
+		for _, f := range fields(e, printer, prefix) {
+			if key := f.Field + "\x00" + f.Detail; !slices.Contains(seen, key) {
 				seen = append(seen, key)
 				p.With(f.Field, f.Detail)
 			}
@@ -53,17 +57,19 @@ func invalid(err error) *problem.Details {
 	return p
 }
 
-// fields returns the faulty fields of a leaf: the missing or unknown members, not the object that they belong to.
-func fields(e *jsonschema.ValidationError, printer *message.Printer) []backendapi.FieldError {
-	at := func(name ...string) string { return path(slices.Concat(e.InstanceLocation, name)) }
+// fields returns the faulty fields of a leaf, at most problem.MaxErrors: the missing or unknown members, not the object that they
+// belong to.
+func fields(e *jsonschema.ValidationError, printer *message.Printer, prefix []string) []backendapi.FieldError {
+	at := func(name ...string) string { return path(slices.Concat(prefix, e.InstanceLocation, name)) }
+	first := func(names []string) []string { return names[:min(len(names), problem.MaxErrors)] }
 	var out []backendapi.FieldError
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required:
-		for _, name := range k.Missing {
+		for _, name := range first(k.Missing) {
 			out = append(out, backendapi.FieldError{Field: at(name), Detail: "is required"})
 		}
 	case *kind.AdditionalProperties:
-		for _, name := range k.Properties {
+		for _, name := range first(k.Properties) {
 			out = append(out, backendapi.FieldError{Field: at(name), Detail: "is not a field of this schema version"})
 		}
 	case *kind.FalseSchema:

@@ -53,4 +53,14 @@ func Schema(name string) (*jsonschema.Schema, error) {
 	return s, nil
 }
 
-var batchSchema = sync.OnceValues(func() (*jsonschema.Schema, error) { return Schema("Batch") })
+// schemas are those of a batch, and of one element of its events.
+type schemas struct{ batch, envelope *jsonschema.Schema }
+
+var batchSchemas = sync.OnceValues(func() (schemas, error) {
+	batch, err := Schema("Batch")
+	if err != nil {
+		return schemas{}, err
+	}
+	envelope, err := Schema("Envelope")
+	return schemas{batch, envelope}, err
+})

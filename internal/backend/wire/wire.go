@@ -5,11 +5,15 @@
 // checks with that schema, and refuses everything else with problem details that name the field. Valid batches in canonical bytes,
 // which the exporter sends, take a shorter way that costs a fraction of the schema; a test compares the two ways. It holds at most
 // twice the limit in memory: the bytes as sent and the uncompressed bytes.
+//
+// What a body costs is bounded by its size: digits of numbers, nesting and values are counted before anything is decoded, events
+// are checked one after the other, and the check ends with problem.MaxErrors faults. The work ends with the context of the request.
 package wire
 
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,17 +44,17 @@ type Batch struct {
 
 // Reader reads batches of events. It is safe for concurrent use.
 type Reader struct {
-	limits Limits
-	schema *jsonschema.Schema
+	limits          Limits
+	batch, envelope *jsonschema.Schema
 }
 
 // NewReader returns a reader. Its error means that the embedded document is unusable, which only a faulty build can cause.
 func NewReader(limits Limits) (*Reader, error) {
-	s, err := batchSchema()
+	s, err := batchSchemas()
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{limits: limits, schema: s}, nil
+	return &Reader{limits: limits, batch: s.batch, envelope: s.envelope}, nil
 }
 
 // Read reads the batch in the body of a request of tenant.
@@ -62,7 +66,7 @@ func (r *Reader) Read(w http.ResponseWriter, req *http.Request, tenant string) (
 	if p != nil {
 		return nil, p
 	}
-	return r.Parse(body, tenant)
+	return r.Parse(req.Context(), body, tenant)
 }
 
 // checkType accepts a media type in UTF-8, compressed with gzip or not at all.
@@ -120,33 +124,31 @@ func (r *Reader) unreadable(err error) *problem.Details {
 func (r *Reader) tooLarge() *problem.Details {
 	return problem.New(http.StatusRequestEntityTooLarge, "too-large", "The batch is too large",
 		"a batch holds at most %d bytes of uncompressed JSON and %d events; send it in parts",
-		r.limits.Bytes, r.limits.Events)
+		r.limits.Bytes, r.limits.Events).Because(problem.Size)
 }
 
-// Parse reads a batch of tenant from uncompressed JSON.
-func (r *Reader) Parse(body []byte, tenant string) (*Batch, *problem.Details) {
+// Parse reads a batch of tenant from uncompressed JSON. When ctx ends, it stops and returns problem.Stopped.
+func (r *Reader) Parse(ctx context.Context, body []byte, tenant string) (*Batch, *problem.Details) {
+	if p := r.checkBounds(body); p != nil {
+		return nil, p
+	}
 	if b, ok := r.parseCanonical(body, tenant); ok {
 		return b, nil
 	}
-	return r.parseAny(body, tenant)
+	return r.parseAny(ctx, body, tenant)
 }
 
 // parseAny parses JSON in any form and reports its faults.
-func (r *Reader) parseAny(body []byte, tenant string) (*Batch, *problem.Details) {
+func (r *Reader) parseAny(ctx context.Context, body []byte, tenant string) (*Batch, *problem.Details) {
 	if p := checkSyntax(body); p != nil {
 		return nil, p
 	}
-	tree, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
-	if err != nil {
-		return nil, malformed("", err)
+	events, p := r.checkBatch(ctx, body)
+	if p != nil {
+		return nil, p
 	}
-	if m, ok := tree.(map[string]any); ok {
-		if events, ok := m["events"].([]any); ok && len(events) > r.limits.Events {
-			return nil, r.tooLarge().With("events", fmt.Sprintf("has %d events, at most %d are accepted", len(events), r.limits.Events))
-		}
-	}
-	if err := r.schema.Validate(tree); err != nil {
-		return nil, invalid(err)
+	if p := r.checkEvents(ctx, events, nil); p != nil {
+		return nil, p
 	}
 	return decode(body, tenant)
 }

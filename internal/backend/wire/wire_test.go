@@ -37,7 +37,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`[[[[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		oracle.Bound(t, oracle.Parsing(len(body)))
-		b, p := r.Parse(body, backendtest.Tenant)
+		b, p := r.Parse(t.Context(), body, backendtest.Tenant)
 		if p != nil {
 			require.Nil(t, b)
 			require.GreaterOrEqual(t, p.Status, 400)
@@ -65,7 +65,7 @@ func BenchmarkParse(b *testing.B) {
 	raw, err := json.Marshal(backendtest.Batch(events...))
 	require.NoError(b, err)
 	for b.Loop() {
-		_, p := r.Parse(raw, backendtest.Tenant)
+		_, p := r.Parse(b.Context(), raw, backendtest.Tenant)
 		require.Nil(b, p)
 	}
 	b.ReportMetric(float64(b.N*len(events))/b.Elapsed().Seconds(), "events/s")
