@@ -54,7 +54,7 @@ func (st *step) stop(run container.Run, m missed) {
 func (st *step) emitStop(m missed) {
 	run := &st.next.Run
 	p := st.exactAt(run.FinishedAt)
-	if p.Precision == container.PrecisionExact && !run.ExitKnown && st.obs.Source != container.SourceStream {
+	if p.Precision == container.PrecisionExact && !run.ExitKnown {
 		p.Precision = container.PrecisionWindow
 	}
 	if p.Precision == container.PrecisionWindow {

@@ -254,6 +254,17 @@ func TestStopWindowBeginsBeforeTheLastObservationThatShowedItRunning(t *testing.
 	assert.False(t, c.Transitions[0].When.Before(ended))
 }
 
+func TestEndWithoutAnExitCodeIsAWindowWhateverMadeTheInspectionDue(t *testing.T) {
+	for _, source := range []container.Source{container.SourceStream, container.SourceList, container.SourceCheckpoint} {
+		tr := New(Options{})
+		observe(t, tr, running(ctr, 1), poll(0))
+		trs := observe(t, tr, exitLost(ctr, 1, 50), Observation{At: at(60), Since: at(40), Source: source})
+		require.Len(t, trs, 1)
+		assert.Equal(t, container.PrecisionWindow, trs[0].Provenance.Precision, "%s: nobody saw it; the time is when the runtime was back", source)
+		assert.Equal(t, at(40).Add(-endLag), trs[0].Provenance.WindowStart)
+	}
+}
+
 func TestRebootStopsRunningContainers(t *testing.T) {
 	tr := New(Options{})
 	tr.Restore("c1", &Known{Container: ctr, State: container.StateRunning, Run: container.Run{StartedAt: at(1)}})
