@@ -113,6 +113,12 @@ func (c *client) report(wrote bool, err error) {
 	}
 }
 
+// check has the journal check its files.
+func (c *client) check() {
+	err := c.journal.Check()
+	c.report(err != nil, err)
+}
+
 func (c *client) Close(context.Context) error {
 	c.store.forget(c)
 	return c.journal.Close()

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/journal"
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadata"
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 )
 
 // maxDirectories is the maximum number of directories of one component if other processes use the first ones.
@@ -34,7 +37,13 @@ const (
 	faultAside     = "aside"
 	faultLocked    = "locked"
 	faultUnwritten = "unwritten"
+	faultForeign   = string(journal.FaultForeign)
+	faultOdd       = string(journal.FaultOdd)
+	faultRemoved   = string(journal.FaultRemoved)
 )
+
+// checkInterval is how long files may be missing before that is noticed if nothing is written; a check takes some microseconds.
+const checkInterval = 5 * time.Second
 
 type store struct {
 	config    *Config
@@ -43,12 +52,23 @@ type store struct {
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
+
+	stop     context.CancelFunc // ends the checks of the files
+	checking sync.WaitGroup
 }
 
 var _ storage.Extension = (*store)(nil)
 
-// Start registers the metrics. Directories are created when components ask for their storage.
+// Start checks the directory, registers the metrics and begins to check the files. Directories are created when components ask for
+// their storage.
 func (s *store) Start(context.Context, component.Host) error {
+	if err := fileaccess.CheckDirectory("directory", s.config.Directory); err != nil {
+		return err
+	}
+	if mode, listable := fileaccess.Listable(s.config.Directory); listable {
+		s.logger.Warn("Other users can list the storage; run chmod 0700 on the directory, unless something else in it needs these rights",
+			zap.String("directory", s.config.Directory), zap.Stringer("mode", mode))
+	}
 	ints := func(of func(*client) int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
 			s.mu.Lock()
@@ -73,10 +93,36 @@ func (s *store) Start(context.Context, component.Host) error {
 	if err != nil {
 		return fmt.Errorf("register the extension's metrics: %w", err)
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.checking.Go(func() { s.checkFiles(ctx) })
 	return nil
 }
 
+// checkFiles has every journal check its files, until ctx ends.
+func (s *store) checkFiles(ctx context.Context) {
+	ticker := time.NewTicker(checkInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		s.mu.Lock()
+		clients := slices.Collect(maps.Keys(s.clients))
+		s.mu.Unlock()
+		for _, c := range clients {
+			c.check()
+		}
+	}
+}
+
 func (s *store) Shutdown(context.Context) error {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.checking.Wait()
 	s.telemetry.Shutdown()
 	return nil
 }
@@ -156,7 +202,8 @@ func (s *store) firstFree(ctx context.Context, kind component.Kind, name string)
 }
 
 func (s *store) openAt(kind component.Kind, name string, n int) (*journal.Journal, error) {
-	options := journal.Options{Directory: s.directory(name, n), Sync: s.config.FSync}
+	options := journal.Options{Directory: s.directory(name, n), Owner: name, Sync: s.config.FSync}
+	options.Report = s.reporter(name, options.Directory)
 	if kind == component.KindExporter {
 		options.Lazy = isQueueState
 	}
@@ -179,6 +226,26 @@ func (s *store) openAt(kind component.Kind, name string, n int) (*journal.Journa
 	return opened, nil
 }
 
+// reportInterval is how often a kind of fault of one journal is logged at most. All are counted.
+const reportInterval = time.Minute
+
+// reporter returns a function that counts and logs the faults of one journal. It must not be called concurrently.
+func (s *store) reporter(client, directory string) func(journal.Fault, error) {
+	logged := map[journal.Fault]time.Time{}
+	return func(fault journal.Fault, err error) {
+		s.count(client, 1, string(fault))
+		if last, ok := logged[fault]; ok && time.Since(last) < reportInterval {
+			return
+		}
+		logged[fault] = time.Now()
+		message := "What has the name of a file of this storage and is not one is set aside"
+		if fault == journal.FaultRemoved {
+			message = "Files were removed, replaced or truncated while in use; everything that can still be read is written again"
+		}
+		s.logger.Error(message, zap.String("client", client), zap.String("directory", directory), zap.String("fault", string(fault)), zap.Error(err))
+	}
+}
+
 // moveFrom moves the items of the nth directory to a journal and removes the directory.
 func (s *store) moveFrom(into *journal.Journal, name string, n int) error {
 	from, err := s.openAt(component.KindExporter, name, n)
@@ -189,9 +256,11 @@ func (s *store) moveFrom(into *journal.Journal, name string, n int) error {
 	if err := errors.Join(err, from.Close()); err != nil {
 		return err
 	}
-	s.logger.Info("Moved the items of a second directory to the queue",
-		zap.String("directory", s.directory(name, n)), zap.Int("items", moved))
-	return os.RemoveAll(s.directory(name, n))
+	if moved > 0 {
+		s.logger.Info("Moved the items of a second directory to the queue",
+			zap.String("directory", s.directory(name, n)), zap.Int("items", moved))
+	}
+	return journal.Remove(s.directory(name, n))
 }
 
 func (s *store) directory(name string, n int) string {

@@ -5,8 +5,10 @@ package zastavastorageextension
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -15,11 +17,16 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/journal"
+	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadata"
 	"github.com/zastava-otel/zastava/extension/zastavastorageextension/internal/metadatatest"
 	"github.com/zastava-otel/zastava/internal/queuestate"
 )
@@ -152,6 +159,117 @@ func TestSecondDirectoryIsUsedAndMovedBackWhenTheFirstIsLocked(t *testing.T) {
 	assert.Equal(t, queuestate.State{Items: 4, Bytes: 400, ReadIndex: 5, WriteIndex: 9, Dispatched: 1}, got)
 	require.NoError(t, a.Close(t.Context()))
 	assert.NoDirExists(t, filepath.Join(dir, "exporter_zastavabackend_a~002Fb_logs.2"))
+}
+
+func TestStartRefusesADirectoryThatOtherUsersCanChange(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("access lists decide, not modes")
+	}
+	for mode, refused := range map[os.FileMode]bool{0o700: false, 0o755: false, 0o770: true, 0o702: true, 0o777: true} {
+		dir := t.TempDir()
+		require.NoError(t, os.Chmod(dir, mode))
+		core, logs := observer.New(zap.WarnLevel)
+		settings := extensiontest.NewNopSettings(metadata.Type)
+		settings.Logger = zap.New(core)
+		ext, err := NewFactory().Create(t.Context(), settings, &Config{Directory: dir})
+		require.NoError(t, err)
+		err = ext.Start(t.Context(), componenttest.NewNopHost())
+		require.NoError(t, ext.Shutdown(t.Context()))
+		if refused {
+			require.ErrorContains(t, err, "directory "+dir+" has mode")
+			require.ErrorContains(t, err, "chmod")
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, mode != 0o700, logs.Len() == 1, "%o", mode)
+	}
+}
+
+func TestComponentFailsWhenOtherUsersCanChangeItsDirectory(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("access lists decide, not modes")
+	}
+	root := t.TempDir()
+	dir := filepath.Join(root, "exporter_zastavabackend_a~002Fb_logs")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.Chmod(dir, 0o777))
+	_, err := newRig(t, root).GetClient(t.Context(), component.KindExporter, exporterID, "logs")
+	require.ErrorContains(t, err, "has mode 0777")
+}
+
+// The journal of the exporter's queue and that of the receiver's checkpoint are swapped.
+func TestSwappedFilesAreSetAsideAndCounted(t *testing.T) {
+	root := t.TempDir()
+	r := newRig(t, root)
+	receiverID := component.MustNewID("criobserver")
+	clients := func() (queue, checkpoint storage.Client) {
+		c, err := r.GetClient(t.Context(), component.KindReceiver, receiverID, "docker")
+		require.NoError(t, err)
+		return r.client(t), c
+	}
+	queue, checkpoint := clients()
+	fill(t, queue, 0, 3, "item ")
+	require.NoError(t, checkpoint.Set(t.Context(), "meta", []byte("checkpoint")))
+	require.NoError(t, queue.Close(t.Context()))
+	require.NoError(t, checkpoint.Close(t.Context()))
+	a := filepath.Join(root, "exporter_zastavabackend_a~002Fb_logs", "0000000000000001.journal")
+	b := filepath.Join(root, "receiver_criobserver__docker", "0000000000000001.journal")
+	require.NoError(t, os.Rename(a, a+".swap"))
+	require.NoError(t, os.Rename(b, a))
+	require.NoError(t, os.Rename(a+".swap", b))
+
+	queue, checkpoint = clients()
+	assert.Equal(t, map[string]int64{faultForeign: 2}, r.faults(t))
+	for _, c := range []storage.Client{queue, checkpoint} {
+		for _, key := range []string{queuestate.Key, "0", "meta"} {
+			value, err := c.Get(t.Context(), key)
+			require.NoError(t, err)
+			assert.Nil(t, value, key)
+		}
+	}
+	fill(t, queue, 0, 1, "new ")
+	require.NoError(t, queue.Close(t.Context()))
+	require.NoError(t, checkpoint.Close(t.Context()))
+	assert.FileExists(t, a+".foreign")
+	assert.FileExists(t, b+".foreign")
+}
+
+func TestRemovedFilesAreWrittenAgainAndCounted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("open files cannot be removed")
+	}
+	root := filepath.Join(t.TempDir(), "root")
+	r := newRig(t, root)
+	c := r.client(t)
+	fill(t, c, 0, 3, "item ")
+	require.NoError(t, os.RemoveAll(root))
+	require.Eventually(t, func() bool { return r.faults(t)[faultRemoved] == 1 }, time.Minute, 50*time.Millisecond, "although nothing is written")
+	fill(t, c, 3, 4, "item ")
+	value, err := c.Get(t.Context(), "0")
+	require.NoError(t, err)
+	assert.Equal(t, "item 0", string(value))
+	require.NoError(t, c.Close(t.Context()))
+	c = r.client(t)
+	for _, key := range []string{"0", "3"} {
+		value, err = c.Get(t.Context(), key)
+		require.NoError(t, err)
+		assert.Equal(t, "item "+key, string(value))
+	}
+	require.NoError(t, c.Close(t.Context()))
+	assert.Equal(t, map[string]int64{faultRemoved: 1}, r.faults(t))
+}
+
+func TestFaultsOfOneKindAreLoggedOnceAMinute(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	core, logs := observer.New(zap.ErrorLevel)
+	r.logger = zap.New(core)
+	report := r.reporter("client", "directory")
+	for range 100 {
+		report(journal.FaultRemoved, errors.New("removed"))
+		report(journal.FaultOdd, errors.New("odd"))
+	}
+	assert.Equal(t, 2, logs.Len())
+	assert.Equal(t, map[string]int64{faultRemoved: 100, faultOdd: 100}, r.faults(t))
 }
 
 func TestMetricsReportTheSizes(t *testing.T) {

@@ -1,7 +1,8 @@
 // Copyright The Zastava Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fileaccess checks which other users of the machine may read a secret or write to a directory of ours.
+// Package fileaccess checks which other users of the machine may read a secret or write to a directory of ours, and opens files of ours
+// only if they are regular files.
 //
 // It promises: a finding names the configuration option, the path, its mode or owner, and a command that corrects it. A path that
 // cannot be examined is no finding: whoever opens it reports why. Symbolic links are followed, because Kubernetes mounts secrets behind
@@ -43,6 +44,15 @@ func CheckDirectory(option, path string) error {
 		return nil //nolint:nilerr // whoever opens the directory reports this
 	}
 	return checkDirectory(option, path, info.Mode().Perm(), foreignOwner(info))
+}
+
+// Listable returns the mode of the directory at path, and whether others than the owner may list it or use the names in it.
+func Listable(path string) (mode fs.FileMode, listable bool) {
+	info, err := os.Stat(path)
+	if err != nil || !hasModes {
+		return 0, false
+	}
+	return info.Mode().Perm(), info.Mode().Perm()&rightsOfOthers != 0
 }
 
 // Warner logs the findings on secrets, each file once. Several goroutines may use it. The zero value with a Logger is ready.

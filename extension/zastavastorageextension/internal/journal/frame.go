@@ -11,10 +11,11 @@ import (
 
 // A frame is one transaction on disk, in little endian: magic (4 bytes), length of the payload (4), sequence number (8), CRC-32C of
 // length, sequence number and payload (4), payload. The payload has for each change its kind (1), the key and, if the change sets a
-// value, the value; key and value each follow their length as a varint.
+// value, the value; key and value each follow their length as a varint. The first frame of a file is its header, with the sequence
+// number 0 (see header.go).
 const (
 	frameHead    = 20
-	maxFrameSize = 1 << 30 // of a payload; a larger length is damage
+	maxFrameSize = 64 << 20 // of a payload, which is one delivery of a source; a larger length is damage
 )
 
 var (
@@ -108,31 +109,4 @@ func eachChange(frame []byte, each func(c Change, value int)) bool {
 		each(c, at-len(c.Value))
 	}
 	return true
-}
-
-// nextFrame returns the offset of the next valid frame, or len(raw) if there is none.
-func nextFrame(raw []byte) int {
-	for at := 0; ; at++ {
-		i := bytes.Index(raw[at:], magic)
-		if i < 0 {
-			return len(raw)
-		}
-		at += i
-		if size, _ := decodeFrame(raw[at:]); size > 0 {
-			return at
-		}
-	}
-}
-
-// torn reports whether raw, which does not begin with a valid frame, is what a crash leaves at the end of a file: the beginning of
-// a frame, or the zeros of allocated space that was never written.
-func torn(raw []byte) bool {
-	if len(bytes.Trim(raw, "\x00")) == 0 {
-		return true
-	}
-	n := min(len(raw), len(magic))
-	if !bytes.Equal(raw[:n], magic[:n]) {
-		return false
-	}
-	return len(raw) < frameHead || int64(len(raw)) < frameHead+int64(binary.LittleEndian.Uint32(raw[4:]))
 }

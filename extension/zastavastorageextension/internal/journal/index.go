@@ -19,6 +19,9 @@ func number(key string) (uint64, bool) {
 	return n, err == nil && (key[0] != '0' || len(key) == 1) && key[0] != '+'
 }
 
+// keys returns the number of keys on disk.
+func (j *Journal) keys() int { return len(j.named) + len(j.numbered) }
+
 func (j *Journal) find(key string) (place, bool) {
 	if n, ok := number(key); ok {
 		p, ok := j.numbered[n]

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package journal is a key-value store for queues on disk. It appends transactions to the files of a directory, each with a
-// checksum and a sequence number.
+// checksum and a sequence number. Each file says which component it belongs to.
 //
 // It promises: Batch returns when the change is on disk (see Options). Open succeeds for any content of the files: damaged
 // transactions are skipped and counted, and damage affects no other transaction. A transaction that a crash tore was never
@@ -10,17 +10,20 @@
 // truncating a file while it is in use causes an error and does not end the process. While the disk refuses writes, changes that
 // a queue can lose are kept in memory (see Options.Lazy) and written later.
 //
+// A file of another component, and what is no regular file, is renamed, never used and never overwritten. Where files of an open
+// journal were removed, replaced or truncated, the next Batch or Check notices it and writes all values that can be read to new files.
+// As the old ones are still open, values are only lost where a file was truncated or overwritten.
+//
 // It refuses to wait: a full or read-only disk is an immediate error of Batch, and a directory that another process uses is
 // ErrLocked.
 //
 // Space: files without current values are removed. Beyond twice the size of the current values and four files, the oldest file is
-// rewritten. Memory: some 50 bytes for each key, and one transaction.
+// rewritten. Memory: some 50 bytes for each of at most 4 Mi keys, and one transaction of at most 64 MiB, whatever the files contain.
 package journal
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -31,11 +34,11 @@ import (
 )
 
 const (
-	suffix      = ".journal"
-	asideSuffix = ".damaged"
-	lockName    = "lock"
+	suffix       = ".journal"
+	numberDigits = 16
+	lockName     = "lock"
 
-	maxAside    = 4       // renamed files that are kept; they contain no valid transaction
+	maxKeys     = 4 << 20 // some 250 MiB of memory; a queue of a million deliveries has a million keys
 	maxPending  = 1 << 20 // changes kept in memory while the disk refuses writes
 	rewriteSize = 1 << 20 // bytes of a transaction that rewrites a file
 	overhead    = 128     // bytes; more than the frame, key and lengths of a value, so that rewriting ends
@@ -49,8 +52,12 @@ var (
 
 // Options of a journal.
 type Options struct {
-	// Directory is created with mode 0700 if it does not exist.
+	// Directory is created with mode 0700 if it does not exist. It is an error if other users may write to it.
 	Directory string
+	// Owner is what the files belong to. A file of another owner is set aside. If empty, every file is accepted.
+	Owner string
+	// Report receives faults when they happen, with what was done about them. It must not call the journal. May be nil.
+	Report func(fault Fault, err error)
 	// SegmentBytes is the size of a file after which the next one is created; 0 = 4 MiB.
 	SegmentBytes int64
 	// Sync writes every transaction to the medium before Batch returns, except those of Lazy.
@@ -79,10 +86,11 @@ type Size struct {
 
 // segment is one file.
 type segment struct {
+	opened
 	name string
-	file *os.File
 	size int64
 	live int // number of current values in it
+	home int // value of home.number when it was opened
 }
 
 // Journal is an open journal. Its methods may be called concurrently.
@@ -91,7 +99,7 @@ type Journal struct {
 	damage  Damage
 
 	mu       sync.Mutex
-	lock     *os.File
+	home     home
 	segments []*segment // oldest first
 	active   *segment   // the last of them; nil if the next transaction creates one
 	next     uint64     // number of the next file
@@ -113,14 +121,9 @@ func Open(options Options) (*Journal, error) {
 	j := &Journal{
 		options: options, next: 1, named: map[string]place{}, numbered: map[uint64]place{}, pending: map[string][]byte{},
 	}
-	if err := os.MkdirAll(options.Directory, 0o700); err != nil {
-		return nil, fmt.Errorf("create the directory of a journal: %w", err)
+	if err := j.enter(); err != nil {
+		return nil, err
 	}
-	lock, err := lockFile(filepath.Join(options.Directory, lockName))
-	if err != nil {
-		return nil, fmt.Errorf("lock the journal %s: %w", options.Directory, err)
-	}
-	j.lock = lock
 	if err := j.load(); err != nil {
 		_ = j.Close()
 		return nil, err
@@ -135,7 +138,7 @@ func (j *Journal) Damage() Damage { return j.damage }
 func (j *Journal) Size() Size {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := Size{Keys: len(j.named) + len(j.numbered) - len(j.held.hidden), Live: j.live}
+	s := Size{Keys: j.keys() - len(j.held.hidden), Live: j.live}
 	for _, seg := range j.segments {
 		s.Files += seg.size
 	}
@@ -258,6 +261,8 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	var faults []error
+	j.noticeMissing()
+	faults = append(faults, j.settle())
 	var deleted []Change // held values that were not set again
 	for key := range j.held.hidden {
 		deleted = append(deleted, Change{Key: key})
@@ -272,14 +277,14 @@ func (j *Journal) Close() error {
 	for _, seg := range j.segments {
 		faults = append(faults, seg.file.Close())
 	}
-	faults = append(faults, j.lock.Close())
+	faults = append(faults, j.home.close())
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("close the journal %s: %w", j.options.Directory, err)
 	}
 	return nil
 }
 
-// files lists the files with the suffix, in the order of their numbers.
+// files lists what has a name with the suffix, in the order of the numbers.
 func (j *Journal) files(suffix string) ([]string, error) {
 	entries, err := os.ReadDir(j.options.Directory)
 	if err != nil {
@@ -287,7 +292,7 @@ func (j *Journal) files(suffix string) ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), suffix) && e.Type()&fs.ModeType == 0 {
+		if strings.HasSuffix(e.Name(), suffix) {
 			out = append(out, filepath.Join(j.options.Directory, e.Name()))
 		}
 	}

@@ -125,7 +125,7 @@ func TestOpenLosesOnlyDamagedTransactions(t *testing.T) {
 		{
 			desc: "a bit flipped in a length",
 			damage: func(names []string) {
-				change(names[1], func(raw []byte) []byte { raw[6] ^= 0x80; return raw })
+				change(names[1], func(raw []byte) []byte { raw[frames(raw)[1]+6] ^= 0x80; return raw })
 			},
 			lost: func(Damage) (int, int) { return 1, 1 },
 		},
@@ -206,6 +206,16 @@ func TestOpenLosesOnlyDamagedTransactions(t *testing.T) {
 			require.NoError(t, j.Close())
 		})
 	}
+}
+
+// frames returns the offset of each frame of a file, beginning with its header.
+func frames(raw []byte) (at []int) {
+	for n := 0; n < len(raw); {
+		at = append(at, n)
+		size, _ := decodeFrame(raw[n:])
+		n += max(size, 1)
+	}
+	return at
 }
 
 func change(name string, how func([]byte) []byte) {

@@ -10,14 +10,16 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 )
 
 // lockFile opens and locks a file. Closing it, or the end of the process, unlocks it.
 func lockFile(name string) (*os.File, error) {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := fileaccess.OpenRegular(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		var readErr error
-		if file, readErr = os.Open(name); readErr != nil { // on a read-only disk the file exists already
+		if file, readErr = fileaccess.OpenRegular(name, os.O_RDONLY, 0); readErr != nil { // on a read-only disk the file exists already
 			return nil, err
 		}
 	}

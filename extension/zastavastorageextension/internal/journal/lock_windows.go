@@ -8,11 +8,13 @@ import (
 	"os"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 )
 
 // lockFile opens and locks a file. Closing it, or the end of the process, unlocks it.
 func lockFile(name string) (*os.File, error) {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := fileaccess.OpenRegular(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
