@@ -97,6 +97,10 @@ bench: ## Run every benchmark of the repository (BENCH=regexp, BENCH_FLAGS=)
 	$(GO) test -run='^$$' -bench='$(or $(BENCH),.)' -benchmem -timeout 60m $(BENCH_FLAGS) \
 		$$(grep -rl --include='*_test.go' '^func Benchmark' cmd exporter extension internal receiver | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target of the repository (FUZZTIME=60s each, FUZZ=regexp of `package Target`); a finding becomes a seed below testdata/fuzz
+	@GO="$(GO)" $(RELEASE_ENV) GOFLAGS="$(RELEASE_FLAGS)" FUZZTIME="$(or $(FUZZTIME),60s)" FUZZ="$(or $(FUZZ),.)" internal/test/fuzz/run
+
 .PHONY: validate
 validate: build/otelcol-zastava ## Validate every collector configuration of the repository, also those in the documentation, with the full distribution
 	ZASTAVA_OTELCOL=$(ROOT)/$< $(GO) test -count=1 ./internal/test/distro

@@ -101,8 +101,8 @@ func New(o Options) (*Runtime, error) {
 		client.WithHost(ep),
 		client.WithScheme(scheme),
 		client.WithHTTPResponseHook(func(response *http.Response) {
-			// The client's Events returns the same before an error as it does after the engine accepted the stream.
-			if response.StatusCode == http.StatusOK && strings.HasSuffix(response.Request.URL.Path, "/events") {
+			// The client's Events returns the same before an error as it does after the engine accepted the stream. These statuses are no error to it.
+			if response.StatusCode >= http.StatusOK && response.StatusCode < http.StatusBadRequest && strings.HasSuffix(response.Request.URL.Path, "/events") {
 				r.streams.Add(1)
 			}
 		}),
