@@ -220,6 +220,18 @@ func (t *telemetry) watchSamples(s *samples) error {
 			o.Observe(s.sampler.Stats().Waited.Seconds())
 			return nil
 		}),
+		t.builder.RegisterCriobserverSamplerStartsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(s.sampler.Stats().Processes)) //nolint:gosec // a count of processes
+			return nil
+		}),
+		t.builder.RegisterCriobserverSamplerFailuresCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(s.sampler.Stats().Ended)) //nolint:gosec // a count of processes
+			return nil
+		}),
+		t.builder.RegisterCriobserverSamplerSuspendedContainersCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(s.sampler.Stats().Suspended))
+			return nil
+		}),
 		t.builder.RegisterCriobserverSampledContainersCallback(func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(int64(s.scheduler.Len()))
 			return nil

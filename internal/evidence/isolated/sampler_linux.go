@@ -162,6 +162,9 @@ func (s *Sampler) acquire(ctx context.Context) (*peer, error) {
 		s.use()
 		return s.peer, nil
 	}
+	if s.peer != nil {
+		s.past.Ended++ // between two samples
+	}
 	s.forget()
 	if wait := time.Until(s.retryAt); wait > 0 {
 		return nil, fmt.Errorf("the sampler process ended unexpectedly and starts again in %v", wait.Round(time.Millisecond))

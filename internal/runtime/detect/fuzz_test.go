@@ -26,6 +26,8 @@ type invented struct {
 	asked   int
 }
 
+const inventedRoot = "/host"
+
 func (i *invented) next() byte {
 	if len(i.answers) == 0 {
 		return 0
@@ -35,6 +37,9 @@ func (i *invented) next() byte {
 }
 
 func (i *invented) Lstat(name string) (fs.FileInfo, error) {
+	if name == inventedRoot {
+		return file{path.Base(name), fs.ModeDir | 0o755}, nil
+	}
 	switch i.next() % 5 {
 	case 0:
 		return nil, fs.ErrNotExist
@@ -83,6 +88,7 @@ func FuzzDetection(f *testing.F) {
 	f.Add([]byte{4, 1}, "/run", "1000\n1001")
 	f.Add([]byte{2}, "../../../../etc\n/", "..")
 	f.Add([]byte{4, 2, 1, 3, 0}, ".\n/run/user/../..", strings.Repeat("u\n", 300))
+	f.Add([]byte("\x02\x02\x01"), "/../../../\n/", "\x81..")
 	f.Fuzz(func(t *testing.T, answers []byte, links, users string) {
 		bound := oracle.Parsing(len(answers) + len(links) + len(users))
 		bound.CPU += 10 * time.Second // up to 528 sockets, each with up to 255 links
@@ -97,13 +103,12 @@ func FuzzDetection(f *testing.F) {
 		for n, name := range i.users { // what a directory can contain
 			i.users[n] = strings.ReplaceAll(path.Base("/"+name), "/", "_")
 		}
-		const root = "/host"
-		found, _ := Runtimes(i, root)
+		found, _ := Runtimes(i, inventedRoot)
 		for _, r := range found {
 			assert.NotEmpty(t, r.Name)
 			at, ok := strings.CutPrefix(r.Endpoint, "unix://")
 			assert.True(t, ok, r.Endpoint)
-			assert.True(t, strings.HasPrefix(at, root+"/"), "%q is outside the root", at)
+			assert.True(t, strings.HasPrefix(at, inventedRoot+"/"), "%q is outside the root", at)
 			assert.Equal(t, path.Clean(at), at)
 		}
 	})

@@ -25,31 +25,34 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                        metric.Meter
-	mu                           sync.Mutex
-	registrations                []metric.Registration
-	CriobserverCheckpointErrors  metric.Int64Counter
-	CriobserverFolded            metric.Int64Counter
-	CriobserverGaps              metric.Int64Counter
-	CriobserverInspectErrors     metric.Int64Counter
-	CriobserverListAge           metric.Float64ObservableGauge
-	CriobserverListDuration      metric.Float64Histogram
-	CriobserverListErrors        metric.Int64Counter
-	CriobserverMailboxOverflows  metric.Int64Counter
-	CriobserverOutbox            metric.Int64ObservableGauge
-	CriobserverReconnects        metric.Int64Counter
-	CriobserverRecordsDropped    metric.Int64Counter
-	CriobserverRecordsRefused    metric.Int64Counter
-	CriobserverSampleBytes       metric.Int64Counter
-	CriobserverSampleCPU         metric.Float64ObservableCounter
-	CriobserverSampleFiles       metric.Int64Counter
-	CriobserverSampleMissed      metric.Int64Counter
-	CriobserverSampleWait        metric.Float64ObservableCounter
-	CriobserverSampledContainers metric.Int64ObservableGauge
-	CriobserverSamples           metric.Int64Counter
-	CriobserverStreamUp          metric.Int64ObservableGauge
-	CriobserverTrackedContainers metric.Int64ObservableGauge
-	CriobserverTransitions       metric.Int64Counter
+	meter                                 metric.Meter
+	mu                                    sync.Mutex
+	registrations                         []metric.Registration
+	CriobserverCheckpointErrors           metric.Int64Counter
+	CriobserverFolded                     metric.Int64Counter
+	CriobserverGaps                       metric.Int64Counter
+	CriobserverInspectErrors              metric.Int64Counter
+	CriobserverListAge                    metric.Float64ObservableGauge
+	CriobserverListDuration               metric.Float64Histogram
+	CriobserverListErrors                 metric.Int64Counter
+	CriobserverMailboxOverflows           metric.Int64Counter
+	CriobserverOutbox                     metric.Int64ObservableGauge
+	CriobserverReconnects                 metric.Int64Counter
+	CriobserverRecordsDropped             metric.Int64Counter
+	CriobserverRecordsRefused             metric.Int64Counter
+	CriobserverSampleBytes                metric.Int64Counter
+	CriobserverSampleCPU                  metric.Float64ObservableCounter
+	CriobserverSampleFiles                metric.Int64Counter
+	CriobserverSampleMissed               metric.Int64Counter
+	CriobserverSampleWait                 metric.Float64ObservableCounter
+	CriobserverSampledContainers          metric.Int64ObservableGauge
+	CriobserverSamplerFailures            metric.Int64ObservableCounter
+	CriobserverSamplerStarts              metric.Int64ObservableCounter
+	CriobserverSamplerSuspendedContainers metric.Int64ObservableGauge
+	CriobserverSamples                    metric.Int64Counter
+	CriobserverStreamUp                   metric.Int64ObservableGauge
+	CriobserverTrackedContainers          metric.Int64ObservableGauge
+	CriobserverTransitions                metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -129,6 +132,51 @@ func (builder *TelemetryBuilder) RegisterCriobserverSampledContainersCallback(cb
 		cb(ctx, &observerInt64{inst: builder.CriobserverSampledContainers, obs: o})
 		return nil
 	}, builder.CriobserverSampledContainers)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCriobserverSamplerFailuresCallback sets callback for observable CriobserverSamplerFailures metric.
+func (builder *TelemetryBuilder) RegisterCriobserverSamplerFailuresCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.CriobserverSamplerFailures, obs: o})
+		return nil
+	}, builder.CriobserverSamplerFailures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCriobserverSamplerStartsCallback sets callback for observable CriobserverSamplerStarts metric.
+func (builder *TelemetryBuilder) RegisterCriobserverSamplerStartsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.CriobserverSamplerStarts, obs: o})
+		return nil
+	}, builder.CriobserverSamplerStarts)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCriobserverSamplerSuspendedContainersCallback sets callback for observable CriobserverSamplerSuspendedContainers metric.
+func (builder *TelemetryBuilder) RegisterCriobserverSamplerSuspendedContainersCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.CriobserverSamplerSuspendedContainers, obs: o})
+		return nil
+	}, builder.CriobserverSamplerSuspendedContainers)
 	if err != nil {
 		return err
 	}
@@ -312,6 +360,24 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.CriobserverSampledContainers, err = builder.meter.Int64ObservableGauge(
 		"otelcol_criobserver_sampled_containers",
 		metric.WithDescription("Containers whose processes are sampled. [Alpha]"),
+		metric.WithUnit("{containers}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSamplerFailures, err = builder.meter.Int64ObservableCounter(
+		"otelcol_criobserver_sampler_failures",
+		metric.WithDescription("Sampler processes that ended unexpectedly: by a limit, a signal or a fault. [Alpha]"),
+		metric.WithUnit("{processes}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSamplerStarts, err = builder.meter.Int64ObservableCounter(
+		"otelcol_criobserver_sampler_starts",
+		metric.WithDescription("Sampler processes that were started, or connections to a sampler that was started separately. [Alpha]"),
+		metric.WithUnit("{processes}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverSamplerSuspendedContainers, err = builder.meter.Int64ObservableGauge(
+		"otelcol_criobserver_sampler_suspended_containers",
+		metric.WithDescription("Containers that are not sampled for a while, because the sampler process ended or a thread hung while sampling them. [Alpha]"),
 		metric.WithUnit("{containers}"),
 	)
 	errs = errors.Join(errs, err)
