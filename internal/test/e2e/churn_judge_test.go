@@ -19,7 +19,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-// moment is a time of the judge's own test, in seconds.
+// moment returns a time of the judge's own test; s is in seconds.
 func moment(s float64) time.Time {
 	return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC).Add(time.Duration(s * float64(time.Second)))
 }
@@ -44,7 +44,7 @@ func ended(code uint32, reason string) func(*backendapi.Event) {
 	}
 }
 
-// since makes an event a window, of an end that nobody saw.
+// since turns an event into one of an unobserved end, with a window as its time.
 func since(s float64) func(*backendapi.Event) {
 	return func(e *backendapi.Event) {
 		start := moment(s)
@@ -87,13 +87,13 @@ func outOfMemory(r *privateruntime.Record) { r.ExitCode, r.Reason = 137, "OOMKil
 
 func unknown(r *privateruntime.Record) { r.ExitCode, r.Reason = 255, "Unknown" }
 
-// TestJudge holds the judge of the churn to what it must find: each case is one way to be right or wrong.
+// TestJudgeReportsEveryFault checks the judge of the churn test: each case is one way to be right or wrong.
 func TestJudgeReportsEveryFault(t *testing.T) {
 	create, start := fact(backendapi.KindCreate, 1), fact(backendapi.KindStart, 2)
 	stop, remove := fact(backendapi.KindStop, 5, ended(3, "Error")), fact(backendapi.KindRemove, 7.2)
-	whole := []backendapi.Event{create, start, stop, remove}
+	complete := []backendapi.Event{create, start, stop, remove}
 	without := func(kind backendapi.Kind, more ...backendapi.Event) []backendapi.Event {
-		return append(slices.DeleteFunc(slices.Clone(whole), func(e backendapi.Event) bool { return e.Kind == kind }), more...)
+		return append(slices.DeleteFunc(slices.Clone(complete), func(e backendapi.Event) bool { return e.Kind == kind }), more...)
 	}
 	for _, c := range []struct {
 		name   string
@@ -101,14 +101,14 @@ func TestJudgeReportsEveryFault(t *testing.T) {
 		events []backendapi.Event
 		fault  string // what a fault contains, empty if there is none
 	}{
-		{"every event", aLife(), whole, ""},
+		{"every event", aLife(), complete, ""},
 		{"no event, in a gap", aLife(), []backendapi.Event{gap(0, 7)}, ""},
 		{"no event, in two gaps that meet", aLife(), []backendapi.Event{gap(3, 8), gap(0, 4)}, ""},
 		{"no event and no gap", aLife(), nil, "there is no event"},
 		{"no event, and the gap begins too late", aLife(), []backendapi.Event{gap(1.5, 8)}, "there is no event"},
 		{"no event, and the gap ends too early", aLife(), []backendapi.Event{gap(0, 6.9)}, "there is no event"},
 		{"no event, in a gap, of a container that exists", aLife(still), []backendapi.Event{gap(0, 8)}, "there is no event"},
-		{"a gap without a reason", aLife(), append(slices.Clone(whole), gap(100, 101)), "nothing was down"},
+		{"a gap without a reason", aLife(), append(slices.Clone(complete), gap(100, 101)), "nothing was down"},
 		{"a gap for a container without events", aLife(func(r *privateruntime.Record) {
 			r.CreatedAt, r.StartedAt, r.FinishedAt, r.RemovingAt, r.RemovedAt = moment(100), moment(101), moment(102), moment(103), moment(104)
 		}), []backendapi.Event{gap(99, 105)}, ""},
@@ -126,7 +126,7 @@ func TestJudgeReportsEveryFault(t *testing.T) {
 		{"the stop at another time", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5.1, ended(3, "Error"))), "stopped at"},
 		{"another exit code", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(4, "Error"))), "exit code"},
 		{"another reason", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(3, "Completed"))), "reason Completed"},
-		{"one revision twice", aLife(), append(slices.Clone(whole), stop), "exists twice"},
+		{"one revision twice", aLife(), append(slices.Clone(complete), stop), "exists twice"},
 		{"the reason in a revision", aLife(outOfMemory), []backendapi.Event{
 			create, start, remove, fact(backendapi.KindStop, 5, ended(137, "Error")), fact(backendapi.KindStop, 5, ended(137, "OOMKilled"), revised(1)),
 		}, ""},
@@ -155,8 +155,8 @@ func TestJudgeReportsEveryFault(t *testing.T) {
 		{"a removal too late", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 7.6)), "removed at"},
 		{"a removal in a window", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 9, since(7))), ""},
 		{"a removal in a later window", aLife(), without(backendapi.KindRemove, fact(backendapi.KindRemove, 9, since(7.6))), "its window begins"},
-		{"the removal of a container that exists", aLife(still), whole, "it still exists"},
-		{"one stop under two ids", aLife(), append(slices.Clone(whole), fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) { e.EventID = "other" })), "twice, as"},
+		{"the removal of a container that exists", aLife(still), complete, "it still exists"},
+		{"one stop under two ids", aLife(), append(slices.Clone(complete), fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) { e.EventID = "other" })), "twice, as"},
 		{"observed before it happened", aLife(), without(backendapi.KindStop, fact(backendapi.KindStop, 5, ended(3, "Error"), func(e *backendapi.Event) {
 			before := moment(4)
 			e.Observation.ObservedAt = &before
@@ -166,17 +166,17 @@ func TestJudgeReportsEveryFault(t *testing.T) {
 			other.Pod = "other"
 			e.Workload = &other
 		})), "workload"},
-		{"another container", aLife(), append(slices.Clone(whole), fact(backendapi.KindCreate, 1, func(e *backendapi.Event) {
+		{"another container", aLife(), append(slices.Clone(complete), fact(backendapi.KindCreate, 1, func(e *backendapi.Event) {
 			other := *e.Workload
 			other.ContainerID, e.EventID = "containerd://b", "b"
 			e.Workload = &other
 		})), "was never created"},
-		{"a pause", aLife(), append(slices.Clone(whole), fact(backendapi.KindPause, 3)), "did not happen"},
-		{"an OOM kill with enough memory", aLife(), append(slices.Clone(whole), fact(backendapi.KindOOM, 3)), "of which it had enough"},
-		{"a crash loop of one", aLife(), append(slices.Clone(whole), fact(backendapi.KindCrashLoop, 5)), "after 1 failed ends"},
+		{"a pause", aLife(), append(slices.Clone(complete), fact(backendapi.KindPause, 3)), "did not happen"},
+		{"an OOM kill with enough memory", aLife(), append(slices.Clone(complete), fact(backendapi.KindOOM, 3)), "of which it had enough"},
+		{"a crash loop of one", aLife(), append(slices.Clone(complete), fact(backendapi.KindCrashLoop, 5)), "after 1 failed ends"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			known := chronicle{records: []privateruntime.Record{c.record}, outages: []span{{moment(0), moment(10)}}, hungry: hungryLife}
+			known := chronicle{records: []privateruntime.Record{c.record}, outages: []span{{moment(0), moment(10)}}, mayOOM: mayOOM}
 			v := known.judge(c.events)
 			if c.fault == "" {
 				assert.Empty(t, v.faults)
@@ -205,7 +205,7 @@ func TestJudgeComparesRestarts(t *testing.T) {
 		}
 	}
 	of := func(change func(*backendapi.Event)) []string {
-		known := chronicle{records: []privateruntime.Record{aLife(), second}, hungry: hungryLife}
+		known := chronicle{records: []privateruntime.Record{aLife(), second}, mayOOM: mayOOM}
 		return known.judge([]backendapi.Event{
 			fact(backendapi.KindCreate, 1), fact(backendapi.KindStart, 2), fact(backendapi.KindStop, 5, ended(3, "Error")), fact(backendapi.KindRemove, 7.2),
 			fact(backendapi.KindCreate, 8, again), fact(backendapi.KindRestart, 9, again, change), fact(backendapi.KindStop, 10, again, ended(3, "Error")),

@@ -31,7 +31,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// canaries are secrets, by where they are planted. None may be found anywhere that a record has been.
+// canaries are secrets, by where the container has them. None may be in any place that a record passes through.
 var canaries = map[string]string{
 	"an environment value":     "canary-env-4f1d",
 	"a label":                  "canary-label-8a22",
@@ -39,15 +39,15 @@ var canaries = map[string]string{
 	"the password of a URL":    "canary-url-c3b7",
 	"an exec's command line":   "canary-exec-d5e6",
 	"a health check":           "canary-health-e7f8",
-	"a health check's output":  "probe: flip", // what the probe's own complaint begins with
+	"a health check's output":  "probe: flip", // how the probe's error message begins
 	"a command that is absent": "canary-command-f9a0",
 }
 
-// allowed is the value of a label of the allow-list. It is found wherever a record has been: what finds it would find a canary.
+// allowed is the value of a label in the allow-list. It must be found wherever a record passes through, which proves the search.
 const allowed = "allowed-7d3c"
 
-// TestDockerSecretsAreNeverSent takes a container full of secrets through a backend that is away, one that refuses and one
-// that accepts, and searches all that is left.
+// TestDockerSecretsAreNeverSent observes a container full of secrets while the backend is unavailable, then refuses, then accepts, and
+// searches every file that the collector and the backend wrote.
 func TestDockerSecretsAreNeverSent(t *testing.T) {
 	d := engine.ForTest(t)
 	gate := newGate(t)
@@ -68,8 +68,8 @@ func TestDockerSecretsAreNeverSent(t *testing.T) {
 	id := secretive(t, d, "secretive")
 	storage := filepath.Join(s.dir, "storage")
 	s.await("the queue and the checkpoint to hold it", func() bool {
-		places.search(t, "storage while the backend is away", storage)
-		return len(places.found["storage while the backend is away"]) > 0
+		places.search(t, "storage while the backend is unavailable", storage)
+		return len(places.found["storage while the backend is unavailable"]) > 0
 	})
 
 	gate.answer.Store(http.StatusBadRequest)
@@ -100,9 +100,9 @@ func TestDockerSecretsAreNeverSent(t *testing.T) {
 	places.search(t, "what the backend shows", shown)
 	places.search(t, "the backend's database", filepath.Join(s.dir, "backend.db"))
 	places.search(t, "storage at the end", storage)
-	places.search(t, "", s.dir) // logs and metrics, where no label comes
+	places.search(t, "", s.dir) // logs and metrics, which must not have labels either
 
-	for _, place := range []string{"storage while the backend is away", "quarantine", "what the backend shows", "the backend's database", "storage at the end"} {
+	for _, place := range []string{"storage while the backend is unavailable", "quarantine", "what the backend shows", "the backend's database", "storage at the end"} {
 		assert.Contains(t, places.found[place], allowed, "%s: nothing was searched", place)
 	}
 	for place, found := range places.found {
@@ -112,10 +112,10 @@ func TestDockerSecretsAreNeverSent(t *testing.T) {
 	}
 }
 
-// secretive runs a container with a secret in every place that the engine's API tells.
+// secretive runs a container with a secret in every place that the engine's API reports.
 func secretive(t *testing.T, d *engine.Docker, name string) string {
 	t.Helper()
-	made, err := d.Client().ContainerCreate(t.Context(), moby.ContainerCreateOptions{Name: name, Config: &api.Config{
+	created, err := d.Client().ContainerCreate(t.Context(), moby.ContainerCreateOptions{Name: name, Config: &api.Config{
 		Image:  privateruntime.ProbeImage,
 		Cmd:    []string{"log", "1000000", "10", "100", "--password=" + canaries["an argument"], "https://admin:" + canaries["the password of a URL"] + "@db.example.test/x"},
 		Env:    []string{"DB_PASSWORD=" + canaries["an environment value"], "DB_URL=postgres://admin:" + canaries["the password of a URL"] + "@db.example.test/x"},
@@ -125,11 +125,11 @@ func secretive(t *testing.T, d *engine.Docker, name string) string {
 		},
 	}, HostConfig: &api.HostConfig{NetworkMode: "none"}})
 	require.NoError(t, err)
-	_, err = d.Client().ContainerStart(t.Context(), made.ID, moby.ContainerStartOptions{})
+	_, err = d.Client().ContainerStart(t.Context(), created.ID, moby.ContainerStartOptions{})
 	require.NoError(t, err)
-	execute(t, d, made.ID)
+	execute(t, d, created.ID)
 
-	// Another one whose check has the secret in its command line, and a third that fails to start.
+	// A second container has the secret in the command line of its health check, and a third one fails to start.
 	check, err := d.Client().ContainerCreate(t.Context(), moby.ContainerCreateOptions{Name: name + "-check", Config: &api.Config{
 		Image: privateruntime.ProbeImage, Cmd: []string{"pause"},
 		Healthcheck: &api.HealthConfig{Test: []string{"CMD", "/probe", "flip", "/" + canaries["a health check"]}, Interval: 200 * time.Millisecond, Timeout: 5 * time.Second, Retries: 1},
@@ -142,11 +142,11 @@ func secretive(t *testing.T, d *engine.Docker, name string) string {
 	}, HostConfig: &api.HostConfig{NetworkMode: "none"}})
 	require.NoError(t, err)
 	_, err = d.Client().ContainerStart(t.Context(), absent.ID, moby.ContainerStartOptions{})
-	require.ErrorContains(t, err, canaries["a command that is absent"], "the engine's own answer tells it")
-	return made.ID
+	require.ErrorContains(t, err, canaries["a command that is absent"], "the engine's own response has the secret")
+	return created.ID
 }
 
-// execute has the engine run a command line with a secret in a container.
+// execute runs a command line with a secret in a container (docker exec).
 func execute(t *testing.T, d *engine.Docker, id string) {
 	t.Helper()
 	exec, err := d.Client().ExecCreate(t.Context(), id, moby.ExecCreateOptions{Cmd: []string{"/probe", "exit", "0", "--token=" + canaries["an exec's command line"]}})
@@ -155,10 +155,10 @@ func execute(t *testing.T, d *engine.Docker, id string) {
 	require.NoError(t, err)
 }
 
-// gate stands before the backend: it answers by itself, or lets through.
+// gate is a proxy in front of the backend that forwards requests or answers them itself.
 type gate struct {
 	url    string
-	answer atomic.Int32 // 0: let through
+	answer atomic.Int32 // HTTP status; 0 forwards
 	proxy  atomic.Pointer[httputil.ReverseProxy]
 }
 
@@ -188,16 +188,16 @@ func (g *gate) to(base string) {
 	g.proxy.Store(proxy)
 }
 
-// places are what was found, by the place.
+// places has the needles that were found, by place.
 type places struct{ found map[string][]string }
 
-// search notes which canaries, and whether the allowed label, the files below a path hold: as they are, and inside of whatever
-// in them is compressed by gzip. Without a name for the place, each file is one of its own.
+// search notes which canaries, and whether the allowed label, are in the files below a path, as they are and within their gzip streams.
+// If place is empty, each file is a place of its own.
 func (p *places) search(t *testing.T, place, path string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
 		if os.IsNotExist(err) {
-			return nil // not made yet, or gone since
+			return nil // not created yet, or removed since
 		}
 		if err != nil || entry.IsDir() {
 			return err
@@ -229,7 +229,7 @@ func needles() []string {
 	return out
 }
 
-// inflated gives what every gzip stream in raw holds, wherever it begins.
+// inflated returns the content of every gzip stream in raw, wherever it begins.
 func inflated(raw []byte) [][]byte {
 	var out [][]byte
 	for from := 0; ; {
@@ -239,7 +239,7 @@ func inflated(raw []byte) [][]byte {
 		}
 		from += i
 		if r, err := gzip.NewReader(bytes.NewReader(raw[from:])); err == nil {
-			content, _ := io.ReadAll(io.LimitReader(r, 64<<20)) // what can be read of a stream that is cut off
+			content, _ := io.ReadAll(io.LimitReader(r, 64<<20)) // the readable part of a truncated stream
 			out = append(out, content)
 		}
 		from++

@@ -16,82 +16,82 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// site is a collector over an engine, wherever the collector runs.
+// site is a collector that observes an engine, on Linux or in Wine.
 type site struct {
 	*stack
 	engine *dockerDriver
 	start  func()
-	stop   func() // as an operator does
-	kill   func() // as a crash does
+	stop   func() // in order, as an operator does
+	kill   func() // with SIGKILL
 }
 
-// liveAndRestart is what every collector must tell truly of every engine: containers that live and end, a collector that is
-// stopped and one that is killed while containers end.
-func (s *site) liveAndRestart(t *testing.T) {
+// checkAcrossCollectorRestarts checks the events of containers that run and end while the collector observes, after it was stopped, and
+// after it was killed.
+func (s *site) checkAcrossCollectorRestarts(t *testing.T) {
 	e := s.engine
 	before := e.run("was-there", nil, "pause")
 	before.inventory = true
 	s.start()
 	s.observing()
-	left := e.lives(s.stack)
+	running := e.lives(s.stack)
 	e.agree(s.stack)
 
-	before.signal("KILL").ended().remove()
+	before.signal("KILL").awaitEnd().remove()
 	e.agree(s.stack)
 	for name, end := range map[string]func(){"stopped": s.stop, "crashed": s.kill} {
 		ends := e.run("ends-while-"+name, nil, "pause")
 		e.agree(s.stack)
 		end()
-		ends.signal("KILL").ended()
-		e.run("lives-while-"+name, nil, "sleepms", "200", "4").ended()
+		ends.signal("KILL").awaitEnd()
+		e.run("lives-while-"+name, nil, "sleepms", "200", "4").awaitEnd()
 		s.start()
 		e.agree(s.stack)
 		stop := find(s.events(), ends.id, backendapi.KindStop)
 		require.NotNil(t, stop)
 		assert.Equal(t, "checkpoint", stop.Observation.Source, "%s: the checkpoint was kept", name)
 	}
-	left.signal("KILL").ended()
+	running.signal("KILL").awaitEnd()
 	e.agree(s.stack)
 }
 
-// awayAndBack takes the way to the engine from under the observer while containers live and end.
-func (s *site) awayAndBack(away, back func()) {
+// checkAcrossDisconnection makes the engine unreachable for the collector while containers run and end.
+func (s *site) checkAcrossDisconnection(disconnect, reconnect func()) {
 	e := s.engine
 	ends := e.run("ends-unseen", nil, "pause")
 	e.agree(s.stack)
-	away()
+	disconnect()
 	s.await("the health to fail", func() bool { return s.healthStatus() == http.StatusInternalServerError })
-	ends.signal("KILL").ended()
-	e.run("lives-unseen", nil, "sleepms", "200", "5").ended()
+	ends.signal("KILL").awaitEnd()
+	e.run("lives-unseen", nil, "sleepms", "200", "5").awaitEnd()
 	gone := e.run("after-it", nil, "pause")
-	back()
-	s.await("the health to come back", func() bool { return s.healthStatus() == http.StatusOK })
+	reconnect()
+	s.await("the health to recover", func() bool { return s.healthStatus() == http.StatusOK })
 	e.agree(s.stack)
-	gone.signal("KILL").ended().remove()
+	gone.signal("KILL").awaitEnd().remove()
 	e.agree(s.stack)
 }
 
-// killedAndRestarted has the engine die and come back. It stops what it finds running then.
-func (s *site) killedAndRestarted() {
+// checkAcrossEngineRestart kills the engine and starts it again. A restarted engine stops the containers that it finds running.
+func (s *site) checkAcrossEngineRestart() {
 	e := s.engine
 	lost := e.run("outlives-its-engine", nil, "pause")
 	e.agree(s.stack)
 	require.NoError(e.t, e.docker.Kill())
 	s.await("the health to fail", func() bool { return s.healthStatus() == http.StatusInternalServerError })
 	require.NoError(e.t, e.docker.Restart(e.t.Context()))
-	s.await("the health to come back", func() bool { return s.healthStatus() == http.StatusOK })
-	lost.ended()
-	e.run("after-its-engine", nil, "sleepms", "200", "6").ended()
+	s.await("the health to recover", func() bool { return s.healthStatus() == http.StatusOK })
+	lost.awaitEnd()
+	e.run("after-its-engine", nil, "sleepms", "200", "6").awaitEnd()
 	e.agree(s.stack)
 }
 
-// quick lets faults show and end within seconds.
+// quick is a configuration with which faults are reported, and end, within seconds.
 var quick = []string{
 	"receivers::criobserver::timeout: 5s", "receivers::criobserver::backoff::max_interval: 2s", "receivers::criobserver::resync_interval: 5s",
 	"extensions::health_check::component_health::recovery_duration: 1s",
 }
 
-// TestDockerEventsAgreeWithEveryLife has the collector observe a real Docker; its restarts and the engine's are in the long tests.
+// TestDockerEventsAgreeWithEveryLife observes a real Docker Engine. Restarts of the collector and of the engine are in the long tests.
 func TestDockerEventsAgreeWithEveryLife(t *testing.T) {
 	d := engine.ForTest(t)
 	s := &site{stack: newStack(t, d.Endpoint(), "auto", quick...), engine: &dockerDriver{t: t, docker: d}}
@@ -99,8 +99,8 @@ func TestDockerEventsAgreeWithEveryLife(t *testing.T) {
 	s.stop = func() { s.collector.Stop() }
 	s.kill = func() { s.collector.Kill() }
 	if long() {
-		s.liveAndRestart(t)
-		s.killedAndRestarted()
+		s.checkAcrossCollectorRestarts(t)
+		s.checkAcrossEngineRestart()
 		return
 	}
 	s.start()

@@ -25,15 +25,15 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-// tool runs a program of this machine and gives what it says.
+// tool runs a program of this machine and returns its output.
 func tool(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	said, err := exec.CommandContext(t.Context(), name, args...).Output()
+	output, err := exec.CommandContext(t.Context(), name, args...).Output()
 	require.NoError(t, err, "%s %v", name, args)
-	return strings.TrimSpace(string(said))
+	return strings.TrimSpace(string(output))
 }
 
-// code gives the files that a process has mapped executable, as it sees their paths.
+// code returns the paths of the files that a process has mapped executable, in its own mount namespace.
 func code(t *testing.T, pid int) map[string]bool {
 	t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
@@ -47,7 +47,7 @@ func code(t *testing.T, pid int) map[string]bool {
 	return paths
 }
 
-// file is what sha256sum, readelf and stat say of a file, and the ids that follow from it by docs/runtime-facts.md.
+// file returns the fact that docs/runtime-facts.md derives from the output of sha256sum, readelf and stat for a file.
 func file(t *testing.T, host, name string) backendapi.Fact {
 	t.Helper()
 	sum, _, _ := strings.Cut(tool(t, "sha256sum", host), " ")
@@ -71,8 +71,8 @@ func file(t *testing.T, host, name string) backendapi.Fact {
 	}
 }
 
-// TestLibrariesOfALinkedProgramReachTheBackend: of a container whose program is linked to libraries, each file that it has mapped
-// as code arrives as a fact, with the ids that other tools' word of the file gives.
+// TestLibrariesOfALinkedProgramReachTheBackend runs a dynamically linked program. For each file that it has mapped executable, the
+// backend must have a fact with the ids that follow from the output of other tools.
 func TestLibrariesOfALinkedProgramReachTheBackend(t *testing.T) {
 	for _, program := range []string{"readelf", "sha256sum", "stat", "ldd"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -117,7 +117,7 @@ func TestLibrariesOfALinkedProgramReachTheBackend(t *testing.T) {
 	libc := false
 	for name := range mapped {
 		f, ok := facts[name]
-		if !assert.True(t, ok, "%s is mapped, and there is no fact of it", name) {
+		if !assert.True(t, ok, "%s is mapped and has no fact", name) {
 			continue
 		}
 		delete(facts, name)
@@ -138,5 +138,5 @@ func TestLibrariesOfALinkedProgramReachTheBackend(t *testing.T) {
 		libc = libc || strings.HasPrefix(path.Base(name), "libc.so")
 	}
 	assert.True(t, libc, "it has mapped no libc")
-	assert.Empty(t, facts, "facts of what is not mapped")
+	assert.Empty(t, facts, "facts of files that are not mapped")
 }

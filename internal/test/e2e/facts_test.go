@@ -77,7 +77,7 @@ func TestProcessesReachTheBackend(t *testing.T) {
 			modules++
 		}
 	}
-	assert.Positive(t, modules, "a Go program tells its modules")
+	assert.Positive(t, modules, "a Go program has a list of its modules")
 
 	s.await("the process in the start's next revision", func() bool {
 		p := ask("/api/v1/containers/" + id).Process

@@ -21,7 +21,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-// TestEventsAgreeWithEveryLife plays every way in which a container can end, restarts, removes, and compares.
+// TestEventsAgreeWithEveryLife plays every way in which a container can end, restarts and removes containers, and compares the events.
 func TestEventsAgreeWithEveryLife(t *testing.T) {
 	eachSetup(t, func(t *testing.T, on setup) {
 		c, d, pod := driverOf(t, on.release)
@@ -58,7 +58,7 @@ func TestEventsAgreeWithEveryLife(t *testing.T) {
 			assert.EqualValues(t, 1, *e.Run.RestartCount)
 			assert.Zero(t, *e.Observation.MissedRuns)
 		})
-		t.Run("a crash loop is told once", func(t *testing.T) {
+		t.Run("a crash loop is reported once", func(t *testing.T) {
 			life := privateruntime.Life{Name: "looping", Args: []string{"exit", "7"}, Expect: privateruntime.End{ExitCode: 7, Reason: "Error"}}
 			for attempt := range uint32(5) {
 				_, err := d.Play(t.Context(), pod, life, attempt)
@@ -75,14 +75,14 @@ func TestEventsAgreeWithEveryLife(t *testing.T) {
 			}
 			assert.Equal(t, 1, loops)
 		})
-		t.Run("twenty lives of 50 ms between two looks", func(t *testing.T) {
+		t.Run("twenty lives of 50 ms between two lists", func(t *testing.T) {
 			for i := range 20 {
 				_, err := d.Play(t.Context(), pod, privateruntime.Life{Name: fmt.Sprintf("brief-%d", i), Args: []string{"sleepms", "50"}, Expect: privateruntime.End{Reason: "Completed"}}, 0)
 				require.NoError(t, err)
 			}
 			s.agree(truthsOf(d, before))
 		})
-		t.Run("the one that was there ends and is removed", func(t *testing.T) {
+		t.Run("the container from before ends and is removed", func(t *testing.T) {
 			require.NoError(t, d.Signal(t.Context(), before, syscall.SIGKILL))
 			_, err := d.Wait(t.Context(), before)
 			require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestEventsAgreeWithEveryLife(t *testing.T) {
 			}
 			s.agree(truthsOf(d, before))
 		})
-		t.Run("nothing secret is anywhere", func(t *testing.T) {
+		t.Run("no file has a secret", func(t *testing.T) {
 			const canary = "canary-5b1d-secret"
 			id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{
 				Name: "secretive", Args: []string{"pause"}, Env: map[string]string{"PASSWORD": canary},
@@ -143,8 +143,8 @@ func TestEventsAgreeAfterAFaultOfTheRuntime(t *testing.T) {
 		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 		s.await("the health to fail", func() bool { return s.healthStatus() == http.StatusInternalServerError })
 		require.NoError(t, c.Restart(t.Context()))
-		s.await("the health to come back", func() bool { return s.healthStatus() == http.StatusOK })
-		ended, err := d.Wait(t.Context(), unwatched) // with its code, or with the admission that nobody knows it
+		s.await("the health to recover", func() bool { return s.healthStatus() == http.StatusOK })
+		ended, err := d.Wait(t.Context(), unwatched) // with its exit code, or reported as unknown
 		require.NoError(t, err)
 		t.Logf("ended while containerd %s was down: %d %s", c.Version(), ended.ExitCode, ended.Reason)
 		_, err = d.Play(t.Context(), pod, privateruntime.Lives()[1], 0)
@@ -154,7 +154,7 @@ func TestEventsAgreeAfterAFaultOfTheRuntime(t *testing.T) {
 		require.NoError(t, c.Freeze())
 		s.await("the health to fail while it hangs", func() bool { return s.healthStatus() == http.StatusInternalServerError })
 		require.NoError(t, c.Thaw())
-		s.await("the health to come back", func() bool { return s.healthStatus() == http.StatusOK })
+		s.await("the health to recover", func() bool { return s.healthStatus() == http.StatusOK })
 		require.NoError(t, d.Stop(t.Context(), stays, time.Second))
 		_, err = d.Wait(t.Context(), stays)
 		require.NoError(t, err)
@@ -180,7 +180,7 @@ func TestEventsAgreeWhenTheRuntimeStartsLater(t *testing.T) {
 	s.agree(truthsOf(d, there))
 }
 
-// TestEventsAgreeAfterACollectorRestart ends the collector, by request and by SIGKILL, and lets things happen meanwhile.
+// TestEventsAgreeAfterACollectorRestart ends the collector, by SIGTERM and by SIGKILL, and ends and runs containers meanwhile.
 func TestEventsAgreeAfterACollectorRestart(t *testing.T) {
 	c, d, pod := driverOf(t)
 	s := newStack(t, c.Endpoint(), "auto")

@@ -20,7 +20,7 @@ import (
 const stateOf = `((name) => { for (const r of document.querySelectorAll("tbody[data-list] tr"))
 	if (r.querySelector("a").textContent === name) return r.querySelector(".state").innerText.trim(); return "" })`
 
-// TestPageShowsEveryChange: a real container that starts and dies is on the page without a reload.
+// TestPageShowsEveryChange starts and kills a real container. The page must show both without a reload.
 func TestPageShowsEveryChange(t *testing.T) {
 	c, d, pod := driverOf(t)
 	s := newStack(t, c.Endpoint(), "auto")

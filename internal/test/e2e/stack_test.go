@@ -26,10 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	tenant  = "e2e"
-	patient = 60 * time.Second // how long anything may take on a small busy machine
+	patient = 60 * time.Second // limit of every wait, for a small busy machine
 )
 
-// stack is the collector and the backend over a runtime's endpoint.
+// stack is a collector that observes a runtime, and its backend.
 type stack struct {
 	t         testing.TB
 	dir       string
@@ -77,7 +77,7 @@ func (s *stack) run(name string, args []string, env ...string) *process.Process 
 	})
 }
 
-// observing waits until the collector has had a first good look at the runtime.
+// observing waits until the collector has completed its first list.
 func (s *stack) observing() {
 	s.t.Helper()
 	s.await("the first list", func() bool { return strings.Contains(s.metrics.Text(), "otelcol_criobserver_list_age") })
@@ -88,19 +88,19 @@ func (s *stack) await(what string, ok func() bool) {
 	process.Await(s.t, patient, what, ok)
 }
 
-// get is the body of what an address answers.
+// get returns the body of an HTTP response.
 func (s *stack) get(address string) string {
 	_, body := process.Get(address)
 	return body
 }
 
-// events gives every revision of every event in the backend, the newest first.
+// events returns every revision of every event in the backend, the newest first.
 func (s *stack) events() []backendapi.Event {
 	s.t.Helper()
 	return s.backend.Events()
 }
 
-// healthStatus is what the collector says of its health; zero when it says nothing.
+// healthStatus returns the HTTP status of the collector's health check, or zero without a response.
 func (s *stack) healthStatus() int {
 	status, _ := process.Get("http://" + s.health)
 	return status
@@ -120,5 +120,5 @@ func driverOf(t *testing.T, release ...realruntime.Release) (*privateruntime.Con
 	return c, d, pod
 }
 
-// finally is the context of what must be done although the test is over.
+// finally returns a context for cleanups, which run after the test's own context has ended.
 func finally() context.Context { return context.Background() }

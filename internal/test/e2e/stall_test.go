@@ -25,7 +25,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
-// load is what a runtime was asked to do for a while, and how long it took.
+// load is the durations of the operations that a runtime carried out.
 type load struct {
 	starts, stops []time.Duration
 	longest       time.Duration // of any operation, creations and removals included
@@ -47,9 +47,9 @@ func median(d []time.Duration) time.Duration {
 // noticesOfALife are the events of one full life that the observer subscribes to: create, start, exit, delete.
 const noticesOfALife = 4
 
-// lifts creates, starts, stops and removes containers, one after the other in each pod, for as long as it is told. No operation
-// may fail.
-func lifts(t *testing.T, d *privateruntime.Driver, pods []*privateruntime.Pod, lasts time.Duration, count *atomic.Int64) load {
+// generateLoad creates, starts, stops and removes containers, one after the other in each pod, for the duration lasts. No operation may
+// fail.
+func generateLoad(t *testing.T, d *privateruntime.Driver, pods []*privateruntime.Pod, lasts time.Duration, count *atomic.Int64) load {
 	t.Helper()
 	var mu sync.Mutex
 	var total load
@@ -93,20 +93,20 @@ func lifts(t *testing.T, d *privateruntime.Driver, pods []*privateruntime.Pod, l
 	return total
 }
 
-// misery is something that keeps the observer from reading, or from handing on what it read.
-type misery struct {
+// obstruction keeps the observer from reading, or from delivering what it read.
+type obstruction struct {
 	name         string
 	extra        []string // configuration of the collector
 	begin        func(s *stack) (end func())
-	alone, under time.Duration // how long each round lasts without the observer, and with it in misery
+	alone, under time.Duration // duration of each round without the observer, and with the obstructed one
 	rounds       int
 }
 
-func miseries() []misery {
-	all := []misery{
+func obstructions() []obstruction {
+	all := []obstruction{
 		{
 			name: "the pipeline is blocked",
-			// The least that can work: the receiver hands on 256 records at once. It waits once twice as many are on their way.
+			// The smallest queue that works: the receiver delivers 256 records at once. It waits when twice as many are undelivered.
 			extra: []string{"exporters::zastavabackend::sending_queue::num_consumers: 1", "exporters::zastavabackend::sending_queue::queue_size: 256"},
 			begin: func(s *stack) func() {
 				s.backend.Signal(syscall.SIGSTOP)
@@ -160,13 +160,13 @@ func miseries() []misery {
 // requires that every operation ends long before the fault does, that every event is reported afterwards, and that containerd then
 // keeps nothing for the observer.
 func TestContainerdNeverStallsWhenTheObserverDoesNotRead(t *testing.T) {
-	release := there(t, realruntime.Containerd2())
-	for _, m := range miseries() {
+	release := available(t, realruntime.Containerd2())
+	for _, m := range obstructions() {
 		t.Run(m.name, func(t *testing.T) {
 			c := realruntime.Containerd(t, release.BinDirs...)
 			d := c.Driver()
 			var pods []*privateruntime.Pod
-			for i := range 2 { // as many as there are cores here: what is measured is waiting, not a fight for CPU
+			for i := range 2 { // not more than the cores of a small machine: the test measures waiting, not a shortage of CPU time
 				pod, err := d.RunPod(t.Context(), privateruntime.PodSpec{Name: fmt.Sprint("load-", i), Namespace: "stall"})
 				require.NoError(t, err)
 				pods = append(pods, pod)
@@ -174,7 +174,7 @@ func TestContainerdNeverStallsWhenTheObserverDoesNotRead(t *testing.T) {
 			s := newStack(t, c.Endpoint(), "auto", m.extra...)
 			s.observe()
 			s.observing()
-			told := chronicle{hungry: hungryLife}
+			known := chronicle{mayOOM: mayOOM}
 			var count atomic.Int64
 			var alone, under load
 			heap := func() uint64 {
@@ -182,39 +182,39 @@ func TestContainerdNeverStallsWhenTheObserverDoesNotRead(t *testing.T) {
 				require.NoError(t, err)
 				return bytes
 			}
-			lifts(t, d, pods, m.alone/4, &count) // caches fill
+			generateLoad(t, d, pods, m.alone/4, &count) // fills caches
 			var during uint64
 			for range m.rounds { // in turns
 				from := time.Now()
 				s.collector.Kill()
-				alone.add(lifts(t, d, pods, m.alone, &count))
+				alone.add(generateLoad(t, d, pods, m.alone, &count))
 				s.observe()
 				s.observing()
 				end := m.begin(s)
-				under.add(lifts(t, d, pods, m.under, &count))
+				under.add(generateLoad(t, d, pods, m.under, &count))
 				during = max(during, heap())
 				end()
-				// Without an observer all is missed; what one in misery reads too late may be gone.
-				told.outages = append(told.outages, span{from.Add(-2 * time.Second), time.Now().Add(10 * time.Second)})
-				told.records = d.Records()
-				s.judged(told)
+				// Without an observer everything is missed, and containers may be gone before the obstructed one reads their notices.
+				known.outages = append(known.outages, span{from.Add(-2 * time.Second), time.Now().Add(10 * time.Second)})
+				known.records = d.Records()
+				s.awaitTrueEvents(known)
 			}
-			// containerd 2 keeps what happened for five minutes, for CRI subscribers to come, so that its memory grows with what it
-			// did. What it holds for the observer is the difference to the same moment without one.
+			// containerd 2 keeps its CRI events of the last five minutes for later subscribers, so that its memory grows with the load.
+			// What it keeps for the observer is the difference to its heap immediately after the observer was killed.
 			after := heap()
 			s.collector.Kill()
 			without := heap()
-			alone.add(lifts(t, d, pods, m.alone, &count))
+			alone.add(generateLoad(t, d, pods, m.alone, &count))
 			notices := noticesOfALife * len(under.starts)
-			t.Logf("containerd %s, %d notices in %v of misery; operations took at most %v alone and %v under it", c.Version(), notices,
+			t.Logf("containerd %s, %d notices in %v with the obstruction; operations took at most %v without an observer and %v with the obstructed one", c.Version(), notices,
 				time.Duration(m.rounds)*m.under, alone.longest.Round(time.Millisecond), under.longest.Round(time.Millisecond))
 			report := func(what string, a, b []time.Duration) {
-				t.Logf("%s: median %v alone (%d), %v under it (%d): ratio %.3f", what, median(a).Round(10*time.Microsecond), len(a),
+				t.Logf("%s: median %v without an observer (%d), %v with the obstructed one (%d): ratio %.3f", what, median(a).Round(10*time.Microsecond), len(a),
 					median(b).Round(10*time.Microsecond), len(b), float64(median(b))/float64(median(a)))
 			}
 			report("start", alone.starts, under.starts)
 			report("stop", alone.stops, under.stops)
-			t.Logf("containerd's heap: %.2f MiB in the end of it, %.2f MiB after, %.2f MiB when the observer had gone: ratio %.3f",
+			t.Logf("containerd's heap: %.2f MiB at the end of the obstruction, %.2f MiB after it, %.2f MiB without the observer: ratio %.3f",
 				mib(during), mib(after), mib(without), mib(after)/mib(without))
 			assert.NotEmpty(t, under.starts)
 			assert.Less(t, under.longest, m.under*2/3, "an operation waited for the observer")
@@ -230,7 +230,7 @@ func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 // to that stream.
 func TestContainerdStallsWhenACRISubscriberStopsReading(t *testing.T) {
 	const hangs = 10 * time.Second
-	c := realruntime.Containerd(t, there(t, realruntime.Containerd2()).BinDirs...)
+	c := realruntime.Containerd(t, available(t, realruntime.Containerd2()).BinDirs...)
 	d := c.Driver()
 	conn, err := grpc.NewClient(c.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
@@ -268,7 +268,7 @@ func TestContainerdStallsWhenACRISubscriberStopsReading(t *testing.T) {
 	}
 	work.Wait()
 	require.True(t, stalled.Load(), "nothing stalled in %d lives: the control of TestContainerdNeverStallsWhenTheObserverDoesNotRead does not work", lives.Load())
-	t.Logf("containerd %s stood still after %d lives", c.Version(), lives.Load())
+	t.Logf("containerd %s stalled after %d lives", c.Version(), lives.Load())
 	unsubscribe()
 	pod, err := d.RunPod(ctx, privateruntime.PodSpec{Name: "after", Namespace: "stall"})
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
-// long tells that time is no matter: every version, both ways of looking, minutes of churn. `make e2e` sets it.
+// long reports whether to run the long tests: every version, with and without event stream, minutes of churn. `make e2e` sets the variable.
 func long() bool { return os.Getenv("ZASTAVA_E2E") == "long" }
 
 // setup is one way to observe one containerd.
@@ -22,8 +22,8 @@ type setup struct {
 	stream  string // as in the receiver's configuration
 }
 
-// setups are the ways in which everything must hold. The short form has Debian's containerd with and without its event
-// stream, and the newest one with it.
+// setups returns the setups to test. The short tests use Debian's containerd with and without its event stream, and the newest one with
+// it.
 func setups() []setup {
 	s := []setup{{realruntime.System(), "off"}, {realruntime.System(), "auto"}, {realruntime.Containerd2(), "auto"}}
 	if long() {
@@ -36,7 +36,7 @@ func setups() []setup {
 func eachSetup(t *testing.T, test func(t *testing.T, on setup)) {
 	for _, on := range setups() {
 		t.Run("containerd="+on.release.Name+"/stream="+on.stream, func(t *testing.T) {
-			test(t, setup{there(t, on.release), on.stream})
+			test(t, setup{available(t, on.release), on.stream})
 		})
 	}
 }
@@ -44,12 +44,12 @@ func eachSetup(t *testing.T, test func(t *testing.T, on setup)) {
 // eachContainerd runs a test once for every release.
 func eachContainerd(t *testing.T, releases []realruntime.Release, test func(t *testing.T, release realruntime.Release)) {
 	for _, r := range releases {
-		t.Run("containerd="+r.Name, func(t *testing.T) { test(t, there(t, r)) })
+		t.Run("containerd="+r.Name, func(t *testing.T) { test(t, available(t, r)) })
 	}
 }
 
-// there gives the release with its place, or skips the test.
-func there(t *testing.T, r realruntime.Release) realruntime.Release {
+// available returns the release with the directory of its programs. It skips the test if they are not built.
+func available(t *testing.T, r realruntime.Release) realruntime.Release {
 	t.Helper()
 	r, err := r.In(process.Root(t))
 	if err != nil {

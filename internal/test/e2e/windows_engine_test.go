@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,16 +19,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
-// controlC is STATUS_CONTROL_C_EXIT, how a process of Windows ends that is interrupted: more than 31 bits.
+// controlC is STATUS_CONTROL_C_EXIT, the exit code of an interrupted Windows process: more than 31 bits.
 const controlC = 3221225786
 
-// windowsLabels are one of the allow-list and a secret, as JSON.
+// windowsLabels are one label of the allow-list and one with a secret, as JSON.
 var windowsLabels = fmt.Sprintf(`"app":%q,"token":%q`, allowed, canaries["a label"])
 
-// windowsEngine answers as a Docker Engine on Windows Server does, by the public documentation of the Engine API; no such
-// engine can run here. It has one container, of process isolation and full of secrets.
+// windowsEngine answers as a Docker Engine on Windows Server does, according to the public documentation of the Engine API; no such
+// engine runs on Linux. It has one container, with process isolation and full of secrets.
 type windowsEngine struct {
 	socket  string
 	id      string
@@ -42,11 +42,8 @@ type windowsEngine struct {
 
 func newWindowsEngine(t *testing.T) *windowsEngine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "zsw-") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	e := &windowsEngine{
-		socket: filepath.Join(dir, "d.sock"), id: strings.Repeat("c0de", 16), started: time.Now().Add(-time.Minute).UTC().Truncate(100 * time.Nanosecond),
+		socket: filepath.Join(socketdir.New(t), "d.sock"), id: strings.Repeat("c0de", 16), started: time.Now().Add(-time.Minute).UTC().Truncate(100 * time.Nanosecond),
 		stream: make(chan string, 2),
 	}
 	l, err := net.Listen("unix", e.socket)
@@ -64,7 +61,7 @@ func newWindowsEngine(t *testing.T) *windowsEngine {
 	return e
 }
 
-// end has the container end, interrupted.
+// end ends the container by an interrupt.
 func (e *windowsEngine) end() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -83,9 +80,9 @@ func (e *windowsEngine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	e.mu.Unlock()
 	state, status := `{"Status":"running","Running":true,"Pid":4321,"ExitCode":0,"StartedAt":%q,"FinishedAt":"0001-01-01T00:00:00Z"}`, "Up About a minute"
 	state = fmt.Sprintf(state, e.started.Format(time.RFC3339Nano))
-	word := "running"
+	stateName := "running"
 	if !ended.IsZero() {
-		word, status = "exited", fmt.Sprintf("Exited (%d) 1 second ago", controlC)
+		stateName, status = "exited", fmt.Sprintf("Exited (%d) 1 second ago", controlC)
 		state = fmt.Sprintf(`{"Status":"exited","Pid":0,"ExitCode":%d,"StartedAt":%q,"FinishedAt":%q}`, controlC,
 			e.started.Format(time.RFC3339Nano), ended.Format(time.RFC3339Nano))
 	}
@@ -107,7 +104,7 @@ func (e *windowsEngine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	case "/containers/json":
 		_, _ = fmt.Fprintf(w, `[{"Id":%q,"Names":["/iis"],"Image":"example.test/iis:ltsc2022","ImageID":%q,"Command":"C:\\ServiceMonitor.exe w3svc","Created":%d,
 			"Ports":[],"Labels":{%s},"State":%q,"Status":%q,"HostConfig":{"NetworkMode":"nat"},
-			"Mounts":[{"Type":"bind","Source":"c:\\inetpub\\logs","Destination":"c:\\logs","RW":true}]}]`, e.id, image, e.started.Unix()-1, windowsLabels, word, status)
+			"Mounts":[{"Type":"bind","Source":"c:\\inetpub\\logs","Destination":"c:\\logs","RW":true}]}]`, e.id, image, e.started.Unix()-1, windowsLabels, stateName, status)
 	case "/containers/" + e.id + "/json":
 		_, _ = fmt.Fprintf(w, `{"Id":%q,"Created":%q,"Path":"C:\\ServiceMonitor.exe","Args":["w3svc","--password=%s"],"State":%s,"Image":%q,"Name":"/iis","RestartCount":0,
 			"LogPath":"C:\\ProgramData\\docker\\containers\\iis-json.log","Driver":"windowsfilter","Platform":"windows","HostConfig":{"Isolation":"default","NetworkMode":"nat"},
@@ -132,13 +129,13 @@ func (e *windowsEngine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
-// survives follows the exit code through record, queue and exporter to the backend's answer.
-func (e *windowsEngine) survives(t *testing.T, s *stack) {
+// checkExitCode checks that the exit code passes unchanged through record, queue and exporter to the backend's response.
+func (e *windowsEngine) checkExitCode(t *testing.T, s *stack) {
 	t.Helper()
 	s.await("the running container", func() bool { return find(s.events(), e.id, backendapi.KindStart) != nil })
 	e.end()
 	s.await("its end", func() bool { return find(s.events(), e.id, backendapi.KindStop) != nil })
-	// The stream tells it first, and the inspect that follows says it again.
+	// The stream reports the end first, and the inspection that follows reports it in a second revision.
 	for _, ev := range s.events() {
 		if ev.Kind != backendapi.KindStop {
 			continue
@@ -148,11 +145,11 @@ func (e *windowsEngine) survives(t *testing.T, s *stack) {
 		assert.EqualValues(t, controlC, *ev.Run.ExitCode)
 		assert.Equal(t, "Error", ev.Run.Reason)
 		assert.False(t, ev.Run.OOMKilled)
-		assert.Empty(t, ev.Run.Signal, "the code tells of no signal")
+		assert.Empty(t, ev.Run.Signal, "the exit code of Windows stands for no signal")
 		assert.Equal(t, "windows", ev.Annotations["os.type"])
-		assert.Equal(t, "process", ev.Annotations["zastava.container.isolation"], "what the engine does for whoever asks for nothing")
+		assert.Equal(t, "process", ev.Annotations["zastava.container.isolation"], "the isolation that the engine uses by default")
 	}
-	assert.Contains(t, s.get(s.base+backendapi.EventsPath+"?limit=10"), `"exitCode":3221225786`, "as it is written to whoever asks")
+	assert.Contains(t, s.get(s.base+backendapi.EventsPath+"?limit=10"), `"exitCode":3221225786`, "as the API returns it")
 
 	places := &places{found: map[string][]string{}}
 	for _, file := range []string{"backend.db", "backend.db-wal"} {
@@ -173,7 +170,7 @@ func TestWindowsEngineIsObserved(t *testing.T) {
 		e := newWindowsEngine(t)
 		s := newStack(t, "unix://"+e.socket, "auto", append([]string{"receivers::criobserver::runtimes: [{engine: docker, endpoint: 'unix://" + e.socket + "'}]"}, options...)...)
 		s.observe()
-		e.survives(t, s)
+		e.checkExitCode(t, s)
 	})
 	t.Run("from a collector on Windows", func(t *testing.T) {
 		w := newWine(t)
@@ -181,6 +178,6 @@ func TestWindowsEngineIsObserved(t *testing.T) {
 		w.serve("docker_engine", e.socket)
 		s := w.windowsSite(newStack(t, "", ""), nil, "npipe:////./pipe/docker_engine", options...)
 		s.start()
-		e.survives(t, s.stack)
+		e.checkExitCode(t, s.stack)
 	})
 }

@@ -17,19 +17,19 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/engine"
 )
 
-// TestWindowsEventsAgreeWithEveryDockerLife has the collector built for Windows observe a real Docker through a named pipe, as a service.
+// TestWindowsEventsAgreeWithEveryDockerLife observes a real Docker Engine through a named pipe with the Windows build, run as a service.
 func TestWindowsEventsAgreeWithEveryDockerLife(t *testing.T) {
 	w := newWine(t)
 	d := engine.ForTest(t)
 	pipe := w.serve("docker_engine", d.Endpoint())
 	e := &dockerDriver{t: t, docker: d}
 	s := w.windowsSite(newStack(t, "", ""), e, "npipe:////./pipe/docker_engine", quick...)
-	s.liveAndRestart(t)
-	s.awayAndBack(pipe.close, pipe.open)
-	s.killedAndRestarted()
+	s.checkAcrossCollectorRestarts(t)
+	s.checkAcrossDisconnection(pipe.close, pipe.open)
+	s.checkAcrossEngineRestart()
 }
 
-// TestWindowsPipesAreDetected has it find Docker's pipe and containerd's CRI pipe by itself, each with a real runtime behind.
+// TestWindowsPipesAreDetected lets the collector detect Docker's pipe and containerd's CRI pipe, each connected to a real runtime.
 func TestWindowsPipesAreDetected(t *testing.T) {
 	w := newWine(t)
 	c, driver, pod := driverOf(t)
@@ -43,7 +43,7 @@ func TestWindowsPipesAreDetected(t *testing.T) {
 		metrics := s.metrics.Text()
 		return strings.Contains(metrics, `otelcol_criobserver_list_age{`) && strings.Count(metrics, "\notelcol_criobserver_list_age{") == 2
 	})
-	e.run("of-docker", nil, "sleepms", "200", "3").ended().remove()
+	e.run("of-docker", nil, "sleepms", "200", "3").awaitEnd().remove()
 	_, err := driver.Play(t.Context(), pod, privateruntime.Life{Name: "of-containerd", Args: []string{"exit", "4"}, Expect: privateruntime.End{ExitCode: 4, Reason: "Error"}}, 0)
 	require.NoError(t, err)
 	e.agree(s.stack)

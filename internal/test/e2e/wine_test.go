@@ -32,13 +32,13 @@ const (
 	programFiles     = `C:\Program Files\Zastava\`
 )
 
-// wine is a prefix of Wine, a Windows of sorts.
+// wine is a Wine prefix.
 type wine struct {
 	t   testing.TB
 	dir string
 }
 
-// newWine gives the prefix, with all of its processes ended when the test is.
+// newWine returns the prefix. Its processes end with the test.
 func newWine(tb testing.TB) *wine {
 	tb.Helper()
 	dir := os.Getenv(wineVariable)
@@ -48,16 +48,16 @@ func newWine(tb testing.TB) *wine {
 	dir, err := filepath.Abs(dir)
 	require.NoError(tb, err)
 	w := &wine{t: tb, dir: dir}
-	// Services come and go with the first and the last program otherwise, which takes seconds each time.
+	// Otherwise services start with the first program and end with the last one, which takes seconds each time.
 	require.NoError(tb, w.server("--persistent"))
 	tb.Cleanup(func() {
-		_ = w.server("--kill") // an error says that none runs
+		_ = w.server("--kill") // fails when no process runs
 		_ = w.server("--wait")
 	})
 	return w
 }
 
-// server speaks to the server that all programs of the prefix share.
+// server sends a command to the wineserver that all programs of the prefix share.
 func (w *wine) server(args ...string) error {
 	ctx, cancel := context.WithTimeout(finally(), patient)
 	defer cancel()
@@ -66,44 +66,44 @@ func (w *wine) server(args ...string) error {
 	return cmd.Run()
 }
 
-// loader is the program that runs a Windows program.
+// loader returns the path of the script that runs a Windows program.
 func (w *wine) loader() string {
 	return filepath.Join(process.Root(w.t), "internal", "test", "wine", "run")
 }
 
-// try runs a Windows program to its end and gives what it says.
+// try runs a Windows program to its end and returns its output.
 func (w *wine) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(finally(), patient)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, w.loader(), args...)
-	out, err := os.CreateTemp(w.t.TempDir(), "out") // not a pipe: a service that is started would keep it open
+	out, err := os.CreateTemp(w.t.TempDir(), "out") // not a pipe, which a started service would keep open
 	if err != nil {
 		return "", err
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	err = cmd.Run()
-	said, _ := os.ReadFile(out.Name())
-	return string(said), err
+	output, _ := os.ReadFile(out.Name())
+	return string(output), err
 }
 
-// do runs a Windows program that must succeed.
+// do runs a Windows program that must succeed, and returns its output.
 func (w *wine) do(args ...string) string {
 	w.t.Helper()
-	said, err := w.try(args...)
-	require.NoError(w.t, err, "%s: %s", strings.Join(args, " "), said)
-	return said
+	output, err := w.try(args...)
+	require.NoError(w.t, err, "%s: %s", strings.Join(args, " "), output)
+	return output
 }
 
-// drive is where drive C is.
+// drive returns the path on this machine of a path on drive C.
 func (w *wine) drive(path string) string {
 	return filepath.Join(w.dir, "_prefix", "drive_c", filepath.FromSlash(strings.ReplaceAll(strings.TrimPrefix(path, `C:\`), `\`, "/")))
 }
 
-// seen is a path of this machine as programs of Windows see it: everything is on drive Z.
-func seen(path string) string { return `Z:` + strings.ReplaceAll(path, "/", `\`) }
+// onDriveZ returns the path that Windows programs use for a path of this machine.
+func onDriveZ(path string) string { return `Z:` + strings.ReplaceAll(path, "/", `\`) }
 
-// pipe is a named pipe in Wine with a Unix socket behind it.
+// pipe is a named pipe in Wine that forwards to a Unix socket.
 type pipe struct {
 	w      *wine
 	name   string
@@ -112,7 +112,7 @@ type pipe struct {
 	bridge *process.Process
 }
 
-// serve puts a Unix socket behind the named pipe \\.\pipe\<name>.
+// serve serves the named pipe \\.\pipe\<name> and forwards its clients to a Unix socket.
 func (w *wine) serve(name, socket string) *pipe {
 	w.t.Helper()
 	p := &pipe{w: w, name: name, to: proxy.Start(w.t, proxy.Loopback, "unix://"+strings.TrimPrefix(socket, "unix://")), log: filepath.Join(w.t.TempDir(), "bridge.log")}
@@ -129,27 +129,27 @@ func (p *pipe) open() {
 		Args: []string{process.Built(p.w.t, filepath.Join("wine", "pipebridge.exe")), "-pipe", `\\.\pipe\` + p.name, "-to", p.to.Address()},
 	})
 	p.bridge.Await(patient, "the pipe "+p.name+" to be served", func() bool {
-		said, _ := os.ReadFile(p.log)
-		return strings.Contains(string(said), "ready")
+		output, _ := os.ReadFile(p.log)
+		return strings.Contains(string(output), "ready")
 	})
 }
 
-// close takes the pipe away.
+// close removes the pipe.
 func (p *pipe) close() { p.bridge.Kill() }
 
 // references are the environment variables in a configuration.
 var references = regexp.MustCompile(`\$\{env:([A-Z_]+)(?::-([^}]*))?\}`)
 
-// windowsSite installs the Windows collector as a service by the shipped recipe and with the shipped configuration, in which
-// the references to the environment are replaced by values.
+// windowsSite installs the Windows collector as a service, with install.cmd and config.yaml of deploy/windows. References to the environment in the
+// configuration are replaced by values, because the service does not have these variables.
 func (w *wine) windowsSite(s *stack, e *dockerDriver, endpoint string, extra ...string) *site {
 	w.t.Helper()
 	shipped, err := os.ReadFile(filepath.Join(process.Root(w.t), "deploy", "windows", "config.yaml"))
 	require.NoError(w.t, err)
 	values := map[string]string{
-		"ZASTAVA_ENDPOINT": s.base, "ZASTAVA_TENANT": tenant, "ZASTAVA_STORAGE_DIR": seen(filepath.Join(s.dir, "storage")),
+		"ZASTAVA_ENDPOINT": s.base, "ZASTAVA_TENANT": tenant, "ZASTAVA_STORAGE_DIR": onDriveZ(filepath.Join(s.dir, "storage")),
 		"ZASTAVA_HEALTH_ENDPOINT": s.health, "ZASTAVA_METRICS_PORT": s.metrics.Port(), "ZASTAVA_RUNTIME_ENDPOINT": endpoint,
-		"ZASTAVA_LOG_FILE": strings.ReplaceAll(seen(filepath.Join(s.dir, "collector.log")), `\`, `/`),
+		"ZASTAVA_LOG_FILE": strings.ReplaceAll(onDriveZ(filepath.Join(s.dir, "collector.log")), `\`, `/`),
 	}
 	config := references.ReplaceAllStringFunc(string(shipped), func(reference string) string {
 		parts := references.FindStringSubmatch(reference)
@@ -160,19 +160,19 @@ func (w *wine) windowsSite(s *stack, e *dockerDriver, endpoint string, extra ...
 	})
 	file := filepath.Join(s.dir, "config.yaml")
 	require.NoError(w.t, os.WriteFile(file, []byte(config), 0o600))
-	args := []string{"cmd", "/c", seen(filepath.Join(process.Root(w.t), "deploy", "windows", "install.cmd")), programFiles + windowsCollector, seen(file)}
+	args := []string{"cmd", "/c", onDriveZ(filepath.Join(process.Root(w.t), "deploy", "windows", "install.cmd")), programFiles + windowsCollector, onDriveZ(file)}
 	if len(extra) > 0 {
 		more := filepath.Join(s.dir, "extra.yaml")
 		require.NoError(w.t, os.WriteFile(more, []byte(strings.Join(extra, "\n")+"\n"), 0o600))
-		args = append(args, "--config "+seen(more))
+		args = append(args, "--config "+onDriveZ(more))
 	}
 	require.NoError(w.t, os.MkdirAll(w.drive(programFiles), 0o755))
 	copyFile(w.t, process.Built(w.t, windowsCollector), w.drive(programFiles+windowsCollector))
-	_, _ = w.try("sc", "delete", "zastava") // what a run left that was cut off
+	_, _ = w.try("sc", "delete", "zastava") // of an interrupted run
 	w.do(args...)
 	w.t.Cleanup(func() {
-		if said, err := w.try("cmd", "/c", seen(filepath.Join(process.Root(w.t), "deploy", "windows", "uninstall.cmd"))); err != nil {
-			w.t.Errorf("uninstall the service: %v: %s", err, said)
+		if output, err := w.try("cmd", "/c", onDriveZ(filepath.Join(process.Root(w.t), "deploy", "windows", "uninstall.cmd"))); err != nil {
+			w.t.Errorf("uninstall the service: %v: %s", err, output)
 		}
 		if w.t.Failed() {
 			w.t.Logf("the end of the collector's log:\n%s", process.Tail(filepath.Join(s.dir, "collector.log")))
@@ -181,7 +181,7 @@ func (w *wine) windowsSite(s *stack, e *dockerDriver, endpoint string, extra ...
 	at := &site{stack: s, engine: e}
 	at.start = func() {
 		w.t.Helper()
-		// Wine may think for a while that a killed service runs, and may start it again by itself.
+		// Wine may report a killed service as running for a while, and may restart it by itself.
 		s.await("the service to run", func() bool {
 			_, _ = w.try("net", "start", "zastava")
 			return len(w.processes(windowsCollector)) == 1
@@ -189,8 +189,8 @@ func (w *wine) windowsSite(s *stack, e *dockerDriver, endpoint string, extra ...
 	}
 	at.stop = func() {
 		w.t.Helper()
-		said := w.do("net", "stop", "zastava")
-		require.Contains(w.t, said, "was stopped successfully")
+		output := w.do("net", "stop", "zastava")
+		require.Contains(w.t, output, "was stopped successfully")
 	}
 	at.kill = func() {
 		w.t.Helper()
@@ -202,7 +202,7 @@ func (w *wine) windowsSite(s *stack, e *dockerDriver, endpoint string, extra ...
 	return at
 }
 
-// processes are those of the prefix that run a program.
+// processes returns the ids of the processes of the prefix that run a program.
 func (w *wine) processes(program string) []int {
 	var found []int
 	entries, _ := os.ReadDir("/proc")
@@ -220,7 +220,7 @@ func (w *wine) processes(program string) []int {
 	return found
 }
 
-// isZombie tells of a process that has ended and whose parent has not looked.
+// isZombie reports whether a process has ended and its parent has not waited for it yet.
 func isZombie(pid int) bool {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(stat), ") ")

@@ -3,12 +3,12 @@
 
 //go:build windows
 
-// Pipebridge serves a named pipe and forwards each of its clients to a TCP address of its own, for tests: it stands where
-// the Docker Engine of a Windows host serves its pipe, with a real engine behind it.
+// Pipebridge serves a named pipe and forwards each client to a TCP address, for tests: it takes the place of the pipe that the Docker
+// Engine of a Windows host serves, and connects to a real engine on Linux.
 //
 //	pipebridge -pipe \\.\pipe\docker_engine -to 127.0.0.1:4243
 //
-// It writes "ready" once the pipe is there and lives until it is killed.
+// It writes "ready" once it serves the pipe, and runs until it is killed.
 package main
 
 import (
