@@ -18,24 +18,19 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 )
 
-// TB is the part of testing.TB that is used here.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-}
-
 // CA signs certificates.
 type CA struct {
-	tb   TB
+	tb   testing.TB
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
 }
 
 // New returns an authority whose own certificate is valid for a day.
-func New(tb TB) *CA {
+func New(tb testing.TB) *CA {
 	tb.Helper()
 	a := &CA{tb: tb}
 	a.key, a.cert = a.sign(&x509.Certificate{

@@ -11,7 +11,8 @@ package process
 
 import "context"
 
-// TB is the part of testing.TB that is used here.
+// TB is the part of testing.TB that is used here. It is an interface of our own, because the tests of this package implement it to see how a
+// test fails; testing.TB has an unexported method.
 type TB interface {
 	Helper()
 	Logf(format string, args ...any)

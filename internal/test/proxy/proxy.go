@@ -9,20 +9,12 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 )
-
-// TB is the part of testing.TB that Start uses.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-	Cleanup(func())
-	Context() context.Context
-}
 
 // Proxy forwards connections to one address.
 type Proxy struct {
@@ -41,7 +33,7 @@ const Loopback = "127.0.0.1:0"
 
 // Start listens at one address until the test ends, and forwards connections to another. Each address is host:port, or unix:// and the
 // path of a socket. The target may start later.
-func Start(tb TB, at, to string) *Proxy {
+func Start(tb testing.TB, at, to string) *Proxy {
 	tb.Helper()
 	network, address := parse(at)
 	l, err := (&net.ListenConfig{}).Listen(tb.Context(), network, address)

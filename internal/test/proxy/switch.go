@@ -3,11 +3,14 @@
 
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+	"testing"
+)
 
 // Switching answers 101 and keeps the connection open until the test ends. The connection is no longer HTTP's, so no
 // timeout of an HTTP client applies to it.
-func Switching(tb TB) http.HandlerFunc {
+func Switching(tb testing.TB) http.HandlerFunc {
 	tb.Helper()
 	over := make(chan struct{})
 	tb.Cleanup(func() { close(over) })

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 
 	"github.com/zastava-otel/zastava/internal/test/crifake"
 )
@@ -107,16 +108,9 @@ func serve(raw string, in io.Reader, out *json.Encoder) error {
 	}
 }
 
-// TB is the part of testing.TB that Start uses.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-	Cleanup(func())
-}
-
 // Host is a server in a process of its own.
 type Host struct {
-	tb      TB
+	tb      testing.TB
 	path    string
 	pid     int
 	in      *json.Encoder
@@ -126,7 +120,7 @@ type Host struct {
 }
 
 // Start starts a server and ends it with the benchmark. Options.Path is made when empty.
-func Start(tb TB, o Options) *Host {
+func Start(tb testing.TB, o Options) *Host {
 	tb.Helper()
 	if o.Path == "" {
 		// Not the test's own directory: its name is too long for a socket.
