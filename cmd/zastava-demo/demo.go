@@ -28,13 +28,13 @@ const (
 	wipeLimit  = 90 * time.Second
 )
 
-// demo is what has been started, to be ended in order.
+// demo has the parts that were started, which end stops in order.
 type demo struct {
 	options
 	out  io.Writer
 	home *home
 
-	containerd *privateruntime.Containerd // nil where a runtime was there
+	containerd *privateruntime.Containerd // nil if the demo observes an existing runtime
 	endpoint   string
 	backend    *child.Child
 	collector  *child.Child
@@ -46,8 +46,7 @@ type demo struct {
 	client   *http.Client
 }
 
-// run is the whole demo: it returns when ctx is done, the time is over, or a
-// part has failed, with everything stopped and wiped.
+// run runs the demo. It returns after ctx is done, the time is over, or a part has failed, and everything is stopped and wiped.
 func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
@@ -73,8 +72,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	return d.end(err)
 }
 
-// start brings up the runtime, the backend, the feed, the collector and the
-// workload, in the order in which each needs the one before.
+// start starts the runtime, the backend, the feed, the collector and the workload, in this order: each needs the one before.
 func (d *demo) start(ctx context.Context) error {
 	if err := d.startRuntime(ctx); err != nil {
 		return err
@@ -86,13 +84,12 @@ func (d *demo) start(ctx context.Context) error {
 	}
 	fmt.Fprintf(d.out, "\n  Page: %s/   (Ctrl-C ends the demo)\n\n", d.url())
 
-	// Not bound to ctx: the feed goes on while the collector delivers its last
-	// events, and end stops both.
+	// Independent of ctx: the feed continues while the collector delivers its last events, and end stops both.
 	play, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stopPlay = stop
 	d.followed = make(chan error, 1)
 	go func() {
-		// From the beginning: the database is new, and this run's own.
+		// From the first event: the database is new and belongs to this run.
 		colored := isTerminal(d.out) && os.Getenv("NO_COLOR") == ""
 		d.followed <- feed.Follow(play, d.client, d.url()+backendapi.EventsPath+"/stream", "0", func(e backendapi.Event) {
 			fmt.Fprintln(d.out, feed.Line(&e, colored))
@@ -119,7 +116,7 @@ func (d *demo) startRuntime(ctx context.Context) error {
 		return nil
 	}
 	if !d.private {
-		f, err := look(ctx, wellKnownSockets)
+		f, err := findRuntime(ctx, wellKnownSockets)
 		if f != nil {
 			d.observe(*f)
 			return nil
@@ -144,7 +141,7 @@ func (d *demo) startRuntime(ctx context.Context) error {
 
 func (d *demo) observe(f found) {
 	d.endpoint = f.endpoint
-	fmt.Fprintf(d.out, "Observing %s %s at %s. Nothing there is changed; what happens to its containers shows here.\n", f.engine, f.version, f.endpoint)
+	fmt.Fprintf(d.out, "Observing %s %s at %s. The demo changes nothing there and shows what happens to its containers.\n", f.engine, f.version, f.endpoint)
 }
 
 func (d *demo) startBackend(ctx context.Context) (err error) {
@@ -171,7 +168,7 @@ func (d *demo) startCollector(ctx context.Context) error {
 		[]string{"--config", d.config}, []string{
 			"ZASTAVA_ENDPOINT=" + d.url(),
 			"ZASTAVA_RUNTIME_ENDPOINT=" + d.endpoint,
-			"ZASTAVA_CALLGRAPH_ID=demo", // the reference backend takes any: facts are shown
+			"ZASTAVA_CALLGRAPH_ID=demo", // the reference backend accepts any value, and shows facts
 			"ZASTAVA_TENANT=demo",
 			"ZASTAVA_STORAGE_DIR=" + d.home.path("storage"),
 			"ZASTAVA_HEALTH_ENDPOINT=" + health,
@@ -185,7 +182,7 @@ func (d *demo) startCollector(ctx context.Context) error {
 
 func (d *demo) url() string { return "http://" + d.address() }
 
-// watch waits for the end: asked for, by time, or by a fault of any part.
+// watch waits until ctx is done, the time is over, or a part fails.
 func (d *demo) watch(ctx context.Context) error {
 	var over <-chan time.Time
 	if d.duration > 0 {
@@ -209,13 +206,13 @@ func (d *demo) watch(ctx context.Context) error {
 	case <-containerdEnded:
 		return fmt.Errorf("the private containerd ended by itself; its log ends with:\n%s", d.containerd.LogTail(15))
 	case err := <-d.played:
-		d.played = nil // nothing for end to wait for
+		d.played = nil // end must not wait for it
 		return err
 	}
 }
 
-// end stops everything that was started and removes it. Its error is the one
-// given and what went wrong since; the logs stay when there is one.
+// end stops everything that was started and removes it. It returns fault joined with the errors of stopping. The logs stay if there is
+// an error.
 func (d *demo) end(fault error) error {
 	if d.containerd != nil || d.backend != nil {
 		fmt.Fprintln(d.out, "\nStopping and cleaning up.")
@@ -239,7 +236,7 @@ func (d *demo) end(fault error) error {
 	defer cancel()
 	if d.containerd != nil {
 		failed = append(failed, d.containerd.Wipe(ctx))
-	} else if _, err := os.Lstat(d.home.containerd()); err == nil { // it did not come up
+	} else if _, err := os.Lstat(d.home.containerd()); err == nil { // its start failed
 		failed = append(failed, privateruntime.WipeDir(ctx, d.home.containerd()))
 	}
 	err := errors.Join(failed...)
@@ -250,7 +247,7 @@ func (d *demo) end(fault error) error {
 		}
 		return err
 	}
-	fmt.Fprintln(d.out, "Stopped. Nothing is left behind.")
+	fmt.Fprintln(d.out, "Stopped. Everything that the demo created is removed.")
 	return nil
 }
 

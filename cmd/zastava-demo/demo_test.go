@@ -28,11 +28,11 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
-// standIn makes this test binary act as the backend or the collector: these
-// tests are about the demo's own part. The whole path is tested end to end
-// elsewhere.
+// standIn is an environment variable that makes this test binary act as the backend or the collector, because these tests are about the
+// demo itself. Package e2e tests the whole path.
 const standIn = "ZASTAVA_DEMO_TEST_STAND_IN"
 
 func TestMain(m *testing.M) {
@@ -84,7 +84,7 @@ func actAsCollector(fault string) {
 	data, err := json.Marshal(backendapi.Event{
 		Kind: backendapi.KindStart,
 		When: time.Now(),
-		// The environment that the demo promises to the configuration.
+		// The variables that the demo sets for the configuration.
 		Workload: &backendapi.Workload{Namespace: os.Getenv("ZASTAVA_TENANT"), Pod: "at", Container: os.Getenv("ZASTAVA_RUNTIME_ENDPOINT"), ImageRef: strings.Join(os.Args[1:], " ")},
 	})
 	if err != nil {
@@ -129,15 +129,11 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// standIns are options with this test binary as both children, and everything
-// that the demo makes under a directory of the test.
+// standIns returns options with this test binary as both children. The demo creates its directories below a directory of the test.
 func standIns(t *testing.T, fault string) options {
 	t.Helper()
 	t.Setenv(standIn, fault)
-	tmp, err := os.MkdirTemp("", "zst-demo-") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(tmp)) })
-	t.Setenv("TMPDIR", tmp)
+	t.Setenv("TMPDIR", socketdir.New(t))
 	self, err := os.Executable()
 	require.NoError(t, err)
 	ports, err := freePorts(1)
@@ -147,7 +143,8 @@ func standIns(t *testing.T, fault string) options {
 	return options{collector: self, backend: self, config: config, port: ports[0], private: true}
 }
 
-func left(t *testing.T) []string {
+// demoDirs returns the directories of demos that exist.
+func demoDirs(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), homePattern+"*"))
 	require.NoError(t, err)
@@ -176,7 +173,7 @@ func TestDemoLeavesNothingOfItsPrivateContainerd(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- run(ctx, o, &out) }()
 			require.Eventually(t, func() bool { return strings.Contains(out.String(), "demo/at/unix://") }, time.Minute, 20*time.Millisecond)
-			homes := left(t)
+			homes := demoDirs(t)
 			require.Len(t, homes, 1)
 			containerd := filepath.Join(homes[0], "c")
 			require.Eventually(t, func() bool { // the workload is under way
@@ -186,12 +183,12 @@ func TestDemoLeavesNothingOfItsPrivateContainerd(t *testing.T) {
 			cancel()
 			require.NoError(t, <-done)
 
-			said := out.String()
-			assert.Contains(t, said, "Started a private containerd")
-			assert.Contains(t, said, fmt.Sprintf("Page: http://127.0.0.1:%d/ ", o.port))
-			assert.Contains(t, said, "--config "+o.config)
-			assert.Contains(t, said, "Nothing is left behind.")
-			assert.Empty(t, left(t))
+			output := out.String()
+			assert.Contains(t, output, "Started a private containerd")
+			assert.Contains(t, output, fmt.Sprintf("Page: http://127.0.0.1:%d/ ", o.port))
+			assert.Contains(t, output, "--config "+o.config)
+			assert.Contains(t, output, "Everything that the demo created is removed.")
+			assert.Empty(t, demoDirs(t))
 			leftovers, err := privateruntime.Leftovers(containerd)
 			require.NoError(t, err)
 			assert.Empty(t, leftovers)
@@ -211,12 +208,12 @@ func TestDemoObservesAnExistingRuntime(t *testing.T) {
 	assert.Empty(t, c.Driver().Records())
 	pods, err := filepath.Glob(c.Dir() + "/logs/*")
 	require.NoError(t, err)
-	assert.Empty(t, pods, "no workload is played on a runtime of someone else")
-	assert.Empty(t, left(t))
+	assert.Empty(t, pods, "the demo runs no workload on a runtime that it did not start")
+	assert.Empty(t, demoDirs(t))
 }
 
 func TestDemoFailsWhenAChildEnds(t *testing.T) {
-	for fault, says := range map[string][]string{
+	for fault, messages := range map[string][]string{
 		"dies at once":    {"the collector ended by itself (exit status 7)", "stand-in collector", "The logs are in "},
 		"dies later":      {"the collector ended by itself (exit status 7)", "the last words"},
 		"ignores SIGTERM": {"the collector did not stop within 10s and was killed"},
@@ -230,21 +227,21 @@ func TestDemoFailsWhenAChildEnds(t *testing.T) {
 			}
 			var out screen
 			err := run(t.Context(), o, &out)
-			for _, s := range says {
+			for _, s := range messages {
 				require.ErrorContains(t, err, s)
 			}
-			require.Len(t, left(t), 1, "the logs stay")
-			assert.FileExists(t, filepath.Join(left(t)[0], "collector.log"))
+			require.Len(t, demoDirs(t), 1, "the logs stay")
+			assert.FileExists(t, filepath.Join(demoDirs(t)[0], "collector.log"))
 			swept, err := sweep(t.Context(), os.Getenv("TMPDIR"))
 			require.NoError(t, err)
-			assert.Zero(t, swept, "and no later run removes them")
+			assert.Zero(t, swept, "no later run removes them")
 			require.NoError(t, checkPort(o.port), "the backend is gone too")
 		})
 	}
 }
 
 func TestDemoNamesWhatIsMissing(t *testing.T) {
-	t.Run("nothing is built and the port is taken", func(t *testing.T) {
+	t.Run("no program is built and the port is in use", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		defer func() { _ = l.Close() }()
@@ -255,21 +252,19 @@ func TestDemoNamesWhatIsMissing(t *testing.T) {
 		require.ErrorContains(t, err, "there is no collector's configuration at /no/config")
 		require.ErrorContains(t, err, fmt.Sprintf("port %d on 127.0.0.1 is taken: choose another one with `make run PORT=%d`", port, port+1))
 	})
-	t.Run("nobody at the endpoint", func(t *testing.T) {
+	t.Run("no runtime at the endpoint", func(t *testing.T) {
 		o := standIns(t, "none")
 		o.private, o.endpoint = false, "unix:///run/no/such.sock"
 		err := run(t.Context(), o, &screen{})
 		require.ErrorContains(t, err, "/run/no/such.sock")
 		assert.NotContains(t, err.Error(), "The logs are in", "there are none")
-		assert.Empty(t, left(t))
+		assert.Empty(t, demoDirs(t))
 	})
 }
 
 func TestSweepWipesTheRestOfAKilledRun(t *testing.T) {
 	needContainerd(t)
-	under, err := os.MkdirTemp("", "zst-demo-") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	defer func() { require.NoError(t, os.RemoveAll(under)) }()
+	under := socketdir.New(t)
 	h, err := newHome(under)
 	require.NoError(t, err)
 	c, err := privateruntime.Start(t.Context(), privateruntime.Options{Dir: h.containerd()})
@@ -297,5 +292,5 @@ func TestSweepWipesTheRestOfAKilledRun(t *testing.T) {
 	left, err := privateruntime.Leftovers(h.containerd())
 	require.NoError(t, err)
 	assert.Empty(t, left)
-	require.NoError(t, c.Wipe(t.Context())) // for its connection and its waiting goroutine
+	require.NoError(t, c.Wipe(t.Context())) // ends its connection and its goroutine
 }

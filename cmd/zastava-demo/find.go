@@ -18,11 +18,10 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 )
 
-// answerLimit is how long a runtime may take to say its version. A healthy one
-// takes a millisecond.
+// answerLimit is how long a runtime may take to return its version. A healthy one needs a millisecond.
 const answerLimit = 3 * time.Second
 
-// wellKnownSockets are where CRI runtimes listen unless told otherwise.
+// wellKnownSockets are where CRI runtimes listen by default.
 var wellKnownSockets = []string{
 	"/run/containerd/containerd.sock",
 	"/run/crio/crio.sock",
@@ -36,8 +35,8 @@ var wellKnownSockets = []string{
 // found is a runtime that answers.
 type found struct{ endpoint, engine, version string }
 
-// ask says which runtime is at an endpoint. A socket file that nobody answers
-// on is no runtime, and neither is a daemon without CRI (Docker's containerd).
+// ask requests the version of the runtime at an endpoint. It fails if no process listens there, and for a daemon without CRI, such as
+// Docker's own containerd.
 func ask(ctx context.Context, endpoint string) (found, error) {
 	r, err := cri.New(cri.Options{Endpoint: endpoint, Timeout: answerLimit})
 	if err != nil {
@@ -50,9 +49,9 @@ func ask(ctx context.Context, endpoint string) (found, error) {
 	return found{endpoint, info.Engine, info.Version}, err
 }
 
-// look asks at each socket that exists; the first that answers is taken. The
-// error, when none does, is nil unless a socket was closed to this user.
-func look(ctx context.Context, sockets []string) (*found, error) {
+// findRuntime returns the first runtime that answers on one of the sockets, or nil. The error is not nil only if none answers and this user
+// has no access to a socket.
+func findRuntime(ctx context.Context, sockets []string) (*found, error) {
 	var closed error
 	asked := map[string]bool{}
 	for _, socket := range sockets {
@@ -80,5 +79,5 @@ func look(ctx context.Context, sockets []string) (*found, error) {
 }
 
 func closedSocket(socket string) error {
-	return fmt.Errorf("this user may not look for a runtime at %s: run `sudo make run`", socket)
+	return fmt.Errorf("this user has no access to the socket %s: run `sudo make run`", socket)
 }

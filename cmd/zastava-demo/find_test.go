@@ -16,12 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
 func TestFindIgnoresSocketsThatDoNotAnswer(t *testing.T) {
-	dir, err := os.MkdirTemp("", "zst-find-") //nolint:usetesting // a test's own directory has too long a name for a socket
-	require.NoError(t, err)
-	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
+	dir := socketdir.New(t)
 	path := func(name string) string { return filepath.Join(dir, name) }
 
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path("stale.sock")})
@@ -30,7 +29,7 @@ func TestFindIgnoresSocketsThatDoNotAnswer(t *testing.T) {
 	require.NoError(t, stale.Close())
 	require.NoError(t, os.WriteFile(path("file"), nil, 0o600))
 	require.NoError(t, os.Symlink(path("nowhere"), path("dangling")))
-	other, err := net.Listen("unix", path("other.sock")) // listens, and hangs up: no CRI
+	other, err := net.Listen("unix", path("other.sock")) // listens and closes each connection: not CRI
 	require.NoError(t, err)
 	hungUp := make(chan struct{})
 	go func() {
@@ -45,13 +44,13 @@ func TestFindIgnoresSocketsThatDoNotAnswer(t *testing.T) {
 	}()
 	defer func() { assert.NoError(t, other.Close()); <-hungUp }()
 	none := []string{path("missing"), path("stale.sock"), path("file"), path("dangling"), path("other.sock")}
-	f, err := look(t.Context(), none)
+	f, err := findRuntime(t.Context(), none)
 	require.NoError(t, err)
 	assert.Nil(t, f)
 
 	c := realruntime.Containerd(t)
 	require.NoError(t, os.Symlink(filepath.Join(c.Dir(), "c.sock"), path("alias.sock")))
-	f, err = look(t.Context(), append(none, path("alias.sock")))
+	f, err = findRuntime(t.Context(), append(none, path("alias.sock")))
 	require.NoError(t, err)
 	require.NotNil(t, f)
 	assert.Equal(t, found{c.Endpoint(), "containerd", c.Version()}, found{f.endpoint, f.engine, f.version[:len(c.Version())]})

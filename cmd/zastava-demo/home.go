@@ -17,9 +17,8 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-// home is the directory of one run: database, storage, logs, the private
-// containerd. It is held with a lock for as long as the program lives, so that
-// the next run can tell what a killed one left.
+// home is the directory of one run: database, storage, logs, the private containerd. The program locks it until it ends, so that the next
+// run recognizes the directories of killed runs.
 type home struct {
 	dir  string
 	lock *os.File
@@ -32,7 +31,7 @@ func newHome(under string) (*home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the demo: %w", err)
 	}
-	// Under another name until it is locked: a sweep must not be faster.
+	// The file has another name until it is locked, so that no sweep removes the directory before.
 	unlocked := filepath.Join(dir, "lock.new")
 	lock, err := lockFile(unlocked)
 	if err == nil {
@@ -49,22 +48,19 @@ func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 // containerd is the private containerd's own directory.
 func (h *home) containerd() string { return h.path("c") }
 
-// close gives the lock back and removes the directory, unless it is to be kept
-// for its logs and has any.
+// close releases the lock and removes the directory, unless keep is set and the directory has logs.
 func (h *home) close(keep bool) (kept bool, err error) {
 	logs, err := filepath.Glob(h.path("*.log"))
 	err = errors.Join(err, h.lock.Close())
 	if keep && len(logs) > 0 {
-		// A kept directory has no lock file: the next run leaves it alone.
+		// A sweep ignores directories without a lock file.
 		return true, errors.Join(err, os.Remove(h.path("lock")))
 	}
 	return false, errors.Join(err, os.RemoveAll(h.dir))
 }
 
-// sweep wipes what runs left that did not end in order (SIGKILL, power): their
-// directories have a lock file that nobody holds. It returns how many. Only
-// directories that this user made count: in a shared /tmp, a link that someone
-// else planted must not lead root to remove what it points at.
+// sweep wipes the directories of runs that did not end in order (SIGKILL, power failure), and returns their number. Such a directory has
+// an unlocked lock file. Only directories of this user count: in a shared /tmp, root must not follow a link that another user made.
 func sweep(ctx context.Context, under string) (int, error) {
 	locks, err := filepath.Glob(filepath.Join(under, homePattern+"*", "lock"))
 	if err != nil {
@@ -73,16 +69,16 @@ func sweep(ctx context.Context, under string) (int, error) {
 	swept := 0
 	var failed []error
 	for _, path := range locks {
-		if !madeByUs(filepath.Dir(path)) {
+		if !isOwnDir(filepath.Dir(path)) {
 			continue
 		}
 		lock, err := lockFile(path)
 		if err != nil {
-			continue // another run has it
+			continue // locked by another run
 		}
 		h := home{filepath.Dir(path), lock}
 		if err := privateruntime.WipeDir(ctx, h.containerd()); err != nil {
-			failed = append(failed, err, lock.Close()) // the next run tries again
+			failed = append(failed, err, lock.Close()) // the next run retries
 			continue
 		}
 		_, err = h.close(false)
@@ -92,7 +88,7 @@ func sweep(ctx context.Context, under string) (int, error) {
 	return swept, errors.Join(failed...)
 }
 
-func madeByUs(dir string) bool {
+func isOwnDir(dir string) bool {
 	var s unix.Stat_t
 	return unix.Lstat(dir, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR && int(s.Uid) == os.Geteuid()
 }

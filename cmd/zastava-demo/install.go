@@ -21,28 +21,26 @@ import (
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 )
 
-// ensureRuntime sees to it that a private containerd can be started: where its
-// programs are missing they are installed, where that is possible.
+// ensureRuntime checks that a private containerd can be started. It installs missing programs with apt-get on Debian and Ubuntu.
 func ensureRuntime(ctx context.Context, log string, out io.Writer) error {
 	if os.Geteuid() != 0 {
-		return errors.New("no container runtime answers here, and starting a private one needs root: run `sudo make run`, or name a runtime with --endpoint")
+		return errors.New("no container runtime answers on this machine, and starting a private one needs root: run `sudo make run`, or name a runtime with --endpoint")
 	}
 	err := privateruntime.Check(ctx, privateruntime.Options{})
 	if !errors.Is(err, privateruntime.ErrUnavailable) {
 		return err
 	}
 	if _, lookErr := exec.LookPath("apt-get"); lookErr != nil || !isDebian("/etc/os-release") {
-		return fmt.Errorf("no container runtime answers here, and this is not Debian or Ubuntu with apt-get, so install containerd (1.6 or later) and runc, or name a runtime with --endpoint: %w", err)
+		return fmt.Errorf("no container runtime answers on this machine, and without apt-get of Debian or Ubuntu none can be installed: install containerd (1.6 or later) and runc, or name a runtime with --endpoint: %w", err)
 	}
-	fmt.Fprintln(out, "No container runtime here: installing containerd and runc with apt-get. Where systemd runs, Debian's package also starts the system's containerd; the demo uses a private one all the same.")
+	fmt.Fprintln(out, "No container runtime found: installing containerd and runc with apt-get. With systemd, the package also starts a containerd of the system; the demo uses a private one nevertheless.")
 	if err := install(ctx, log); err != nil {
 		return err
 	}
 	return privateruntime.Check(ctx, privateruntime.Options{})
 }
 
-// install tries with the package lists that are there, and once more with new
-// ones.
+// install tries the existing package lists first, and then updates them and retries.
 func install(ctx context.Context, log string) error {
 	packages := []string{"install", "--yes", "--no-install-recommends", "containerd", "runc"}
 	if err := aptGet(ctx, log, packages...); err == nil || ctx.Err() != nil {
@@ -60,11 +58,11 @@ func aptGet(ctx context.Context, log string, args ...string) error {
 		return fmt.Errorf("open apt-get's log: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	cmd := exec.CommandContext(ctx, "apt-get", args...) //nolint:gosec // the arguments are this file's own
+	cmd := exec.CommandContext(ctx, "apt-get", args...) //nolint:gosec // the arguments are constants of this file
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	cmd.Stdout, cmd.Stderr = file, file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// apt-get ends in order on SIGINT; SIGKILL would leave dpkg half done.
+	// apt-get ends in order on SIGINT; SIGKILL could interrupt dpkg within a package.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Minute
 	if err := cmd.Run(); err != nil {
@@ -73,7 +71,7 @@ func aptGet(ctx context.Context, log string, args ...string) error {
 	return nil
 }
 
-// isDebian reads os-release(5): ID or ID_LIKE is debian or ubuntu.
+// isDebian reports whether ID or ID_LIKE in an os-release(5) file is debian or ubuntu.
 func isDebian(osRelease string) bool {
 	content, err := os.ReadFile(osRelease)
 	if err != nil {

@@ -24,10 +24,10 @@ const (
 
 type options struct {
 	collector, backend, config string        // paths
-	endpoint                   string        // of a CRI runtime; empty is to look for one
-	private                    bool          // start a private containerd without looking
+	endpoint                   string        // of a CRI runtime; empty means the first one found
+	private                    bool          // start a private containerd even if another runtime runs
 	port                       int           // of the backend and its page
-	duration                   time.Duration // 0 is until Ctrl-C
+	duration                   time.Duration // 0 means until Ctrl-C
 }
 
 func parseFlags(args []string) (options, error) {
@@ -39,7 +39,7 @@ func parseFlags(args []string) (options, error) {
 	f.StringVar(&o.endpoint, "endpoint", "", "observe the CRI runtime at this `address`, such as unix:///run/containerd/containerd.sock")
 	f.BoolVar(&o.private, "private", false, "start a private containerd even where a runtime answers")
 	f.IntVar(&o.port, "port", 8686, "TCP `port` of the page on 127.0.0.1")
-	f.DurationVar(&o.duration, "for", 0, "end by itself after this `time`, such as 60s")
+	f.DurationVar(&o.duration, "for", 0, "end after this `time`, such as 60s")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -65,7 +65,7 @@ func parseFlags(args []string) (options, error) {
 	return o, nil
 }
 
-// check finds what would fail later, and says all of it at once.
+// check reports together all faults that would make a later step fail.
 func (o options) check() error {
 	var faults []error
 	for _, file := range []struct{ what, path, remedy string }{
@@ -97,8 +97,7 @@ func checkPort(port int) error {
 	return l.Close()
 }
 
-// freePorts finds ports for what nobody looks at here: the collector's health
-// and metrics. A fixed one could be taken by another collector on this node.
+// freePorts finds ports for the collector's health check and metrics. Fixed ports could be in use by another collector on this node.
 func freePorts(n int) (ports []int, err error) {
 	var listeners []*net.TCPListener
 	for range n {

@@ -31,11 +31,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
 	"github.com/zastava-otel/zastava/internal/test/bench/cost"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
-// A benchmark's engine runs in a process of its own, so that only the client is measured. It is this test binary, told by
-// this variable, and it ends when its standard input does.
+// A benchmark's engine runs in a process of its own, so that only the client is measured. The process is this test binary with this
+// variable in its environment. It ends when its standard input is closed.
 const dockerServe = "ZASTAVA_TEST_DOCKER_SERVE"
 
 // dockerServed serves the answers of a Docker Engine with running containers, if this process was started to do that.
@@ -95,13 +96,10 @@ func dockerItem(i int, began time.Time) string {
 		hash(i), i+1, hash(7), began.Unix(), 20000+i, 20000+i, hash(9), i+1, hash(7), hash(11), hash(i+100000), i/256, i%256)
 }
 
-// startDocker starts that process and gives its endpoint.
+// startDocker starts that process and returns its endpoint.
 func startDocker(b *testing.B, n int) string {
 	b.Helper()
-	dir, err := os.MkdirTemp("", "zst-") //nolint:usetesting // the benchmark's own directory has too long a name for a socket
-	require.NoError(b, err)
-	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "d.sock")
+	path := filepath.Join(socketdir.New(b), "d.sock")
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", dockerServe, n, path))
 	in, err := command.StdinPipe()
@@ -139,7 +137,7 @@ func (*lists) Info(string, ...any)                            {}
 func (*lists) Warn(string, ...any)                            {}
 func (*lists) Deliver(context.Context, []observer.Item) error { return nil }
 
-// onlyListed is Docker without its stream: what there is to idle at.
+// onlyListed is Docker without its event stream, so that the observer only lists.
 type onlyListed struct {
 	runtime.Runtime
 	runtime.Finder
@@ -147,9 +145,9 @@ type onlyListed struct {
 }
 
 // BenchmarkDockerIdle measures an observer that polls 500 containers of which none changes, against a bare GET of
-// /containers/json at the same pace, turn by turn in the same run: processor time of this process, and allocations. bare is the
-// client's own list, decoded into its types; raw is a plain HTTP client that only splits the same bytes into items. The engine
-// is a process of its own.
+// /containers/json at the same pace, in turns within the same run: processor time of this process, and allocations. bare is moby's client,
+// which decodes the list into its types; raw is a plain HTTP client that only splits the same bytes into items. The engine is a
+// process of its own.
 func BenchmarkDockerIdle(b *testing.B) {
 	const containers, pace, several = 500, 20 * time.Millisecond, 50
 	endpoint := startDocker(b, containers)

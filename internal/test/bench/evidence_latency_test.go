@@ -26,13 +26,12 @@ import (
 const (
 	turns     = 6                // with evidence, and as many without
 	turnLives = 50               // containers of a turn that count
-	sampled   = 1500             // ms that each lives, so that it is looked at while others start and stop
-	resampled = 10 * time.Second // as often as the configuration lets
+	sampled   = 1500             // ms that each lives, so that it is sampled while others start and stop
+	resampled = 10 * time.Second // the smallest value that the configuration allows
 	hostile   = "zastava.local/hostile:1"
 )
 
-// tricks are those of the attack suite (internal/evidence/procfs) that cost an observer something, played all at once: the files that
-// change and the directory that is swapped take a processor each for themselves.
+// tricks are those of the attack suite (internal/evidence/procfs) that cost an observer something. They run at the same time.
 var tricks = [][]string{
 	{"mappings", "50000"},
 	{"files", "1500"},
@@ -73,7 +72,7 @@ func evidenceLatency(b *testing.B, c *privateruntime.Containerd) {
 		on := turn%2 == 1
 		r := newReader()
 		stop := receiveEvidence(b, c, on, r, &samples)
-		time.Sleep(2 * time.Second) // until the subscription stands, and samples have begun
+		time.Sleep(2 * time.Second) // until the subscription is established, and samples have begun
 		var ids []string
 		for i := range turnLives {
 			id, err := driver.Run(b.Context(), pod, privateruntime.ContainerSpec{
@@ -93,7 +92,7 @@ func evidenceLatency(b *testing.B, c *privateruntime.Containerd) {
 		}
 		stop()
 	}
-	require.Greater(b, samples, turns*turnLives/2, "containers were looked at meanwhile")
+	require.Greater(b, samples, turns*turnLives/2, "containers were sampled meanwhile")
 
 	for _, end := range []bool{false, true} {
 		off, on := taken[false][end], taken[true][end]
@@ -105,7 +104,7 @@ func evidenceLatency(b *testing.B, c *privateruntime.Containerd) {
 				name string
 				of   float64
 			}{{"p50", 0.5}, {"p99", 0.99}} {
-				without, with := at(off, q.of), at(on, q.of)
+				without, with := quantile(off, q.of), quantile(on, q.of)
 				b.ReportMetric(without, "off-"+q.name+"-ms")
 				b.ReportMetric(with, "on-"+q.name+"-ms")
 				b.ReportMetric(with/without, q.name+"-of-off")
@@ -118,21 +117,16 @@ func evidenceLatency(b *testing.B, c *privateruntime.Containerd) {
 	})
 }
 
-// at gives a quantile of sorted times in milliseconds.
-func at(sorted []time.Duration, q float64) float64 {
-	return float64(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Microseconds()) / 1000
-}
-
-// attack starts a container for each trick, and waits until all are set up. They are gone before threads are counted: one that
-// hangs on a file system comes back with it.
+// attack starts a container for each trick, and waits until all are prepared. They are removed before the process's threads are counted:
+// a thread that hangs on a file system continues when that is removed.
 func attack(b *testing.B, c *privateruntime.Containerd, driver *privateruntime.Driver) {
 	b.Helper()
 	dir := b.TempDir()
 	program, archive := filepath.Join(dir, "hostile"), filepath.Join(dir, "hostile.tar")
 	build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-o", program, "../../evidence/procfs/testdata/hostile")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	said, err := build.CombinedOutput()
-	require.NoError(b, err, "%s", said)
+	output, err := build.CombinedOutput()
+	require.NoError(b, err, "%s", output)
 	require.NoError(b, privateruntime.BuildCustom(archive, privateruntime.ImageSpec{Name: hostile, Files: []privateruntime.ImageFile{
 		{Path: "/hostile", Source: program}, {Path: "/dev/.keep", Content: []byte("x")}, {Path: "/mnt/.keep", Content: []byte("x")},
 	}}))
@@ -142,7 +136,7 @@ func attack(b *testing.B, c *privateruntime.Containerd, driver *privateruntime.D
 	b.Cleanup(func() { require.NoError(b, driver.RemovePod(context.Background(), pod)) })
 	for i, trick := range tricks {
 		if _, err := os.Stat("/dev/fuse"); trick[0] == "fuse" && err != nil {
-			b.Log("without /dev/fuse")
+			b.Log("skipped fuse: /dev/fuse does not exist")
 			continue
 		}
 		id, err := driver.Run(b.Context(), pod, privateruntime.ContainerSpec{
@@ -159,7 +153,8 @@ func attack(b *testing.B, c *privateruntime.Containerd, driver *privateruntime.D
 	}
 }
 
-// receiveEvidence starts the receiver with or without evidence, and gives what ends it. samples counts the records of evidence.
+// receiveEvidence starts the receiver with or without evidence. It returns the function that ends it, which adds the number of records with
+// evidence to samples.
 func receiveEvidence(b *testing.B, c *privateruntime.Containerd, on bool, r *reader, samples *int) (stop func()) {
 	b.Helper()
 	counted := 0

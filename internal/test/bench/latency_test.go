@@ -17,19 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containerd/containerd/api/events"
-	eventsapi "github.com/containerd/containerd/api/services/events/v1"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/collector/receiver/receivertest"
-	"google.golang.org/grpc/metadata"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
-	"github.com/zastava-otel/zastava/internal/record"
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver"
 )
@@ -215,154 +205,15 @@ func show(b *testing.B, name string, truth []privateruntime.Record, of func(*pri
 		all[i] = of(&truth[i])
 	}
 	slices.Sort(all)
-	at := func(q float64) float64 {
-		return float64(all[min(len(all)-1, int(q*float64(len(all))))].Microseconds()) / 1000
-	}
 	b.Run(name, func(b *testing.B) {
 		b.ReportMetric(0, "ns/op") // it was measured before
-		b.ReportMetric(at(0.5), "p50-ms")
-		b.ReportMetric(at(0.99), "p99-ms")
-		b.ReportMetric(at(1), "max-ms")
+		b.ReportMetric(quantile(all, 0.5), "p50-ms")
+		b.ReportMetric(quantile(all, 0.99), "p99-ms")
+		b.ReportMetric(quantile(all, 1), "max-ms")
 	})
 }
 
-// bareNative follows containerd's events. After a start it asks for the status until that shows the start.
-func bareNative(ctx context.Context, b *testing.B, c *privateruntime.Containerd, work *sync.WaitGroup, r, status *reader) {
-	b.Helper()
-	client := runtimeapi.NewRuntimeServiceClient(c.Conn())
-	sees := func(id string) {
-		for ctx.Err() == nil {
-			answer, err := client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id})
-			if err != nil { // a sandbox
-				return
-			}
-			if answer.GetStatus().GetState() != runtimeapi.ContainerState_CONTAINER_CREATED {
-				status.note(id, false, time.Now())
-				return
-			}
-			time.Sleep(spin)
-		}
-	}
-	s, err := eventsapi.NewEventsClient(c.Conn()).Subscribe(metadata.AppendToOutgoingContext(ctx, "containerd-namespace", "k8s.io"),
-		&eventsapi.SubscribeRequest{Filters: []string{`topic=="/tasks/start"`, `topic=="/tasks/exit"`}})
-	require.NoError(b, err)
-	work.Go(func() {
-		for {
-			e, err := s.Recv()
-			if err != nil {
-				return
-			}
-			now := time.Now()
-			payload, err := e.GetEvent().UnmarshalNew()
-			if err != nil {
-				b.Errorf("an event of containerd cannot be read: %v", err)
-				return
-			}
-			switch m := payload.(type) {
-			case *events.TaskStart:
-				r.note(m.GetContainerID(), false, now)
-				work.Go(func() { sees(m.GetContainerID()) })
-			case *events.TaskExit:
-				r.note(m.GetContainerID(), true, now)
-			}
-		}
-	})
-}
-
-func bareCRI(ctx context.Context, b *testing.B, c *privateruntime.Containerd, work *sync.WaitGroup, r *reader) {
-	b.Helper()
-	s, err := runtimeapi.NewRuntimeServiceClient(c.Conn()).GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
-	require.NoError(b, err)
-	work.Go(func() {
-		for {
-			e, err := s.Recv()
-			if err != nil {
-				return
-			}
-			now := time.Now()
-			switch e.GetContainerEventType() {
-			case runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT:
-				r.note(e.GetContainerId(), false, now)
-			case runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT:
-				r.note(e.GetContainerId(), true, now)
-			default:
-			}
-		}
-	})
-}
-
-// bareList lists every second and learns from it what kubelet's generic PLEG would.
-func bareList(ctx context.Context, b *testing.B, c *privateruntime.Containerd, work *sync.WaitGroup, r *reader) {
-	b.Helper()
-	client := runtimeapi.NewRuntimeServiceClient(c.Conn())
-	work.Go(func() {
-		tick := time.NewTicker(relist)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			answer, err := client.ListContainers(ctx, &runtimeapi.ListContainersRequest{})
-			if err != nil {
-				continue
-			}
-			now := time.Now()
-			for _, item := range answer.GetContainers() {
-				switch item.GetState() {
-				case runtimeapi.ContainerState_CONTAINER_RUNNING:
-					r.note(item.GetId(), false, now)
-				case runtimeapi.ContainerState_CONTAINER_EXITED:
-					r.note(item.GetId(), false, now)
-					r.note(item.GetId(), true, now)
-				default:
-				}
-			}
-		}
-	})
-}
-
-// receive starts the receiver with a consumer that takes note of the time, and gives what ends it.
-func receive(b *testing.B, c *privateruntime.Containerd, stream criobserverreceiver.Stream, r *reader) (stop func()) {
-	b.Helper()
-	return receiveWith(b, r, nil, func(cfg *criobserverreceiver.Config) {
-		cfg.Runtimes = []criobserverreceiver.RuntimeConfig{{Endpoint: c.Endpoint(), Stream: stream}}
-		cfg.PollInterval = polled
-	})
-}
-
-// receiveWith is receive with a configuration of one's own. sampled, unless it is nil, is called for each record of evidence.
-func receiveWith(b *testing.B, r *reader, sampled func(), configure func(*criobserverreceiver.Config)) (stop func()) {
-	b.Helper()
-	factory := criobserverreceiver.NewFactory()
-	cfg := factory.CreateDefaultConfig().(*criobserverreceiver.Config)
-	configure(cfg)
-	started, stopped := record.EventName(container.KindStarted), record.EventName(container.KindStopped)
-	next, err := consumer.NewLogs(func(_ context.Context, logs plog.Logs) error {
-		now := time.Now()
-		for _, rl := range logs.ResourceLogs().All() {
-			id, _ := rl.Resource().Attributes().Get(record.AttrContainerID)
-			for _, sl := range rl.ScopeLogs().All() {
-				for _, lr := range sl.LogRecords().All() {
-					switch lr.EventName() {
-					case started:
-						r.note(id.Str(), false, now)
-					case stopped:
-						r.note(id.Str(), true, now)
-					case record.EventProcessSampled:
-						if sampled != nil {
-							sampled()
-						}
-					}
-				}
-			}
-		}
-		return nil
-	})
-	require.NoError(b, err)
-	rcv, err := factory.CreateLogs(b.Context(), receivertest.NewNopSettings(factory.Type()), cfg, next)
-	require.NoError(b, err)
-	require.NoError(b, rcv.Start(b.Context(), componenttest.NewNopHost()))
-	return func() { require.NoError(b, rcv.Shutdown(context.Background())) }
+// quantile returns a quantile of sorted durations in milliseconds.
+func quantile(sorted []time.Duration, q float64) float64 {
+	return float64(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Microseconds()) / 1000
 }

@@ -29,16 +29,16 @@ const (
 	observed = 500
 	samples  = 5 // of resident memory, a second apart
 
-	// Go gives memory that the first burst took back to the system by and by: it is looked at soon and late.
+	// Go returns the memory of the first burst to the system gradually, so that memory is measured twice.
 	soon     = 20 * time.Second
 	late     = 100 * time.Second // after that
 	patience = time.Minute
 )
 
 // BenchmarkResidentMemory measures the resident memory of the slim distribution that observes 500 containers of a synthetic
-// CRI server, with the repository's own collector-config.yaml, against the same binary with the same configuration less the
-// receiver. A collector cannot have a pipeline without a receiver, so that the exporter and the processor go too, and what
-// they take counts as the receiver's. empty is the same with a server without containers.
+// CRI server, with the repository's own collector-config.yaml, against the same binary with the same configuration without the
+// receiver. A collector cannot have a pipeline without a receiver, so that the exporter and the processor are removed too, and their
+// memory counts as the receiver's. empty is the same with a server without containers.
 func BenchmarkResidentMemory(b *testing.B) {
 	backend := accepting(b)
 	for range b.N {
@@ -56,7 +56,7 @@ func BenchmarkResidentMemory(b *testing.B) {
 	}
 }
 
-// sink is a backend that accepts everything and counts.
+// sink is a backend that accepts and counts all events.
 type sink struct {
 	url    string
 	events atomic.Int64
@@ -86,10 +86,10 @@ func accepting(b *testing.B) *sink {
 	return s
 }
 
-// wait waits until so many events have come.
+// wait waits until the sink has received at least this many events.
 func (s *sink) wait(b *testing.B, events int64) {
 	b.Helper()
-	require.Eventually(b, func() bool { return s.events.Load() >= events }, patience, 100*time.Millisecond, "%d events have not come", events)
+	require.Eventually(b, func() bool { return s.events.Load() >= events }, patience, 100*time.Millisecond, "%d events were not received", events)
 }
 
 // collector is a running collector.
@@ -98,7 +98,7 @@ type collector struct {
 	b *testing.B
 }
 
-// collect starts a collector that answers before this returns, and ends it with the benchmark.
+// collect starts a collector, waits until it serves its metrics, and ends it with the benchmark.
 func collect(b *testing.B, endpoint, backend string) collector {
 	b.Helper()
 	dir := b.TempDir()
@@ -119,7 +119,7 @@ func collect(b *testing.B, endpoint, backend string) collector {
 	return collector{p, b}
 }
 
-// resident is the collector's resident memory in MiB, the median of some samples.
+// resident returns the collector's resident memory in MiB, the median of several samples.
 func (c collector) resident() float64 {
 	c.b.Helper()
 	var seen []float64
@@ -133,7 +133,7 @@ func (c collector) resident() float64 {
 	return seen[len(seen)/2]
 }
 
-// writeConfig writes the repository's default configuration, or what is left of it without the receiver.
+// writeConfig writes the repository's default configuration, without receiver and pipelines unless observes is set.
 func writeConfig(b *testing.B, path string, observes bool) {
 	b.Helper()
 	raw, err := os.ReadFile(filepath.Join(process.Root(b), "collector-config.yaml"))

@@ -20,7 +20,7 @@ import (
 const (
 	// bufferSize of a pipe, in bytes for each direction.
 	bufferSize = 64 << 10
-	// poll is the time between two looks for a client.
+	// poll is the time between two checks for a client.
 	poll = 2 * time.Millisecond
 )
 
@@ -33,16 +33,16 @@ type Server struct {
 	mu     sync.Mutex
 	closed bool
 	served map[*client]bool
-	failed error // why no more clients are taken
+	failed error // why no more clients are accepted
 }
 
-// Name is a pipe's name that follows from a path, for a test that knows where a socket would be.
+// Name derives the name of a pipe from a path, for tests that use the path of a Unix socket on other systems.
 func Name(path string) string { return fmt.Sprintf(`\\.\pipe\zastava-%x`, sha256.Sum256([]byte(path))) }
 
-// Endpoint is how a pipe is written in a configuration.
+// Endpoint returns the address of a pipe as configurations have it.
 func Endpoint(name string) string { return "npipe://" + strings.ReplaceAll(name, `\`, "/") }
 
-// Listen listens on a TCP port of loopback and serves a pipe that leads there. Both end with the listener's Close.
+// Listen listens on a TCP port of loopback and serves a pipe that forwards to it. The listener's Close ends both.
 func Listen(name string) (net.Listener, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,8 +62,8 @@ type listener struct {
 
 func (l listener) Close() error { return errors.Join(l.pipe.Close(), l.Listener.Close()) }
 
-// Serve makes the pipe and carries each of its clients to the TCP address to. It is an error when somebody else serves a pipe
-// of that name; Wine 8 does not notice.
+// Serve serves the pipe and forwards each client to the TCP address to. It returns an error if a pipe of that name exists already, which
+// Wine 8 does not detect.
 func Serve(name, to string) (*Server, error) {
 	s := &Server{name: name, to: to, closing: make(chan struct{}), served: map[*client]bool{}}
 	first, err := newInstance(name, windows.FILE_FLAG_FIRST_PIPE_INSTANCE)
@@ -74,7 +74,7 @@ func Serve(name, to string) (*Server, error) {
 	return s, nil
 }
 
-// Wait waits until the pipe takes no more clients, and says why if it was not closed.
+// Wait waits until the pipe accepts no more clients. It returns the reason, or nil after Close.
 func (s *Server) Wait() error {
 	s.work.Wait()
 	s.mu.Lock()
@@ -82,7 +82,7 @@ func (s *Server) Wait() error {
 	return s.failed
 }
 
-// Close ends the pipe and all of its clients, and waits for that.
+// Close closes the pipe and the connections of all clients, and waits until they have ended.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if !s.closed {
@@ -96,7 +96,7 @@ func (s *Server) Close() error {
 	return s.Wait()
 }
 
-// accept takes one client after the other. The next instance is there before the client of this one is served.
+// accept accepts clients one after the other. It creates the next instance before it serves the client of this one.
 func (s *Server) accept(p instance) {
 	defer func() { p.close() }()
 	tick := time.NewTicker(poll)
@@ -140,24 +140,24 @@ func (s *Server) fail(err error) {
 	}
 }
 
-// client is one client and the connection that it was given.
+// client is one client and its connection to the TCP address.
 type client struct {
 	instance
 	conn net.Conn
 }
 
-// cut ends both directions: what waits for either returns.
+// cut closes both directions, so that all pending reads and writes return.
 func (c *client) cut() {
 	_ = c.conn.Close()
 	_ = windows.DisconnectNamedPipe(c.handle)
 }
 
-// forward carries bytes both ways until either side has no more.
+// forward copies bytes in both directions until either side ends.
 func (s *Server) forward(p instance) {
 	defer p.close()
 	conn, err := net.Dial("tcp", s.to)
 	if err != nil {
-		_ = windows.DisconnectNamedPipe(p.handle) // the client is turned away
+		_ = windows.DisconnectNamedPipe(p.handle) // refuses the client
 		return
 	}
 	c := &client{instance: p, conn: conn}
@@ -185,20 +185,20 @@ func (s *Server) forward(p instance) {
 	s.mu.Unlock()
 }
 
-// instance is the server's end of a pipe, for one client. What is done with it is asynchronous for Windows, which would let a
-// write wait for a read to end otherwise, and is waited for here.
+// instance is the server's end of a pipe, for one client. Its operations are asynchronous for Windows, because a synchronous write would wait
+// for a pending read. The methods wait for their result.
 type instance struct{ handle windows.Handle }
 
 func newInstance(name string, flags uint32) (instance, error) {
 	path, err := windows.UTF16PtrFromString(name)
 	if err != nil {
-		return instance{}, fmt.Errorf("name the pipe %q: %w", name, err)
+		return instance{}, fmt.Errorf("encode the name of the pipe %q: %w", name, err)
 	}
 	h, err := windows.CreateNamedPipe(path, windows.PIPE_ACCESS_DUPLEX|windows.FILE_FLAG_OVERLAPPED|flags,
 		windows.PIPE_TYPE_BYTE|windows.PIPE_READMODE_BYTE|windows.PIPE_NOWAIT|windows.PIPE_REJECT_REMOTE_CLIENTS,
 		windows.PIPE_UNLIMITED_INSTANCES, bufferSize, bufferSize, 0, nil)
 	if err != nil {
-		return instance{}, fmt.Errorf("make an instance of the pipe %s: %w", name, err)
+		return instance{}, fmt.Errorf("create an instance of the pipe %s: %w", name, err)
 	}
 	return instance{handle: h}, nil
 }
@@ -209,7 +209,7 @@ func (p instance) close() { _ = windows.CloseHandle(p.handle) }
 func (p instance) wait(b []byte, begin func(*windows.Overlapped) error) (int, error) {
 	event, err := windows.CreateEvent(nil, 1, 0, nil)
 	if err != nil {
-		return 0, fmt.Errorf("make an event: %w", err)
+		return 0, fmt.Errorf("create an event: %w", err)
 	}
 	defer func() { _ = windows.CloseHandle(event) }()
 	var pinner runtime.Pinner // Windows writes to both after begin has returned
@@ -227,8 +227,8 @@ func (p instance) wait(b []byte, begin func(*windows.Overlapped) error) (int, er
 	return int(n), err
 }
 
-// connected tells whether a client has come. It does not wait: Wine 8 ends an asynchronous ConnectNamedPipe before anybody
-// has come, or never.
+// connected reports whether a client has connected. It does not wait, because Wine 8 completes an asynchronous ConnectNamedPipe before a
+// client connects, or never.
 func (p instance) connected() (bool, error) {
 	switch err := windows.ConnectNamedPipe(p.handle, nil); {
 	case err == nil, errors.Is(err, windows.ERROR_PIPE_LISTENING):
@@ -236,18 +236,18 @@ func (p instance) connected() (bool, error) {
 	case errors.Is(err, windows.ERROR_PIPE_CONNECTED):
 		var mode uint32 = windows.PIPE_READMODE_BYTE | windows.PIPE_WAIT
 		if err := windows.SetNamedPipeHandleState(p.handle, &mode, nil, nil); err != nil {
-			return false, fmt.Errorf("let the pipe wait: %w", err)
+			return false, fmt.Errorf("set the pipe to blocking mode: %w", err)
 		}
 		return true, nil
-	case errors.Is(err, windows.ERROR_NO_DATA): // it came and went
+	case errors.Is(err, windows.ERROR_NO_DATA): // a client connected and disconnected
 		_ = windows.DisconnectNamedPipe(p.handle)
 		return false, nil
 	default:
-		return false, fmt.Errorf("look for a client: %w", err)
+		return false, fmt.Errorf("check for a client: %w", err)
 	}
 }
 
-// Read gives what the client wrote; its end of the pipe closed is the end.
+// Read reads bytes of the client. It returns io.EOF after the client has closed its end.
 func (p instance) Read(b []byte) (int, error) {
 	n, err := p.wait(b, func(o *windows.Overlapped) error { return windows.ReadFile(p.handle, b, nil, o) })
 	switch {
@@ -260,7 +260,7 @@ func (p instance) Read(b []byte) (int, error) {
 	}
 }
 
-// Write hands b to the client.
+// Write writes b to the client.
 func (p instance) Write(b []byte) (int, error) {
 	done := 0
 	for done < len(b) {

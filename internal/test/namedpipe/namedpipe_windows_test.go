@@ -19,10 +19,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // one for ever
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // started once per process, never ends
 }
 
-// echo listens on a pipe and sends back what comes.
+// echo listens on a pipe and sends all bytes back.
 func echo(t *testing.T, name string) net.Listener {
 	t.Helper()
 	l, err := Listen(name)

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// witness is a test that may fail without failing this one.
+// witness is a TB that records failures, so that a test can check them.
 type witness struct {
 	ctx      context.Context
 	failed   bool
@@ -44,8 +44,8 @@ func (w *witness) Errorf(format string, a ...any) { w.failed = true; w.Logf(form
 func (w *witness) Skipf(format string, a ...any)  { w.skipped = true; w.Logf(format, a...); panic(w) }
 func (w *witness) Fatalf(format string, a ...any) { w.Errorf(format, a...); panic(w) }
 
-// of runs something as a test of its own, with its cleanups.
-func of(t *testing.T, test func(w *witness)) *witness {
+// runAsTest runs a function as a test of its own, with its cleanups.
+func runAsTest(t *testing.T, test func(w *witness)) *witness {
 	t.Helper()
 	w := &witness{ctx: t.Context()}
 	func() {
@@ -70,7 +70,7 @@ func shell(t *testing.T, script string) Program {
 func TestProcessEndsWithItsTest(t *testing.T) {
 	var p *Process
 	program := shell(t, `echo "a word $WORD"; while true; do sleep 1; done`)
-	w := of(t, func(w *witness) {
+	w := runAsTest(t, func(w *witness) {
 		p = Start(w, program)
 		p.Await(time.Minute, "a word", func() bool { return strings.Contains(Tail(program.Log), "a word of the test") })
 		if runtime.GOOS == "linux" {
@@ -87,24 +87,24 @@ func TestStopReportsHowTheProcessEnded(t *testing.T) {
 	for _, tt := range []struct {
 		desc, script string
 		end          func(p *Process)
-		says         string // empty: the test does not fail
+		message      string // of the failure; empty if the test must not fail
 	}{
-		{"stopped, and it ends well", `trap 'exit 0' TERM; echo up; while true; do sleep 0.01; done`, (*Process).Stop, ""},
-		{"stopped, and it ends badly", `trap 'exit 3' TERM; echo up; while true; do sleep 0.01; done`, (*Process).Stop, "ended with an error: exit status 3"},
+		{"stopped, exit code 0", `trap 'exit 0' TERM; echo up; while true; do sleep 0.01; done`, (*Process).Stop, ""},
+		{"stopped, exit code 3", `trap 'exit 3' TERM; echo up; while true; do sleep 0.01; done`, (*Process).Stop, "ended with an error: exit status 3"},
 		{"killed", `trap '' TERM; echo up; while true; do sleep 0.01; done`, func(p *Process) { p.Kill(); p.Stop(); p.Kill() }, ""},
-		{"it ends while it is waited for", `echo up; exit 7`, func(p *Process) {
-			p.Await(time.Minute, "better times", func() bool { return false })
-		}, "waited for better times, and sh has ended: exit status 7; its output ends with:\nup"},
+		{"it ends while the test waits", `echo up; exit 7`, func(p *Process) {
+			p.Await(time.Minute, "a condition", func() bool { return false })
+		}, "waited for a condition, and sh has ended: exit status 7; its output ends with:\nup"},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			program := shell(t, tt.script)
-			w := of(t, func(w *witness) {
+			w := runAsTest(t, func(w *witness) {
 				p := Start(w, program)
 				Await(w, time.Minute, "it to be up", func() bool { return Tail(program.Log) == "up\n" })
 				tt.end(p)
 			})
-			assert.Equal(t, tt.says != "", w.failed, w.said)
-			assert.Contains(t, w.said, tt.says)
+			assert.Equal(t, tt.message != "", w.failed, w.said)
+			assert.Contains(t, w.said, tt.message)
 			if w.failed {
 				assert.Contains(t, w.said, "the end of "+program.Log+":\nup", "its output is shown")
 			}
@@ -113,7 +113,7 @@ func TestStopReportsHowTheProcessEnded(t *testing.T) {
 }
 
 func TestAwaitFailsAfterItsLimit(t *testing.T) {
-	w := of(t, func(w *witness) { Await(w, 30*time.Millisecond, "a thing", func() bool { return false }) })
+	w := runAsTest(t, func(w *witness) { Await(w, 30*time.Millisecond, "a thing", func() bool { return false }) })
 	assert.True(t, w.failed)
 	assert.Contains(t, w.said, "waited 30ms for a thing")
 }
@@ -122,11 +122,11 @@ func TestBuiltSkipsWhenAProgramIsMissing(t *testing.T) {
 	assert.FileExists(t, filepath.Join(Root(t), "go.mod"))
 	absent := func(w *witness) { Built(w, "no-such-program") }
 	t.Setenv("ZASTAVA_TEST_REQUIRE_RUNTIME", "")
-	w := of(t, absent)
+	w := runAsTest(t, absent)
 	assert.True(t, w.skipped)
 	assert.Contains(t, w.said, "no-such-program is not built: run `make slim")
 	t.Setenv("ZASTAVA_TEST_REQUIRE_RUNTIME", "1")
-	w = of(t, absent)
+	w = runAsTest(t, absent)
 	assert.True(t, w.failed)
 	assert.False(t, w.skipped)
 }
@@ -159,11 +159,11 @@ func TestMetricsAddsUpMatchingPoints(t *testing.T) {
 	assert.False(t, Listens(FreeAddress(t)))
 }
 
-// TestFailureShowsOnlyTheOwnPartOfASharedLog shows of each process what it wrote itself.
+// TestFailureShowsOnlyTheOwnPartOfASharedLog has two processes write to one file. A failure shows only the output of its own process.
 func TestFailureShowsOnlyTheOwnPartOfASharedLog(t *testing.T) {
 	first, second := shell(t, "echo first"), shell(t, "echo second; exit 1")
 	second.Log = first.Log
-	w := of(t, func(w *witness) {
+	w := runAsTest(t, func(w *witness) {
 		<-Start(w, first).ended
 		Start(w, second).Await(time.Minute, "a third", func() bool { return false })
 	})
@@ -171,7 +171,7 @@ func TestFailureShowsOnlyTheOwnPartOfASharedLog(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(w.said, "first\n"))
 }
 
-// TestBackendKeepsAddressAndDatabaseAfterRestart has the reference backend die and come back where it was.
+// TestBackendKeepsAddressAndDatabaseAfterRestart kills the reference backend and restarts it with the same address and database.
 func TestBackendKeepsAddressAndDatabaseAfterRestart(t *testing.T) {
 	b := StartBackend(t, t.TempDir())
 	assert.Empty(t, b.Events())

@@ -3,9 +3,8 @@
 
 //go:build linux
 
-// Package child runs a program beside this one, with its output in a file. A
-// child does not outlive this program: it is stopped in order, and the kernel
-// ends it when this program dies of SIGKILL.
+// Package child runs a program as a child process, with its output in a file. A child does not outlive this program: Stop ends it in
+// order, and the kernel ends it if this program is killed.
 package child
 
 import (
@@ -27,13 +26,11 @@ type Child struct {
 	ended     chan struct{} // closed by the goroutine that waits for the process
 }
 
-// Start runs the program at path with the environment of this process and
-// env on top, and its output in the file log, which is made anew. name is for
-// messages.
+// Start runs the program at path with the environment of this process and env, and writes its output to the file log, which it truncates.
+// name is for messages.
 //
-// The caller's goroutine must be locked to its thread and live as long as the
-// child is wanted: the kernel sends the child SIGTERM when that thread ends
-// (PR_SET_PDEATHSIG in prctl(2)).
+// The caller's goroutine must be locked to its thread and must run as long as the child: the kernel sends the child SIGTERM when that
+// thread ends (PR_SET_PDEATHSIG in prctl(2)).
 func Start(name, log, path string, args, env []string) (*Child, error) {
 	out, err := os.Create(log)
 	if err != nil {
@@ -44,7 +41,7 @@ func Start(name, log, path string, args, env []string) (*Child, error) {
 	c := &Child{name: name, log: log, cmd: cmd, ended: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stdout, c.cmd.Stderr = out, out
-	// A process group of its own: Ctrl-C in the terminal is for this program alone.
+	// A process group of its own, so that Ctrl-C in the terminal signals only this program.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the %s: %w", name, err)
@@ -56,17 +53,16 @@ func Start(name, log, path string, args, env []string) (*Child, error) {
 	return c, nil
 }
 
-// Ended is closed when the child has ended.
+// Ended returns a channel that is closed when the child has ended.
 func (c *Child) Ended() <-chan struct{} { return c.ended }
 
-// Fault says how the child ended, with the last lines of its output. Call it
-// only after Ended.
+// Fault returns an error with the child's exit status and the last lines of its output. Call it only after Ended is closed.
 func (c *Child) Fault() error {
 	return fmt.Errorf("the %s ended by itself (%s); its output is in %s and ends with:\n%s", c.name, c.cmd.ProcessState, c.log, Tail(c.log, 15))
 }
 
-// Stop sends SIGTERM, and SIGKILL after the grace period, and waits. Being
-// killed is an error. Stopping an ended child is none.
+// Stop sends SIGTERM, and SIGKILL after the grace period, and waits for the end. It returns an error if the child had to be killed, and nil
+// if it had ended before.
 func (c *Child) Stop(grace time.Duration) error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop the %s: %w", c.name, err)
@@ -85,7 +81,7 @@ func (c *Child) Stop(grace time.Duration) error {
 	return fmt.Errorf("the %s did not stop within %s and was killed; its output is in %s", c.name, grace, c.log)
 }
 
-// WaitOK asks url until it answers 200, the child ends, or ctx is done.
+// WaitOK requests url repeatedly until the status is 200. It returns an error if the child ends or ctx is done before.
 func (c *Child) WaitOK(ctx context.Context, client *http.Client, url string) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -123,7 +119,7 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	return nil
 }
 
-// Tail is the last n lines of a file, for messages.
+// Tail returns the last n lines of a file, for messages.
 func Tail(file string, n int) string {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -3,10 +3,10 @@
 
 //go:build unix
 
-// Package cost tells what a piece of code cost this process: processor time as the system counts it, in all threads, and
-// allocations. Both count whatever else the process did meanwhile, so that a benchmark has it do nothing else.
+// Package cost measures what a piece of code costs this process: processor time as the system counts it, in all threads, and
+// allocations. Both include everything else that the process does meanwhile, so that a benchmark must do nothing else.
 //
-// The system counts processor time in steps that may be milliseconds long: one measurement should span many of them.
+// The system counts processor time in steps of up to some milliseconds: one measurement should span many of them.
 package cost
 
 import (
@@ -22,7 +22,7 @@ type Cost struct {
 	Bytes  uint64        // of the heap
 }
 
-// Of measures do.
+// Of runs do and returns its cost.
 func Of(do func()) Cost {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -40,11 +40,11 @@ func (c *Cost) Add(o Cost) {
 	c.Bytes += o.Bytes
 }
 
-// CPU is the processor time that this process has used so far.
+// CPU returns the processor time that this process has used so far.
 func CPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic("getrusage of this very process failed: " + err.Error()) // getrusage(2): cannot, with these arguments
+		panic("getrusage of this process: " + err.Error()) // cannot happen with these arguments, see getrusage(2)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -6,8 +6,8 @@
 // Package crihost runs the synthetic CRI server of package crifake in a process of its own, so that a benchmark of a client
 // measures the client only. The process is the test binary itself: its TestMain calls Served first.
 //
-// It promises that the process ends with the benchmark, or with the test binary, however that ends: it serves until its
-// standard input closes. It refuses to take part in what is measured beyond answering on its socket.
+// It promises that the process ends with the benchmark, or with the test binary in whatever way that ends: it serves until its standard
+// input is closed. It takes no part in the measurement beyond answering on its socket.
 package crihost
 
 import (
@@ -22,6 +22,7 @@ import (
 	"testing"
 
 	"github.com/zastava-otel/zastava/internal/test/crifake"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
 // variable marks the process that serves; its value is its Options.
@@ -30,12 +31,12 @@ const variable = "ZASTAVA_TEST_CRI_HOST"
 // Options of the server.
 type Options struct {
 	Path       string // of its socket; under 100 bytes
-	Containers int    // that run from the start
+	Containers int    // that are running at the start
 	PerPod     int
 	Events     bool // GetContainerEvents works
 }
 
-// request is what a Host asks of its process; answer is what it gets.
+// request is what a Host sends to its process; answer is the response.
 type request struct {
 	Steps int `json:"steps,omitempty"`
 }
@@ -47,7 +48,7 @@ type answer struct {
 	Error       string         `json:"error,omitempty"`
 }
 
-// Served serves until standard input closes, if this process was started to do that, and tells whether it was.
+// Served serves until standard input is closed if this process was started by Start, and reports whether it was.
 func Served() bool {
 	raw := os.Getenv(variable)
 	if raw == "" {
@@ -119,17 +120,11 @@ type Host struct {
 	dropped int
 }
 
-// Start starts a server and ends it with the benchmark. Options.Path is made when empty.
+// Start starts a server and ends it with the benchmark. If Options.Path is empty, it chooses one.
 func Start(tb testing.TB, o Options) *Host {
 	tb.Helper()
 	if o.Path == "" {
-		// Not the test's own directory: its name is too long for a socket.
-		dir, err := os.MkdirTemp("", "cri")
-		if err != nil {
-			tb.Fatalf("make a directory for the CRI server: %v", err)
-		}
-		tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-		o.Path = filepath.Join(dir, "c.sock")
+		o.Path = filepath.Join(socketdir.New(tb), "c.sock")
 	}
 	raw, err := json.Marshal(o)
 	if err != nil {
@@ -151,11 +146,12 @@ func Start(tb testing.TB, o Options) *Host {
 	}
 	tb.Cleanup(func() { _ = in.Close(); _ = command.Wait() })
 	h := &Host{tb: tb, path: o.Path, pid: command.Process.Pid, in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
-	h.take()
+	h.read()
 	return h
 }
 
-func (h *Host) take() answer {
+// read reads one response and stores its counters.
+func (h *Host) read() answer {
 	h.tb.Helper()
 	var a answer
 	if err := h.out.Decode(&a); err != nil {
@@ -168,24 +164,23 @@ func (h *Host) take() answer {
 	return a
 }
 
-// Endpoint gives the CRI endpoint.
+// Endpoint returns the CRI endpoint.
 func (h *Host) Endpoint() string { return "unix://" + h.path }
 
-// PID is the server's process.
+// PID returns the id of the server's process.
 func (h *Host) PID() int { return h.pid }
 
-// Step does n random things to random containers (crifake.Server.Step) and tells how many transitions that makes. Zero only
-// asks for the counters.
+// Step makes n random steps (crifake.Server.Step) and returns the number of transitions. Step(0) only updates the counters.
 func (h *Host) Step(n int) int {
 	h.tb.Helper()
 	if err := h.in.Encode(request{Steps: n}); err != nil {
 		h.tb.Fatalf("ask the CRI server for %d steps: %v", n, err)
 	}
-	return h.take().Transitions
+	return h.read().Transitions
 }
 
-// Calls tells how often a method had been called at the last Step.
+// Calls returns how often a method had been called at the last Step.
 func (h *Host) Calls(method string) int { return h.calls[method] }
 
-// Dropped tells how many events the server had dropped for subscribers that were behind, at the last Step.
+// Dropped returns how many events the server had dropped at the last Step because subscribers read too slowly.
 func (h *Host) Dropped() int { return h.dropped }
