@@ -3,7 +3,10 @@
 
 package evidence
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // Status is what is known of a datum.
 type Status string
@@ -28,6 +31,9 @@ const (
 	ReasonPermission Reason = "permission"
 	// ReasonNotELF: neither an ELF nor a PE file, or an invalid one.
 	ReasonNotELF Reason = "not_elf"
+	// ReasonHostile: the headers of a binary are made to cost their reader more than those of any honest one: a compressed table of section
+	// names, or more than is read of a file. Nothing that they say is recorded.
+	ReasonHostile Reason = "hostile"
 	// ReasonTooLarge: larger than Limits.FileBytes.
 	ReasonTooLarge Reason = "too_large"
 	// ReasonBudget: a limit of the container, of the minute or of CPU time was reached. A later sample may read it.
@@ -64,8 +70,16 @@ func (d Datum[T]) Get() (value T, ok bool) { return d.Value, d.Status == StatusP
 // MaxTextBytes is how many bytes ShortText keeps.
 const MaxTextBytes = 256
 
-// ShortText returns at most MaxTextBytes of a text that a container controls, as valid UTF-8. It is a copy, so that the file it was read from
-// can be freed.
+// ShortText returns at most MaxTextBytes of a text that a container controls, as valid UTF-8 with '?' for each character that is not shown but
+// changes what is: a control character, or a mark of direction (Unicode's categories Cc and Cf). It is a copy, so that the file it was read
+// from can be freed.
 func ShortText(s string) string {
-	return strings.Clone(strings.ToValidUTF8(s[:min(len(s), MaxTextBytes)], ""))
+	return strings.Clone(strings.Map(visible, strings.ToValidUTF8(s[:min(len(s), MaxTextBytes)], "")))
+}
+
+func visible(r rune) rune {
+	if unicode.In(r, unicode.Cc, unicode.Cf) {
+		return '?'
+	}
+	return r
 }

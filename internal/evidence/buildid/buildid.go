@@ -9,21 +9,16 @@
 package buildid
 
 import (
-	"debug/buildinfo"
 	"errors"
 	"io"
-	"runtime/debug"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
-// Limits of what is read and kept of one file.
-const (
-	maxMetadataBytes = 8 << 20
-	maxGoModules     = 2_048
-)
+// maxMetadataBytes is what is read of one file. The headers and notes of real ones have less than 1 MiB.
+const maxMetadataBytes = 8 << 20
 
 // Metadata identifies a binary.
 type Metadata struct {
@@ -43,33 +38,48 @@ func Unknown(reason evidence.Reason) Metadata {
 	}
 }
 
-// errMetadataBudget means that the headers of a file demand more reading than those of any honest file.
-var errMetadataBudget = errors.New("the headers demand more than is read of a file")
+// limits bound what one file may cost. The CPU time is a hundred times what the largest honest file takes.
+var limits = limit.Limits{Bytes: maxMetadataBytes, CPU: time.Second}
 
-// boundedReaderAt reads at most a number of bytes altogether.
+// boundedReaderAt reads at most what a budget allows altogether.
 type boundedReaderAt struct {
-	r    io.ReaderAt
-	left int64
+	r      io.ReaderAt
+	budget *limit.Budget
 }
 
-func (b *boundedReaderAt) ReadAt(p []byte, at int64) (int, error) {
-	if at < 0 || int64(len(p)) > b.left {
-		return 0, errMetadataBudget
+func (b boundedReaderAt) ReadAt(p []byte, at int64) (int, error) {
+	err := b.budget.Take(int64(len(p)))
+	if err == nil {
+		err = b.budget.Spent()
 	}
-	n, err := b.r.ReadAt(p, at)
-	b.left -= int64(n)
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	if at < 0 {
+		return 0, io.EOF
+	}
+	return b.r.ReadAt(p, at)
 }
 
 // Read reads the metadata of a binary. The error is one of reading the file; a file of an unknown format, or with invalid headers, is
-// UNKNOWN with ReasonNotELF.
+// UNKNOWN with ReasonNotELF, one whose headers are made to be expensive UNKNOWN with ReasonHostile.
+//
+// Each part is read once, and nothing is checked in one reading and used in another: the file may change meanwhile.
 func Read(file io.ReaderAt) (m Metadata, err error) {
-	r := &boundedReaderAt{r: file, left: maxMetadataBytes}
-	notes, err := readELF(r)
+	r := boundedReaderAt{r: file, budget: limit.New(limits)}
+	m, err = read(r)
+	if _, exceeded := errors.AsType[*limit.Error](err); exceeded || errors.Is(err, errHostile) {
+		return Unknown(evidence.ReasonHostile), nil
+	}
+	return m, err
+}
+
+func read(r io.ReaderAt) (m Metadata, err error) {
+	f, err := readELF(r)
 	switch {
 	case err == nil:
-		return metadataOfELF(notes, r), nil
-	case !errors.Is(err, errNotELF) && !errors.Is(err, errMetadataBudget):
+		return f.metadata(r)
+	case !errors.Is(err, errNotELF):
 		return m, err
 	}
 	m = Unknown(evidence.ReasonNotELF)
@@ -79,85 +89,22 @@ func Read(file io.ReaderAt) (m Metadata, err error) {
 		m.BuildID = evidence.Present("pe-guid:" + guid)
 	case err == nil:
 		m.BuildID = evidence.Absent[string]()
-	case !errors.Is(err, errNotPE) && !errors.Is(err, errMetadataBudget):
+	case !errors.Is(err, errNotPE):
 		return m, err
 	}
 	return m, nil
 }
 
-func metadataOfELF(notes elfNotes, r io.ReaderAt) Metadata {
-	m := Metadata{BuildID: evidence.Absent[string](), GoBuildID: evidence.Absent[string](), Go: evidence.Absent[evidence.GoBuild]()}
-	if notes.buildID != nil {
-		m.BuildID = evidence.Present(gnuBuildID(notes.buildID))
+func (f *elfFile) metadata(r io.ReaderAt) (m Metadata, err error) {
+	m = Metadata{BuildID: evidence.Absent[string](), GoBuildID: evidence.Absent[string](), Go: evidence.Absent[evidence.GoBuild]()}
+	if f.notes.buildID != nil {
+		m.BuildID = evidence.Present(gnuBuildID(f.notes.buildID))
 	}
-	if notes.goBuildID != "" {
-		m.GoBuildID = evidence.Present(notes.goBuildID)
+	if f.notes.goBuildID != "" {
+		m.GoBuildID = evidence.Present(f.notes.goBuildID)
 	}
-	if notes.goBuildInfo {
-		m.Go = readGoBuild(r)
+	if f.goInfo.size > 0 {
+		m.Go, err = f.readGoBuild(r)
 	}
-	return m
-}
-
-// readGoBuild reads Go's build information by the standard library. readELF has checked that the file has few headers.
-func readGoBuild(r io.ReaderAt) evidence.Datum[evidence.GoBuild] {
-	info, err := buildinfo.Read(r)
-	if err != nil || info.GoVersion == "" {
-		return evidence.Absent[evidence.GoBuild]()
-	}
-	return evidence.Present(goBuildOf(info))
-}
-
-func goBuildOf(info *debug.BuildInfo) evidence.GoBuild {
-	build := evidence.GoBuild{Version: evidence.ShortText(info.GoVersion), Path: evidence.ShortText(info.Path)}
-	add := func(m *debug.Module, main bool) {
-		if m.Replace != nil {
-			m = m.Replace
-			if m.Version == "" && localPath(m.Path) {
-				return // a directory of the build machine has no name as a module
-			}
-		}
-		version := evidence.ShortText(m.Version)
-		if version == "(devel)" {
-			version = ""
-		}
-		build.Modules = append(build.Modules, evidence.GoModule{Path: evidence.ShortText(m.Path), Version: version, Main: main})
-	}
-	if info.Main.Path != "" {
-		add(&info.Main, true)
-	}
-	if version := standardLibrary(build.Version); version != "" {
-		build.Modules = append(build.Modules, evidence.GoModule{Path: "stdlib", Version: version})
-	}
-	for _, m := range info.Deps {
-		if len(build.Modules) >= maxGoModules {
-			build.Truncated = true
-			break
-		}
-		if m != nil {
-			add(m, false)
-		}
-	}
-	slices.SortStableFunc(build.Modules, func(a, b evidence.GoModule) int {
-		if a.Main != b.Main {
-			return pick(a.Main, -1, 1)
-		}
-		return strings.Compare(a.Path, b.Path)
-	})
-	return build
-}
-
-// standardLibrary returns the version of the standard library: 1.26.8 for "go1.26.8 X:boring", "" for a development version.
-func standardLibrary(goVersion string) string {
-	version, ok := strings.CutPrefix(goVersion, "go")
-	if !ok {
-		return ""
-	}
-	version, _, _ = strings.Cut(version, " ")
-	return version
-}
-
-func localPath(p string) bool {
-	return strings.HasPrefix(p, "/") || strings.HasPrefix(p, "./") || strings.HasPrefix(p, "../") || p == "." || p == ".." ||
-		(len(p) > 2 && p[1] == ':')
+	return m, err
 }

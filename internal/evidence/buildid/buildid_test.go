@@ -5,20 +5,20 @@ package buildid
 
 import (
 	"bytes"
-	"debug/buildinfo"
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/limit"
 	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
@@ -57,24 +57,24 @@ func TestNotesAreRead(t *testing.T) {
 		file []byte
 		want elfNotes
 	}{
-		"a build-id": {elfWith(note("GNU\x00", 3, id), nil), elfNotes{buildID: id, goBuildInfo: true}},
+		"a build-id": {elfWith(note("GNU\x00", 3, id), nil), elfNotes{buildID: id}},
 		"after another note": {
 			elfWith(append(note("stapsdt\x00", 3, []byte("xyz")), note("GNU\x00", 3, id)...), nil),
-			elfNotes{buildID: id, goBuildInfo: true},
+			elfNotes{buildID: id},
 		},
-		"Go's":                {elfWith(goID, nil), elfNotes{goBuildID: "a/b/c/d", goBuildInfo: true}},
-		"none":                {elfWith(note("GNU\x00", 1, id), nil), elfNotes{goBuildInfo: true}},
-		"a name too long":     {elfWith([]byte{0xff, 0xff, 0xff, 0xff, 4, 0, 0, 0, 3, 0, 0, 0, 'G', 'N', 'U', 0, 1, 2, 3, 4}, nil), elfNotes{goBuildInfo: true}},
-		"a descriptor too":    {elfWith([]byte{4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0, 'G', 'N', 'U', 0, 1, 2, 3, 4}, nil), elfNotes{goBuildInfo: true}},
-		"an id too long":      {elfWith(note("GNU\x00", 3, make([]byte, 65)), nil), elfNotes{goBuildInfo: true}},
-		"an id of no bytes":   {elfWith(note("GNU\x00", 3, nil), nil), elfNotes{goBuildInfo: true}},
-		"notes that are away": {elfWith(nil, func(h []byte) { binary.LittleEndian.PutUint64(h[64+8:], 1<<63); h[64+32] = 9 }), elfNotes{goBuildInfo: true}},
-		"terabytes of notes":  {elfWith(note("GNU\x00", 3, id), func(h []byte) { binary.LittleEndian.PutUint64(h[64+32:], 1<<40) }), elfNotes{goBuildInfo: true}},
+		"Go's":                {elfWith(goID, nil), elfNotes{goBuildID: "a/b/c/d"}},
+		"none":                {elfWith(note("GNU\x00", 1, id), nil), elfNotes{}},
+		"a name too long":     {elfWith([]byte{0xff, 0xff, 0xff, 0xff, 4, 0, 0, 0, 3, 0, 0, 0, 'G', 'N', 'U', 0, 1, 2, 3, 4}, nil), elfNotes{}},
+		"a descriptor too":    {elfWith([]byte{4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0, 'G', 'N', 'U', 0, 1, 2, 3, 4}, nil), elfNotes{}},
+		"an id too long":      {elfWith(note("GNU\x00", 3, make([]byte, 65)), nil), elfNotes{}},
+		"an id of no bytes":   {elfWith(note("GNU\x00", 3, nil), nil), elfNotes{}},
+		"notes that are away": {elfWith(nil, func(h []byte) { binary.LittleEndian.PutUint64(h[64+8:], 1<<63); h[64+32] = 9 }), elfNotes{}},
+		"terabytes of notes":  {elfWith(note("GNU\x00", 3, id), func(h []byte) { binary.LittleEndian.PutUint64(h[64+32:], 1<<40) }), elfNotes{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			notes, err := readELF(bytes.NewReader(test.file))
+			f, err := readELF(bytes.NewReader(test.file))
 			require.NoError(t, err)
-			assert.Equal(t, test.want, notes)
+			assert.Equal(t, test.want, f.notes)
 		})
 	}
 }
@@ -139,32 +139,18 @@ func TestReadIsBoundedWhenHeadersDemandATerabyte(t *testing.T) {
 }
 
 func TestBoundedReaderAtCountsEveryRead(t *testing.T) {
-	r := &boundedReaderAt{r: bytes.NewReader(make([]byte, 100)), left: 100}
+	r := boundedReaderAt{r: bytes.NewReader(make([]byte, 100)), budget: limit.New(limit.Limits{Bytes: 100, CPU: time.Hour})}
 	n, err := r.ReadAt(make([]byte, 60), 0)
 	require.NoError(t, err)
 	assert.Equal(t, 60, n)
 	_, err = r.ReadAt(make([]byte, 60), 0)
-	require.ErrorIs(t, err, errMetadataBudget, "the same part again counts again")
+	var exceeded *limit.Error
+	require.ErrorAs(t, err, &exceeded, "the same part again counts again")
 	_, err = r.ReadAt(make([]byte, 40), 60)
-	require.NoError(t, err)
+	require.ErrorAs(t, err, &exceeded, "a limit that is reached stays reached")
+	r.budget = limit.New(limits)
 	_, err = r.ReadAt(make([]byte, 1), -1)
-	require.ErrorIs(t, err, errMetadataBudget)
-}
-
-func TestReadMatchesBuildinfoOfThisProgram(t *testing.T) {
-	file, err := os.Open("/proc/self/exe")
-	if err != nil {
-		t.Skip("no /proc")
-	}
-	defer func() { _ = file.Close() }()
-	c, err := Read(file)
-	require.NoError(t, err)
-	info, err := buildinfo.Read(file)
-	require.NoError(t, err)
-	build, ok := c.Go.Get()
-	require.True(t, ok)
-	assert.Equal(t, info.GoVersion, build.Version)
-	assert.Equal(t, info.Path, build.Path)
+	require.ErrorIs(t, err, io.EOF)
 }
 
 func TestGoModulesOfBuildInfo(t *testing.T) {
@@ -267,7 +253,6 @@ func FuzzRead(f *testing.F) {
 	f.Add(append(elfWith(nil, nil), "\xff Go buildinf:\x08\x02"...))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		oracle.Bound(t, oracle.Parsing(len(file)))
-		r := &boundedReaderAt{r: bytes.NewReader(file), left: maxMetadataBytes}
 		c, err := Read(bytes.NewReader(file))
 		require.NoError(t, err)
 		if id, ok := c.BuildID.Get(); ok {
@@ -276,7 +261,6 @@ func FuzzRead(f *testing.F) {
 		for _, m := range c.Go.Value.Modules {
 			m.PURL()
 		}
-		readGoBuild(r)
 	})
 }
 
@@ -285,7 +269,7 @@ func TestNotesAreReadWhenAlignedToEightBytes(t *testing.T) {
 	property := eight(note("GNU\x00", 5, bytes.Repeat([]byte{1}, 12)))
 	id := bytes.Repeat([]byte{0xab}, 20)
 	file := elfWith(append(property, note("GNU\x00", noteGNUBuildID, id)...), func(h []byte) { h[64+48] = 8 })
-	notes, err := readELF(bytes.NewReader(file))
+	f, err := readELF(bytes.NewReader(file))
 	require.NoError(t, err)
-	assert.Equal(t, id, notes.buildID)
+	assert.Equal(t, id, f.notes.buildID)
 }

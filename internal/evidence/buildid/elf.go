@@ -26,11 +26,31 @@ const (
 // errNotELF means that a file is not an ELF file, or has invalid headers.
 var errNotELF = errors.New("not an ELF file")
 
-// elfNotes is what is read of an ELF file.
+// errHostile means that the headers of a file are made to be expensive. No linker compresses the table of section names: a reader that
+// honours the flag unpacks gigabytes from a megabyte.
+var errHostile = errors.New("the table of section names is compressed")
+
+// elfFile is what is read of an ELF file.
+type elfFile struct {
+	layout
+	notes    elfNotes
+	segments []segment // those that are loaded
+	goInfo   area      // where Go's build information may be, by address; empty if the file has none
+}
+
+// segment is a part of the file that is loaded at an address.
+type segment struct {
+	at, address, size, memory uint64 // size in the file, and in memory
+	writable, executable      bool
+}
+
+// area is a range of addresses.
+type area struct{ start, size uint64 }
+
+// elfNotes is what the notes of an ELF file say.
 type elfNotes struct {
-	buildID     []byte // of the GNU note; nil if there is none
-	goBuildID   string // of the Go note; empty if there is none
-	goBuildInfo bool   // the file may have what package debug/buildinfo reads
+	buildID   []byte // of the GNU note; nil if there is none
+	goBuildID string // of the Go note; empty if there is none
 }
 
 // Note types. Go's is in cmd/link/internal/ld/elf.go.
@@ -39,33 +59,29 @@ const (
 	noteGoBuildID  = 4
 )
 
-// readELF reads the notes and searches for the section of Go's build information. Package debug/elf is not used, because it allocates what
-// the headers demand (docs/decisions/0002-own-readers-of-rpm-and-elf.md).
-func readELF(r io.ReaderAt) (notes elfNotes, err error) {
+// readELF reads the notes and the places of segments, and finds where Go's build information may be. Packages debug/elf and debug/buildinfo
+// are not used, because they allocate what the headers demand, and unpack compressed sections that nothing needs
+// (docs/decisions/0002-own-readers-of-rpm-and-elf.md).
+func readELF(r io.ReaderAt) (f elfFile, err error) {
 	var ident [64]byte
 	if n, err := r.ReadAt(ident[:], 0); n < 52 {
-		return notes, readError(err)
+		return f, readError(err)
 	}
 	if string(ident[:4]) != elf.ELFMAG {
-		return notes, errNotELF
+		return f, errNotELF
 	}
-	l, ok := layoutOf(ident[:])
-	if !ok {
-		return notes, errNotELF
+	var ok bool
+	if f.layout, ok = layoutOf(ident[:]); !ok {
+		return f, errNotELF
 	}
-	if l.phnum > maxProgramHeaders || l.shnum > maxSectionHeaders {
-		return notes, errNotELF
+	if f.phnum > maxProgramHeaders || f.shnum > maxSectionHeaders {
+		return f, errNotELF
 	}
-	if err := l.eachProgramHeader(r, func(kind elf.ProgType, at, size, align uint64) error {
-		if kind != elf.PT_NOTE {
-			return nil
-		}
-		return notes.readNotes(r, l.order, at, size, align)
-	}); err != nil {
-		return notes, err
+	if err := f.readSegments(r); err != nil {
+		return f, err
 	}
-	err = l.readSections(r, &notes)
-	return notes, err
+	err = f.readSections(r)
+	return f, err
 }
 
 // layout is where the ELF header says that the other headers are.
@@ -116,74 +132,38 @@ func layoutOf(h []byte) (l layout, ok bool) {
 	return l, ok
 }
 
-// eachProgramHeader calls f for each program header. Offsets and sizes are those of the file, unchecked.
-func (l layout) eachProgramHeader(r io.ReaderAt, f func(kind elf.ProgType, at, size, align uint64) error) error {
-	table, err := readFully(r, l.phoff, l.phnum*l.phsize())
+// readSegments reads the program headers, and the notes that they have. Offsets and sizes are those of the file, unchecked.
+func (f *elfFile) readSegments(r io.ReaderAt) error {
+	table, err := readFully(r, f.phoff, f.phnum*f.phsize())
 	if err != nil {
 		return err
 	}
-	for ; len(table) > 0; table = table[l.phsize():] {
-		kind := elf.ProgType(l.order.Uint32(table))
-		var at, size, align uint64
-		if l.wide {
-			at, size, align = l.order.Uint64(table[8:]), l.order.Uint64(table[32:]), l.order.Uint64(table[48:])
-		} else {
-			at, size, align = uint64(l.order.Uint32(table[4:])), uint64(l.order.Uint32(table[16:])), uint64(l.order.Uint32(table[28:]))
-		}
-		if err := f(kind, at, size, align); err != nil {
-			return err
+	for ; len(table) > 0; table = table[f.phsize():] {
+		switch kind, s, align := f.programHeader(table); kind {
+		case elf.PT_LOAD:
+			f.segments = append(f.segments, s)
+		case elf.PT_NOTE:
+			if err := f.notes.readNotes(r, f.order, s.at, s.size, align); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// readSections reads from the sections what the program headers do not have. A file without sections may have been linked by Go.
-func (l layout) readSections(r io.ReaderAt, notes *elfNotes) error {
-	if l.shoff == 0 || l.shnum == 0 {
-		notes.goBuildInfo = l.shoff == 0 // otherwise the number is in the first section header, which only files with more than 65,279 sections need
-		return nil
+func (l layout) programHeader(h []byte) (kind elf.ProgType, s segment, align uint64) {
+	kind = elf.ProgType(l.order.Uint32(h))
+	flags := elf.ProgFlag(l.order.Uint32(h[pick(l.wide, 4, 24):]))
+	if l.wide {
+		s = segment{at: l.order.Uint64(h[8:]), address: l.order.Uint64(h[16:]), size: l.order.Uint64(h[32:]), memory: l.order.Uint64(h[40:])}
+		align = l.order.Uint64(h[48:])
+	} else {
+		narrow := func(at int) uint64 { return uint64(l.order.Uint32(h[at:])) }
+		s = segment{at: narrow(4), address: narrow(8), size: narrow(16), memory: narrow(20)}
+		align = narrow(28)
 	}
-	table, err := readFully(r, l.shoff, l.shnum*l.shsize())
-	if errors.Is(err, errNotELF) {
-		return nil // the file ends after what the kernel needs; the notes of the program headers are valid
-	}
-	if err != nil {
-		return err
-	}
-	type section struct {
-		name             uint32
-		kind             elf.SectionType
-		at, size, aligns uint64
-	}
-	header := func(i int) (s section) {
-		h := table[i*l.shsize():]
-		s.name, s.kind = l.order.Uint32(h), elf.SectionType(l.order.Uint32(h[4:]))
-		if l.wide {
-			s.at, s.size, s.aligns = l.order.Uint64(h[24:]), l.order.Uint64(h[32:]), l.order.Uint64(h[48:])
-		} else {
-			s.at, s.size, s.aligns = uint64(l.order.Uint32(h[16:])), uint64(l.order.Uint32(h[20:])), uint64(l.order.Uint32(h[32:]))
-		}
-		return s
-	}
-	var names []byte
-	if l.shstrndx < l.shnum {
-		s := header(l.shstrndx)
-		if names, err = readFully(r, s.at, int(min(s.size, maxNames))); err != nil && !errors.Is(err, errNotELF) {
-			return err
-		}
-	}
-	for i := range l.shnum {
-		s := header(i)
-		if s.kind == elf.SHT_NOTE && notes.buildID == nil {
-			if err := notes.readNotes(r, l.order, s.at, s.size, s.aligns); err != nil {
-				return err
-			}
-		}
-		if uint64(s.name) < uint64(len(names)) && bytes.HasPrefix(names[s.name:], []byte(".go.buildinfo\x00")) {
-			notes.goBuildInfo = true
-		}
-	}
-	return nil
+	s.writable, s.executable = flags&elf.PF_W != 0, flags&elf.PF_X != 0
+	return kind, s, align
 }
 
 // readNotes reads one segment or section of notes, up to the first invalid note.

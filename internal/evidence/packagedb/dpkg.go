@@ -11,143 +11,194 @@ import (
 	"strings"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
-// Bounds on a dpkg database. A Debian with 2,000 packages has a status of 2 MiB and lists of 20 MiB together.
+// Bounds on a dpkg database.
 const (
-	maxListBytes  = 4 << 20  // of one package's list of files
-	maxListsBytes = 64 << 20 // of all
-	maxLists      = 16_384
+	maxListBytes = 4 << 20 // of one package's list of files
+	maxLists     = 16_384
+	// maxListings is how many lists are remembered that have the same file: those of one package for several architectures, and of packages
+	// that are not installed.
+	maxListings = 8
 )
 
-// readDpkg reads dpkg's database, or that of an image without dpkg. The error is fs.ErrNotExist if there is neither.
+const (
+	dpkgStatus    = "/var/lib/dpkg/status"
+	dpkgStatusDir = "/var/lib/dpkg/status.d"
+	dpkgInfo      = "/var/lib/dpkg/info"
+)
+
+// readDpkg reads dpkg's database, or that of an image without dpkg. The error is fs.ErrNotExist if there is neither. The lists of files are
+// read first, so that of the packages only those are kept that own a wanted file.
 func (s *search) readDpkg() error {
-	text, err := s.root.ReadFile("/var/lib/dpkg/status", maxDatabaseBytes)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	status, err := s.root.Open(dpkgStatus)
+	if err == nil {
+		err = status.Close()
 	}
-	packages := parseDpkgStatus(text)
-	if len(packages) > 0 {
-		err = s.readLists("/var/lib/dpkg/info", ".list", func(name string, text []byte) {
-			if p, ok := packages[name]; ok {
-				s.wanted.parseDpkgList(text, func(path string) { s.own(path, "deb", p) })
-			}
-		})
-		if errors.Is(err, fs.ErrNotExist) {
-			return ErrIncomplete
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s.readStatusDir()
+	case err != nil:
+		return err
+	case status.Size() > maxDatabaseBytes:
+		return &limit.Error{Kind: limit.Bytes, Max: maxDatabaseBytes}
+	}
+	listings := map[string][]string{} // the lists that have a path
+	listErr := s.readLists(dpkgInfo, ".list", func(list string, line []byte) {
+		if path, ok := s.wanted.find(line); ok && len(listings[path]) < maxListings {
+			listings[path] = append(listings[path], list)
 		}
-		return err
+	}, nil)
+	packages := map[string]installed{} // by the names of their lists
+	for _, lists := range listings {
+		for _, list := range lists {
+			packages[list] = installed{}
+		}
 	}
-	return s.readStatusDir("/var/lib/dpkg/status.d")
+	found := false
+	err = s.eachPackageOf(dpkgStatus, maxDatabaseBytes, func(p installed) bool {
+		found = true
+		for _, list := range []string{p.name, p.name + ":" + p.arch} { // lists are named both ways
+			if _, ok := packages[list]; ok {
+				packages[list] = p
+			}
+		}
+		return true
+	})
+	if err == nil && !found {
+		return s.readStatusDir()
+	}
+	for path, lists := range listings {
+		for _, list := range lists {
+			if p := packages[list]; p.name != "" {
+				s.own(path, "deb", p)
+			}
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(listErr, fs.ErrNotExist):
+		return ErrIncomplete
+	}
+	return listErr
 }
 
 // readStatusDir reads a database of images without dpkg: for each package a file with its stanza of status, and one with the sums of
 // its files beside it.
-func (s *search) readStatusDir(dir string) error {
-	return s.readLists(dir, ".md5sums", func(name string, text []byte) {
-		var paths []string
-		s.wanted.parseMD5Sums(text, func(path string) { paths = append(paths, path) })
-		if len(paths) == 0 {
-			return
+func (s *search) readStatusDir() error {
+	found := map[string]struct{}{} // of one package
+	return s.readLists(dpkgStatusDir, ".md5sums", func(_ string, line []byte) {
+		if path, ok := s.wanted.findSum(line); ok && s.owners[path].name == "" {
+			found[path] = struct{}{}
 		}
-		stanza, err := s.root.ReadFile(path.Join(dir, name), maxListBytes)
-		if err != nil {
-			return
+	}, func(list string) error {
+		if len(found) == 0 {
+			return nil
 		}
-		for _, p := range parseDpkgStatus(stanza) {
-			for _, path := range paths {
+		defer clear(found)
+		return s.eachPackageOf(path.Join(dpkgStatusDir, list), maxListBytes, func(p installed) bool {
+			for path := range found {
 				s.own(path, "deb", p)
 			}
-		}
+			return false // the file is of one package
+		})
 	})
 }
 
-// readLists reads the files of a directory that have a suffix, and passes each with the rest of its name. A file that cannot be read
-// does not end the reading.
-func (s *search) readLists(dir, suffix string, take func(name string, text []byte)) error {
-	names, err := s.root.ReadNames(dir, maxLists)
+// readLists reads the files of a directory that have a suffix. It passes each line with the rest of the file's name, and calls end after each
+// file, if it is not nil. A file that cannot be read does not end the reading; the error is that of the first.
+func (s *search) readLists(dir, suffix string, take func(list string, line []byte), end func(list string) error) error {
+	names, err := s.root.ReadNames(dir, maxLists+1)
 	if err != nil {
 		return err
 	}
-	var failures error
-	total := 0
-	for _, name := range names {
-		bare, ok := strings.CutSuffix(name, suffix)
+	var failure error
+	for _, name := range names[:min(len(names), maxLists)] {
+		list, ok := strings.CutSuffix(name, suffix)
 		if !ok {
 			continue
 		}
-		text, err := s.root.ReadFile(path.Join(dir, name), maxListBytes)
-		if errors.Is(err, ErrStopped) {
+		err := s.eachLineOf(path.Join(dir, name), maxListBytes, func(line []byte) bool {
+			take(list, line)
+			return true
+		})
+		if err == nil && end != nil {
+			err = end(list)
+		}
+		if errors.Is(err, ErrStopped) || s.budget.Err() != nil {
 			return err
 		}
-		if err != nil {
-			failures = errors.Join(failures, err)
-			continue
+		if failure == nil {
+			failure = err
 		}
-		if total += len(text); total > maxListsBytes {
-			return ErrTooLarge
-		}
-		take(bare, text)
 	}
-	return failures
+	if len(names) > maxLists {
+		return &limit.Error{Kind: limit.Items, Max: maxLists}
+	}
+	return failure
 }
 
-// parseDpkgStatus returns the installed packages of a dpkg status file, each by its name and by name:arch: lists of files are named both
-// ways.
-func parseDpkgStatus(text []byte) map[string]installed {
-	packages := map[string]installed{}
-	var p installed
-	status := ""
-	end := func() {
-		// Stanzas in status.d of images without dpkg have no Status field.
-		if p.name != "" && (status == "" || strings.HasSuffix(status, " installed")) {
-			packages[p.name], packages[p.name+":"+p.arch] = p, p
-		}
-		p, status = installed{}, ""
+// eachPackageOf passes the installed packages of a status file until take returns false.
+func (s *search) eachPackageOf(name string, maximum int64, take func(p installed) (more bool)) error {
+	stanza := dpkgStanza{take: take}
+	err := s.eachLineOf(name, maximum, stanza.line)
+	if err == nil && !stanza.done {
+		stanza.end()
 	}
-	for line := range bytes.Lines(text) {
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
-			end()
-			continue
-		}
-		key, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || line[0] == ' ' {
-			continue
-		}
-		switch string(key) {
-		case "Package":
-			p.name = evidence.ShortText(string(bytes.TrimSpace(value)))
-		case "Version":
-			p.version = evidence.ShortText(string(bytes.TrimSpace(value)))
-		case "Architecture":
-			p.arch = evidence.ShortText(string(bytes.TrimSpace(value)))
-		case "Status":
-			status = evidence.ShortText(string(bytes.TrimSpace(value)))
-		}
-	}
-	end()
-	return packages
+	return err
 }
 
-// parseDpkgList finds wanted paths in a list of files: one a line.
-func (w wanted) parseDpkgList(text []byte, found func(path string)) {
-	for line := range bytes.Lines(text) {
-		if path, ok := w[string(bytes.TrimRight(line, "\r\n"))]; ok {
-			found(path)
-		}
-	}
+// dpkgStanza is the part of a status file about one package.
+type dpkgStanza struct {
+	installed
+	status string
+	take   func(p installed) (more bool)
+	done   bool // take wants no more
 }
 
-// parseMD5Sums finds wanted paths in a list of sums: sum, two blanks, path without the slash before it.
-func (w wanted) parseMD5Sums(text []byte, found func(path string)) {
-	for line := range bytes.Lines(text) {
-		_, name, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte("  "))
-		if !ok {
-			continue
-		}
-		if path, ok := w["/"+strings.TrimPrefix(string(name), "./")]; ok {
-			found(path)
-		}
+// line adds a line; an empty one ends the stanza.
+func (d *dpkgStanza) line(line []byte) (more bool) {
+	if len(line) == 0 {
+		d.end()
+		return !d.done
 	}
+	key, value, ok := bytes.Cut(line, []byte(":"))
+	if !ok || line[0] == ' ' {
+		return true
+	}
+	switch string(key) {
+	case "Package":
+		d.name = shortValue(value)
+	case "Version":
+		d.version = shortValue(value)
+	case "Architecture":
+		d.arch = shortValue(value)
+	case "Status":
+		d.status = shortValue(value)
+	}
+	return true
+}
+
+func (d *dpkgStanza) end() {
+	// Stanzas in status.d of images without dpkg have no Status field.
+	if d.name != "" && (d.status == "" || strings.HasSuffix(d.status, " installed")) {
+		d.done = !d.take(d.installed)
+	}
+	d.installed, d.status = installed{}, ""
+}
+
+func shortValue(value []byte) string {
+	value = bytes.TrimSpace(value)
+	return evidence.ShortText(string(value[:min(len(value), evidence.MaxTextBytes)]))
+}
+
+// findSum returns the wanted path of a line of sums: sum, two blanks, path without the slash before it.
+func (w wanted) findSum(line []byte) (path string, ok bool) {
+	_, name, ok := bytes.Cut(line, []byte("  "))
+	if !ok {
+		return "", false
+	}
+	return w.find(append([]byte{'/'}, bytes.TrimPrefix(name, []byte("./"))...))
 }

@@ -7,18 +7,17 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"math"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	costs "github.com/zastava-otel/zastava/internal/test/oracle"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 func TestPURLOfDistributionPackage(t *testing.T) {
-	d := parseOSRelease([]byte("NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nbroken\n"))
+	d := newSearch(files{"/etc/os-release": []byte("NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nbroken\n")}, limits).distro()
 	assert.Equal(t, distro{"debian", "12"}, d)
 	assert.Equal(t, "pkg:deb/debian/libc6@2.36-9%2Bdeb12u9?arch=amd64&distro=debian-12", d.purl("deb", installed{name: "libc6", version: "2.36-9+deb12u9", arch: "amd64"}))
 	assert.Equal(t, "pkg:deb/debian/e2fsprogs@1:1.47~rc1", distro{}.purl("deb", installed{name: "e2fsprogs", version: "1:1.47~rc1"}))
@@ -32,7 +31,8 @@ func TestPURLOfDistributionPackage(t *testing.T) {
 }
 
 func TestDpkgDatabaseIsParsed(t *testing.T) {
-	packages := parseDpkgStatus([]byte(`Package: libc6
+	packages := map[string]installed{}
+	s := newSearch(files{"/status": []byte(`Package: libc6
 Status: install ok installed
 Architecture: amd64
 Description: GNU C Library
@@ -47,66 +47,47 @@ Package: last
 Status: install ok installed
 Architecture: all
 Version: 3
-`))
-	libc := installed{"libc6", "2.36-9", "amd64", ""}
-	assert.Equal(t, map[string]installed{"libc6": libc, "libc6:amd64": libc, "last": {"last", "3", "all", ""}, "last:all": {"last", "3", "all", ""}}, packages)
+`)}, limits)
+	require.NoError(t, s.eachPackageOf("/status", maxDatabaseBytes, func(p installed) bool {
+		packages[p.name] = p
+		return true
+	}))
+	assert.Equal(t, map[string]installed{"libc6": {"libc6", "2.36-9", "amd64", ""}, "last": {"last", "3", "all", ""}}, packages)
 
 	w := wanted{}
 	w.add("/usr/lib/x/libc.so.6")
 	w.add("/opt/app")
 	var found []string
-	take := func(path string) { found = append(found, path) }
-	w.parseDpkgList([]byte("/.\n/lib\n/lib/x/libc.so.6\n/lib/x/libm.so.6\n"), take)
-	w.parseMD5Sums([]byte("0123  lib/x/libc.so.6\nbroken\n4567  opt/app\n"), take)
+	take := func(path string, ok bool) {
+		if ok {
+			found = append(found, path)
+		}
+	}
+	for _, line := range []string{"/.", "/lib", "/lib/x/libc.so.6", "/lib/x/libm.so.6"} {
+		take(w.find([]byte(line)))
+	}
+	for _, line := range []string{"0123  lib/x/libc.so.6", "broken", "4567  opt/app"} {
+		take(w.findSum([]byte(line)))
+	}
 	assert.Equal(t, []string{"/usr/lib/x/libc.so.6", "/usr/lib/x/libc.so.6", "/opt/app"}, found)
 }
 
 func TestAPKDatabaseIsParsed(t *testing.T) {
-	w := wanted{}
-	w.add("/lib/ld-musl-x86_64.so.1")
-	w.add("/bin/busybox")
-	found := map[string]installed{}
-	w.parseAPK([]byte("C:Q1x=\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld-musl-x86_64.so.1\na:0:0:755\n\nP:busybox\nV:1.36\nA:x86_64\nF:bin\nR:busybox\nF:etc\nR:busybox\n"),
-		func(path string, p installed) { found[path] = p })
-	assert.Equal(t, map[string]installed{
-		"/lib/ld-musl-x86_64.so.1": {"musl", "1.2.5-r0", "x86_64", ""},
-		"/bin/busybox":             {"busybox", "1.36", "x86_64", ""},
-	}, found)
-}
-
-func FuzzDpkgAndAPKDatabases(f *testing.F) {
-	f.Add([]byte("Package: x\nVersion: 1\n\nP:x\nF:usr\nR:app\n0  usr/app\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		costs.Bound(t, costs.Parsing(len(text)))
-		w := wanted{}
-		w.add("/usr/app")
-		d := parseOSRelease(text)
-		for _, p := range parseDpkgStatus(text) {
-			d.purl("deb", p)
-		}
-		w.parseDpkgList(text, func(string) {})
-		w.parseMD5Sums(text, func(string) {})
-		w.parseAPK(text, func(_ string, p installed) { d.purl("apk", p) })
-	})
+	const path = "/lib/apk/db/installed"
+	s := newSearch(files{path: []byte("C:Q1x=\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld-musl-x86_64.so.1\na:0:0:755\n\nP:busybox\nV:1.36\nA:x86_64\nF:bin\nR:busybox\nF:etc\nR:busybox\n")}, limits)
+	s.wanted.add("/lib/ld-musl-x86_64.so.1")
+	s.wanted.add("/bin/busybox")
+	require.NoError(t, s.readAPK())
+	assert.Equal(t, map[string]owner{
+		"/lib/ld-musl-x86_64.so.1": {"apk", installed{"musl", "1.2.5-r0", "x86_64", ""}},
+		"/bin/busybox":             {"apk", installed{"busybox", "1.36", "x86_64", ""}},
+	}, s.owners)
 }
 
 // files is a Root of contents by name. A nil content cannot be read, and a name that ends in a slash is a directory.
 type files map[string][]byte
 
 var errUnreadable = errors.New("input/output error")
-
-func (f files) ReadFile(name string, limit int64) ([]byte, error) {
-	content, ok := f[name]
-	switch {
-	case !ok:
-		return nil, fs.ErrNotExist
-	case content == nil:
-		return nil, errUnreadable
-	case int64(len(content)) > limit:
-		return nil, ErrTooLarge
-	}
-	return content, nil
-}
 
 func (f files) ReadNames(dir string, _ int) (names []string, err error) {
 	for name := range f {
@@ -125,8 +106,14 @@ type openFile struct{ *bytes.Reader }
 func (openFile) Close() error { return nil }
 
 func (f files) Open(name string) (File, error) {
-	content, err := f.ReadFile(name, math.MaxInt64)
-	return openFile{bytes.NewReader(content)}, err
+	content, ok := f[name]
+	switch {
+	case !ok:
+		return nil, fs.ErrNotExist
+	case content == nil:
+		return nil, errUnreadable
+	}
+	return openFile{bytes.NewReader(content)}, nil
 }
 
 func TestOwnersByDatabasesOfRoot(t *testing.T) {
@@ -146,7 +133,7 @@ func TestOwnersByDatabasesOfRoot(t *testing.T) {
 		"dpkg, by name:arch": {files{status: []byte(dpkgStatus), lists + "x:amd64.list": []byte(path)}, "pkg:deb/debian/x@1?arch=amd64", nil},
 		"dpkg without lists": {files{status: []byte(dpkgStatus)}, "", ErrIncomplete},
 		"dpkg unreadable":    {files{status: nil}, "", errUnreadable},
-		"dpkg too large":     {files{status: make([]byte, maxDatabaseBytes+1)}, "", ErrTooLarge},
+		"dpkg too large":     {files{status: make([]byte, maxDatabaseBytes+1)}, "", &limit.Error{Kind: limit.Bytes, Max: maxDatabaseBytes}},
 		"dpkg, a list unreadable": {
 			files{status: []byte(dpkgStatus), lists + "x.list": []byte(path), lists + "y.list": nil}, "pkg:deb/debian/x@1?arch=amd64", errUnreadable,
 		},
@@ -163,7 +150,11 @@ func TestOwnersByDatabasesOfRoot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			owners, err := Owners(test.root, []string{path})
-			require.ErrorIs(t, err, test.err)
+			if _, exceeded := errors.AsType[*limit.Error](test.err); exceeded {
+				require.Equal(t, test.err, err)
+			} else {
+				require.ErrorIs(t, err, test.err)
+			}
 			assert.Equal(t, test.want, owners[path])
 		})
 	}

@@ -4,7 +4,6 @@
 package packagedb
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/package-url/packageurl-go"
@@ -15,22 +14,30 @@ import (
 // distro is the distribution by os-release(5), which determines the namespace of its packages' purls.
 type distro struct{ id, version string }
 
-// parseOSRelease reads ID and VERSION_ID.
-func parseOSRelease(text []byte) (d distro) {
-	for line := range bytes.Lines(text) {
-		key, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
-		if !ok {
-			continue
-		}
-		value = evidence.ShortText(strings.Trim(value, `"'`))
-		switch key {
-		case "ID":
-			d.id = value
-		case "VERSION_ID":
-			d.version = value
+// distro reads os-release. What cannot be read is empty.
+func (s *search) distro() (d distro) {
+	for _, name := range []string{"/usr/lib/os-release", "/etc/os-release"} {
+		if s.eachLineOf(name, 64<<10, d.line) == nil {
+			break
 		}
 	}
 	return d
+}
+
+// line takes ID and VERSION_ID of a line of os-release.
+func (d *distro) line(line []byte) (more bool) {
+	key, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
+	if !ok {
+		return true
+	}
+	value = evidence.ShortText(strings.Trim(value, `"'`))
+	switch key {
+	case "ID":
+		d.id = value
+	case "VERSION_ID":
+		d.version = value
+	}
+	return true
 }
 
 // purl returns the package URL of a package of the distribution, "" if its name or version is unknown. kind is deb, apk or rpm. Only

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // Bounds on an rpm database. A Fedora image has 12 MiB of it, a server with 2,000 packages 60 to 100 MiB.
@@ -15,11 +17,11 @@ const (
 	maxRPMHeader = 16 << 20  // of one package
 	maxRPMTags   = 4_096
 	maxRPMDirs   = 65_536 // of one package
-	maxRPMPath   = 4_096
 )
 
-// rpmFormat reads the headers of all packages of a database, in no order. The slice that take receives is valid until take returns.
-type rpmFormat func(r *rpmReader, take func(header []byte)) error
+// rpmFormat reads the headers of all packages of a database, in no order, until take returns an error. The slice that
+// take receives is valid until it returns.
+type rpmFormat func(r *rpmReader, take func(header []byte) error) error
 
 // rpmDatabases are the places and formats of rpm's database: SQLite since rpm 4.16 (Fedora 33, RHEL 9), ndb (SUSE), hash tables of
 // Berkeley DB before (RHEL 8, Amazon Linux 2). Each format is implemented as far as this one table needs it; why not by a library is in
@@ -46,9 +48,8 @@ func (s *search) readRPM() error {
 		if err != nil {
 			return err
 		}
-		r := &rpmReader{r: file, left: maxRPMBytes}
-		err = database.read(r, func(header []byte) {
-			s.wanted.parseRPM(header, func(path string, p installed) { s.own(path, "rpm", p) })
+		err = database.read(&rpmReader{r: file, budget: s.budget}, func(header []byte) error {
+			return s.wanted.parseRPM(s.budget, header, func(path string, p installed) { s.own(path, "rpm", p) })
 		})
 		_ = file.Close() // nothing was written
 		if err == nil && s.writtenAhead(database.path) {
@@ -69,11 +70,11 @@ func (s *search) writtenAhead(name string) bool {
 	return log.Size() > 0
 }
 
-// rpmReader reads a database at offsets, up to a number of bytes altogether.
+// rpmReader reads a database at offsets, within a budget.
 type rpmReader struct {
-	r    io.ReaderAt
-	left int64
-	buf  []byte // for headers
+	r      io.ReaderAt
+	budget *limit.Budget
+	buf    []byte // for headers
 }
 
 // at fills p from an offset. The end of the file within it is ErrFormat.
@@ -94,20 +95,19 @@ func (r *rpmReader) at(p []byte, at int64) error {
 	return err
 }
 
-// charge counts bytes that are read or parsed against the limit. A part counts each time: a file can refer to it again and again.
+// charge counts an item, and the bytes of it that are read or parsed. A part counts each time: a file can refer to it again and again.
 func (r *rpmReader) charge(n int) error {
-	if int64(n) > r.left {
-		return ErrTooLarge
+	if err := r.budget.Take(int64(n)); err != nil {
+		return err
 	}
-	r.left -= int64(n)
-	return nil
+	return r.budget.Item(1)
 }
 
 // buffer returns the buffer for a header. It is reused for the next.
 func (r *rpmReader) buffer(size uint64) ([]byte, error) {
 	switch {
 	case size > maxRPMHeader:
-		return nil, ErrTooLarge
+		return nil, &limit.Error{Kind: limit.Bytes, Max: maxRPMHeader}
 	case size > uint64(cap(r.buf)):
 		r.buf = make([]byte, size)
 	}

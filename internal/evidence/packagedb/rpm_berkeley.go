@@ -29,7 +29,7 @@ type berkeley struct {
 
 // readRPMBerkeley reads every page of the table: the items of a page are keys and values by turns, and each value is a header, or refers to
 // overflow pages that have one.
-func readRPMBerkeley(r *rpmReader, take func(header []byte)) error {
+func readRPMBerkeley(r *rpmReader, take func(header []byte) error) error {
 	db := berkeley{rpmReader: r}
 	if err := db.readMeta(); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (db *berkeley) readMeta() error {
 }
 
 // values passes the values of the page of items.
-func (db *berkeley) values(take func(header []byte)) error {
+func (db *berkeley) values(take func(header []byte) error) error {
 	items := int(db.order.Uint16(db.page[20:]))
 	if berkeleyHead+2*items > len(db.page) {
 		return ErrFormat
@@ -87,7 +87,9 @@ func (db *berkeley) values(take func(header []byte)) error {
 		if err != nil {
 			return err
 		}
-		take(header)
+		if err := take(header); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -7,8 +7,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"strconv"
+	"sync"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // Tags and types of rpm headers (rpmtag.h of rpm).
@@ -84,77 +86,74 @@ func nextString(values []byte) (first, rest []byte, ok bool) {
 	return bytes.Cut(values, []byte{0})
 }
 
-// parseRPM finds wanted paths in the header of a package.
-func (w wanted) parseRPM(text []byte, found func(path string, p installed)) {
+// parseRPM finds wanted paths in the header of a package. The cost is linear in the size of the header: directories are compared once, and
+// not joined with each of their files.
+func (w wanted) parseRPM(budget *limit.Budget, text []byte, found func(path string, p installed)) error {
 	h, ok := parseRPMHeader(text)
 	if !ok {
-		return
+		return nil
 	}
-	var p installed
-	h.eachFile(func(name []byte) {
-		path, ok := w[string(name)]
-		if !ok {
-			return
+	once := sync.OnceValue(h.installed)
+	own := func(path string, ok bool) {
+		if ok {
+			found(path, once())
 		}
-		if p.name == "" {
-			p = h.installed()
-		}
-		found(path, p)
-	})
-}
-
-// eachFile passes the path of each file of the package; it is valid until take returns.
-func (h rpmHeader) eachFile(take func(path []byte)) {
-	names, count := h.find(rpmOldFilenames, rpmStringArray)
+	}
+	values, count := h.find(rpmOldFilenames, rpmStringArray)
 	for range count {
-		name, rest, ok := nextString(names)
+		name, rest, ok := nextString(values)
 		if !ok {
 			break
 		}
-		names = rest
-		take(name)
+		if err := budget.Item(1); err != nil {
+			return err
+		}
+		values = rest
+		own(w.find(name))
 	}
-	if dirs, ok := h.dirs(); ok {
-		h.eachFileIn(dirs, take)
+	dirs, ok := h.dirs(w)
+	if !ok {
+		return nil
 	}
+	return h.eachFileIn(budget, dirs, own)
 }
 
-// dirs returns the directories that files of the package are in.
-func (h rpmHeader) dirs() (dirs [][]byte, ok bool) {
+// dirs returns the wanted names in each directory that files of the package are in.
+func (h rpmHeader) dirs(w wanted) (dirs []names, ok bool) {
 	values, count := h.find(rpmDirNames, rpmStringArray)
 	if count > maxRPMDirs {
 		return nil, false
 	}
-	dirs = make([][]byte, 0, min(count, 64))
+	dirs = make([]names, 0, min(count, 64))
 	for range count {
 		dir, rest, ok := nextString(values)
 		if !ok {
 			return nil, false
 		}
-		dirs, values = append(dirs, dir), rest
+		dirs, values = append(dirs, w.in(dir)), rest
 	}
 	return dirs, true
 }
 
-// eachFileIn joins the base names of files with their directories.
-func (h rpmHeader) eachFileIn(dirs [][]byte, take func(path []byte)) {
+// eachFileIn passes what is found of the base names of files in their directories.
+func (h rpmHeader) eachFileIn(budget *limit.Budget, dirs []names, take func(path string, ok bool)) error {
 	indexes, n := h.find(rpmDirIndexes, rpmInt32)
-	names, count := h.find(rpmBasenames, rpmStringArray)
+	values, count := h.find(rpmBasenames, rpmStringArray)
 	if count > n || len(indexes)/4 < n {
-		return
+		return nil
 	}
-	var path []byte
 	for i := range count {
-		name, rest, ok := nextString(names)
+		name, rest, ok := nextString(values)
 		if !ok {
-			return
+			return nil
 		}
-		names = rest
-		dir := binary.BigEndian.Uint32(indexes[4*i:])
-		if uint64(dir) >= uint64(len(dirs)) || len(dirs[dir])+len(name) > maxRPMPath {
-			continue
+		if err := budget.Item(1); err != nil {
+			return err
 		}
-		path = append(append(path[:0], dirs[dir]...), name...)
-		take(path)
+		values = rest
+		if dir := binary.BigEndian.Uint32(indexes[4*i:]); uint64(dir) < uint64(len(dirs)) {
+			take(dirs[dir].find(name))
+		}
 	}
+	return nil
 }

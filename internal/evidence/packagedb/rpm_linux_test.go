@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	costs "github.com/zastava-otel/zastava/internal/test/oracle"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // need skips a test if a program is not installed.
@@ -114,9 +114,9 @@ func ownersIn(t *testing.T, read rpmFormat, database []byte, files map[string]in
 		w.add(path)
 	}
 	found := map[string]installed{}
-	r := &rpmReader{r: bytes.NewReader(database), left: maxRPMBytes}
-	require.NoError(t, read(r, func(header []byte) {
-		w.parseRPM(header, func(path string, p installed) { found[path] = p })
+	r := newReader(database)
+	require.NoError(t, read(r, func(header []byte) error {
+		return w.parseRPM(r.budget, header, func(path string, p installed) { found[path] = p })
 	}))
 	return found
 }
@@ -124,8 +124,9 @@ func ownersIn(t *testing.T, read rpmFormat, database []byte, files map[string]in
 // headersIn returns the headers of a database.
 func headersIn(t *testing.T, read rpmFormat, database []byte) (headers [][]byte) {
 	t.Helper()
-	require.NoError(t, read(&rpmReader{r: bytes.NewReader(database), left: maxRPMBytes}, func(header []byte) {
+	require.NoError(t, read(newReader(database), func(header []byte) error {
 		headers = append(headers, bytes.Clone(header))
+		return nil
 	}))
 	return headers
 }
@@ -240,42 +241,15 @@ func TestHostileRPMDatabaseIsRefused(t *testing.T) {
 		"not Berkeley DB":       {readRPMBerkeley, ndb, maxRPMBytes, ErrFormat},
 		"cut off":               {readRPMSQLite, database[:len(database)/8], maxRPMBytes, ErrFormat},
 		"a loop":                {readRPMSQLite, loop, maxRPMBytes, ErrFormat},
-		"one package for ever":  {readRPMNDB, again, 64 << 10, ErrTooLarge},
-		"an endless header":     {readRPMNDB, endless, maxRPMBytes, ErrTooLarge},
-		"more than may be read": {readRPMSQLite, database, 10 << 10, ErrTooLarge},
+		"one package for ever":  {readRPMNDB, again, 64 << 10, &limit.Error{Kind: limit.Bytes, Max: 64 << 10}},
+		"an endless header":     {readRPMNDB, endless, maxRPMBytes, &limit.Error{Kind: limit.Bytes, Max: maxRPMHeader}},
+		"more than may be read": {readRPMSQLite, database, 10 << 10, &limit.Error{Kind: limit.Bytes, Max: 10 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &rpmReader{r: bytes.NewReader(test.database), left: test.left}
-			require.ErrorIs(t, test.read(r, func([]byte) {}), test.want)
+			bounds := limits
+			bounds.Bytes = test.left
+			r := &rpmReader{r: bytes.NewReader(test.database), budget: limit.New(bounds)}
+			require.Equal(t, test.want, test.read(r, func([]byte) error { return nil }))
 		})
 	}
-}
-
-func FuzzRPMDatabases(f *testing.F) {
-	database := rpmFixture(f)
-	f.Add(database, uint8(0))
-	r := &rpmReader{r: bytes.NewReader(database), left: maxRPMBytes}
-	require.NoError(f, readRPMSQLite(r, func(header []byte) {
-		f.Add(ndbOf([][]byte{bytes.Clone(header)}), uint8(1))
-		f.Add(bytes.Clone(header), uint8(3))
-	}))
-	f.Fuzz(func(t *testing.T, database []byte, format uint8) {
-		costs.Bound(t, costs.Parsing(len(database)))
-		w := wanted{}
-		w.add("/usr/lib64/libsmall.so.1")
-		take := func(header []byte) {
-			w.parseRPM(header, func(_ string, p installed) { distro{}.purl("rpm", p) })
-		}
-		r := &rpmReader{r: bytes.NewReader(database), left: 4 << 20}
-		switch format % 4 {
-		case 0:
-			_ = readRPMSQLite(r, take)
-		case 1:
-			_ = readRPMNDB(r, take)
-		case 2:
-			_ = readRPMBerkeley(r, take)
-		default:
-			take(database)
-		}
-	})
 }

@@ -16,7 +16,7 @@ const (
 )
 
 // readRPMNDB reads a database in rpm's own format.
-func readRPMNDB(r *rpmReader, take func(header []byte)) error {
+func readRPMNDB(r *rpmReader, take func(header []byte) error) error {
 	var head [ndbHeadSize]byte
 	if err := r.at(head[:], 0); err != nil {
 		return err
@@ -43,7 +43,7 @@ func readRPMNDB(r *rpmReader, take func(header []byte)) error {
 }
 
 // ndbSlots reads the packages of a page of slots.
-func (r *rpmReader) ndbSlots(slots []byte, take func(header []byte)) error {
+func (r *rpmReader) ndbSlots(slots []byte, take func(header []byte) error) error {
 	order := binary.LittleEndian
 	for ; len(slots) >= ndbSlotSize; slots = slots[ndbSlotSize:] {
 		if string(slots[:4]) != "Slot" {
@@ -57,7 +57,9 @@ func (r *rpmReader) ndbSlots(slots []byte, take func(header []byte)) error {
 		if err != nil {
 			return err
 		}
-		take(header)
+		if err := take(header); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -14,9 +14,10 @@ const maxSQLiteDepth = 16
 // sqlite reads the rows of a table by SQLite's file format (sqlite.org/fileformat.html).
 type sqlite struct {
 	*rpmReader
-	page   int64 // size of a page
-	usable int   // bytes of a page, without those that extensions reserve
-	pages  int64 // how many may still be visited: no tree has more than the file
+	page   int64                      // size of a page
+	usable int                        // bytes of a page, without those that extensions reserve
+	pages  int64                      // how many may still be visited: no tree has more than the file
+	path   [maxSQLiteDepth + 1][]byte // a page for each depth
 }
 
 // Kinds of pages of a table's tree.
@@ -26,7 +27,7 @@ const (
 )
 
 // readRPMSQLite reads the table Packages (hnum, blob).
-func readRPMSQLite(r *rpmReader, take func(header []byte)) error {
+func readRPMSQLite(r *rpmReader, take func(header []byte) error) error {
 	var head [100]byte
 	if err := r.at(head[:], 0); err != nil {
 		return err
@@ -41,11 +42,12 @@ func readRPMSQLite(r *rpmReader, take func(header []byte)) error {
 	}
 	db.pages = maxRPMBytes / db.page
 	root := int64(0)
-	err := db.rows(1, 0, func(row []byte) {
+	err := db.rows(1, 0, func(row []byte) error {
 		values := columns(row)
 		if len(values) >= 4 && string(values[0].bytes) == "table" && string(values[1].bytes) == "Packages" {
 			root = values[3].number()
 		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -53,19 +55,23 @@ func readRPMSQLite(r *rpmReader, take func(header []byte)) error {
 	if root <= 1 {
 		return ErrFormat
 	}
-	return db.rows(root, 0, func(row []byte) {
+	return db.rows(root, 0, func(row []byte) error {
 		if values := columns(row); len(values) >= 2 {
-			take(values[1].bytes)
+			return take(values[1].bytes)
 		}
+		return nil
 	})
 }
 
 // rows passes the rows below a page of a table's tree, in order.
-func (db *sqlite) rows(number int64, depth int, take func(row []byte)) error {
+func (db *sqlite) rows(number int64, depth int, take func(row []byte) error) error {
 	if db.pages--; db.pages < 0 || depth > maxSQLiteDepth || number < 1 || number > math.MaxUint32 {
 		return ErrFormat
 	}
-	page := make([]byte, db.page)
+	if db.path[depth] == nil {
+		db.path[depth] = make([]byte, db.page)
+	}
+	page := db.path[depth]
 	if err := db.at(page, (number-1)*db.page); err != nil {
 		return err
 	}
@@ -83,7 +89,7 @@ func (db *sqlite) rows(number int64, depth int, take func(row []byte)) error {
 }
 
 // children passes the rows below an interior page: those of each cell's child, then those of the last child, which the head has.
-func (db *sqlite) children(page, head []byte, depth int, take func(row []byte)) error {
+func (db *sqlite) children(page, head []byte, depth int, take func(row []byte) error) error {
 	cells := int(binary.BigEndian.Uint16(head[3:]))
 	if 12+2*cells > len(head) {
 		return ErrFormat
@@ -101,7 +107,7 @@ func (db *sqlite) children(page, head []byte, depth int, take func(row []byte)) 
 }
 
 // leaf passes the rows of a leaf page.
-func (db *sqlite) leaf(page, head []byte, take func(row []byte)) error {
+func (db *sqlite) leaf(page, head []byte, take func(row []byte) error) error {
 	cells := int(binary.BigEndian.Uint16(head[3:]))
 	if 8+2*cells > len(head) {
 		return ErrFormat
@@ -115,7 +121,9 @@ func (db *sqlite) leaf(page, head []byte, take func(row []byte)) error {
 		if err != nil {
 			return err
 		}
-		take(row)
+		if err := take(row); err != nil {
+			return err
+		}
 	}
 	return nil
 }

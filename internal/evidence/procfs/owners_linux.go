@@ -9,11 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/zastava-otel/zastava/internal/evidence"
 	"github.com/zastava-otel/zastava/internal/evidence/packagedb"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // findOwners finds the distribution package that owns each file.
@@ -38,7 +40,9 @@ func (in *inspection) findOwners() {
 			paths = append(paths, d.Path)
 		}
 	}
-	owners, err := packagedb.Owners(containerRoot{in, root.fd}, paths)
+	database := containerRoot{in: in, fd: root.fd, began: time.Now(), key: new(contentKey)}
+	owners, err := packagedb.Owners(database, paths)
+	database.remember(err)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.sealed {
@@ -68,9 +72,7 @@ func (in *inspection) settleOwners(reason evidence.Reason) {
 
 func databaseReason(err error) evidence.Reason {
 	switch {
-	case errors.Is(err, packagedb.ErrTooLarge):
-		return evidence.ReasonTooLarge
-	case errors.Is(err, packagedb.ErrStopped):
+	case isLimit(err), errors.Is(err, packagedb.ErrStopped):
 		return evidence.ReasonBudget
 	case errors.Is(err, packagedb.ErrFormat):
 		return evidence.ReasonNotELF
@@ -80,23 +82,21 @@ func databaseReason(err error) evidence.Reason {
 	return fileReason(err)
 }
 
-// containerRoot is a packagedb.Root: it reads files below the root directory of a container, each in a step of its own.
-type containerRoot struct {
-	in *inspection
-	fd int
+func isLimit(err error) bool {
+	_, exceeded := errors.AsType[*limit.Error](err)
+	return exceeded
 }
 
-// ReadFile is packagedb.Root's.
-func (r containerRoot) ReadFile(name string, limit int64) (text []byte, err error) {
-	err = r.step(func() (err error) {
-		text, err = readInRoot(r.fd, name, limit)
-		return err
-	})
-	return text, err
+// containerRoot is a packagedb.Root: it reads files below the root directory of a container, each in a step of its own.
+type containerRoot struct {
+	in    *inspection
+	fd    int
+	began time.Time
+	key   *contentKey // of the database, once a part of it was opened
 }
 
 // ReadNames is packagedb.Root's.
-func (r containerRoot) ReadNames(dir string, limit int) (names []string, err error) {
+func (r containerRoot) ReadNames(dir string, most int) (names []string, err error) {
 	err = r.step(func() error {
 		fd, err := inRoot(r.fd, dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 		if err != nil {
@@ -104,7 +104,14 @@ func (r containerRoot) ReadNames(dir string, limit int) (names []string, err err
 		}
 		f := os.NewFile(uintptr(fd), dir)
 		defer func() { _ = f.Close() }()
-		if names, err = f.Readdirnames(limit); errors.Is(err, io.EOF) {
+		var l located
+		if l.fd, err = fd, unix.Fstat(fd, &l.stat); err != nil {
+			return err
+		}
+		if err := r.known(l); err != nil {
+			return err
+		}
+		if names, err = f.Readdirnames(most); errors.Is(err, io.EOF) {
 			err = nil // it is empty
 		}
 		return err
@@ -116,7 +123,7 @@ func (r containerRoot) ReadNames(dir string, limit int) (names []string, err err
 func (r containerRoot) Open(name string) (packagedb.File, error) {
 	f := openFileInRoot{containerRoot: r}
 	err := r.step(func() (err error) {
-		f.open, f.size, err = openInRoot(r.fd, name)
+		f.open, f.size, err = openInRoot(r.fd, name, r.known)
 		return err
 	})
 	if err != nil {
@@ -159,8 +166,8 @@ func (f openFileInRoot) Close() (err error) {
 
 func (f openFileInRoot) Size() int64 { return f.size }
 
-// openInRoot opens a regular file below a root directory for reading, following links in it that stay there.
-func openInRoot(root int, name string) (open int, size int64, err error) {
+// openInRoot opens a regular file below a root directory for reading, following links in it that stay there, unless check refuses it.
+func openInRoot(root int, name string, check func(located) error) (open int, size int64, err error) {
 	fd, err := inRoot(root, name, unix.O_PATH, 0)
 	if err != nil {
 		return -1, 0, err
@@ -173,20 +180,9 @@ func openInRoot(root int, name string) (open int, size int64, err error) {
 	if !found.regular() {
 		return -1, 0, unix.ENXIO
 	}
+	if err := check(found); err != nil {
+		return -1, 0, err
+	}
 	open, err = found.reopen()
 	return open, found.stat.Size, err
-}
-
-// readInRoot reads a regular file below a root directory.
-func readInRoot(root int, name string, limit int64) ([]byte, error) {
-	open, size, err := openInRoot(root, name)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(open), name)
-	defer func() { _ = f.Close() }()
-	if size > limit {
-		return nil, packagedb.ErrTooLarge
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
 }

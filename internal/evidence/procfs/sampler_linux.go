@@ -37,6 +37,7 @@ type Sampler struct {
 	table    *table
 	contents *contents
 	recall   *recall
+	packages *databases
 	kernel   refusals
 
 	workers  workers
@@ -80,6 +81,10 @@ func NewSampler(config Config) (*Sampler, error) {
 	if err != nil {
 		return nil, err
 	}
+	packages, err := newDatabases()
+	if err != nil {
+		return nil, err
+	}
 	perMinute := config.Limits.BytesPerMinute
 	return &Sampler{
 		config:   config,
@@ -91,6 +96,7 @@ func NewSampler(config Config) (*Sampler, error) {
 		table:    newTable(config.ProcRoot),
 		contents: contents,
 		recall:   recall,
+		packages: packages,
 		hung:     newHung(config.Limits.Stuck),
 	}, nil
 }
