@@ -41,6 +41,7 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*config, e
 	f.Float64Var(&c.backend.Rate, "rate", 0, "events a second that are accepted from a tenant; 0 = no limit")
 	f.IntVar(&c.backend.MaxBatchEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events in a batch")
 	f.Int64Var(&c.backend.MaxBatchBytes, "max-batch-bytes", backendapi.MaxBatchBytes, "most bytes of uncompressed JSON in a batch")
+	f.DurationVar(&c.backend.RequestTimeout, "request-timeout", backend.DefaultRequestTimeout, "most time for the work of a request, without the time of its client")
 	f.Usage = func() {
 		fmt.Fprintf(out, "zastava-backend stores runtime events of containers and shows what runs where.\n\n"+
 			"  zastava-backend [flags]               serves\n"+
@@ -96,6 +97,9 @@ func (c *config) check() []error {
 	}
 	if n := c.backend.MaxBatchBytes; n < 4<<10 || n > 1<<30 {
 		faults = append(faults, fmt.Errorf("--max-batch-bytes %d: must be from 4 KiB to 1 GiB", n))
+	}
+	if t := c.backend.RequestTimeout; t < 100*time.Millisecond || t > 10*time.Minute {
+		faults = append(faults, fmt.Errorf("--request-timeout %s: must be from 100ms to 10m", t))
 	}
 	if c.backend.TokenFile != "" {
 		if _, err := backend.ReadTokens(c.backend.TokenFile); err != nil {

@@ -53,6 +53,7 @@ func TestParseFaultsNameFlagAndRemedy(t *testing.T) {
 		"rate that is no number":  {[]string{"--rate", "NaN"}, "--rate"},
 		"no events":               {[]string{"--max-batch-events", "0"}, "--max-batch-events 0"},
 		"tiny batches":            {[]string{"--max-batch-bytes", "10"}, "--max-batch-bytes 10"},
+		"hurried requests":        {[]string{"--request-timeout", "1ms"}, "--request-timeout 1ms"},
 		"stray argument":          {[]string{"serve"}, `"serve" is not a flag`},
 		"no token file":           {[]string{"--token-file", filepath.Join(dir, "none")}, "--token-file"},
 		"no token in the file":    {[]string{"--token-file", empty}, "holds no token"},
@@ -87,7 +88,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	_, err := parse([]string{"--help"}, noEnv, &out)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	for _, name := range []string{
-		"listen", "db", "tls-cert", "tls-key", "client-ca", "token-file", "retention", "rate", "max-batch-events", "max-batch-bytes",
+		"listen", "db", "tls-cert", "tls-key", "client-ca", "token-file", "retention", "rate", "max-batch-events", "max-batch-bytes", "request-timeout",
 	} {
 		assert.Contains(t, out.String(), "-"+name)
 	}

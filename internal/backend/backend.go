@@ -23,19 +23,13 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
+// DefaultRequestTimeout is the default of Options.RequestTimeout. An honest batch takes milliseconds, a query of a large database
+// seconds.
+const DefaultRequestTimeout = 10 * time.Second
+
 const (
-	// maxIngesting bounds the batches that are read and checked at the same time; each may need some five times its limit in
-	// bytes (compressed, uncompressed, as a tree, as events, as stored).
-	maxIngesting = 8
-	// maxFacts bounds the requests with facts that are read at the same time. They have a few slots of their own, so that facts
-	// never keep events out.
-	maxFacts = 2
-	// maxStreams bounds the clients that follow events at the same time.
-	maxStreams = 64
-	// queryTimeout bounds a query; a filter that matches few events may have to read all of them.
-	queryTimeout = 15 * time.Second
-	// ingestTimeout bounds the reading of a batch's body from the network.
-	ingestTimeout = 30 * time.Second
+	// bodyTimeout bounds the reading of a request's body from the network.
+	bodyTimeout = 30 * time.Second
 	// pruneInterval is the time between two removals of events older than the retention.
 	pruneInterval = 10 * time.Minute
 )
@@ -50,7 +44,8 @@ type Options struct {
 	MaxBatchBytes  int64            // of uncompressed JSON; 0 = backendapi.MaxBatchBytes
 	LocalHostOnly  bool             // refuse Host headers other than addresses and localhost: see isLocalHost
 	Heartbeat      time.Duration    // between two heartbeats of a stream; 0 = 15 s
-	WriteTimeout   time.Duration    // within which a stream's client must read; 0 = 10 s
+	WriteTimeout   time.Duration    // within which a client must read a message of a stream, or 64 KiB of another answer; 0 = 10 s
+	RequestTimeout time.Duration    // of the work for a request, without the time for its body and its answer; 0 = 10 s
 	Now            func() time.Time // nil = time.Now
 	Logger         *slog.Logger     // nil = slog.Default
 }
@@ -67,7 +62,7 @@ type Backend struct {
 	metrics *metrics
 	handler http.Handler
 
-	slots   slots
+	places  places
 	failing atomic.Bool // the last batch could not be stored
 
 	stop    chan struct{} // closed by StopStreams
@@ -76,30 +71,13 @@ type Backend struct {
 	pruning sync.WaitGroup
 }
 
-// slots bound the requests that are handled at the same time.
-type slots struct{ batches, facts, streams slot }
-
-// slot holds an element for each request that is being handled.
-type slot chan struct{}
-
-// take takes a place, unless all are taken. The caller releases it.
-func (s slot) take() bool {
-	select {
-	case s <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s slot) release() { <-s }
-
 // New opens the database and starts the removal of old events.
 func New(ctx context.Context, opts Options) (*Backend, error) {
 	opts.MaxBatchEvents = cmp.Or(opts.MaxBatchEvents, backendapi.MaxEventsPerBatch)
 	opts.MaxBatchBytes = cmp.Or(opts.MaxBatchBytes, backendapi.MaxBatchBytes)
 	opts.Heartbeat = cmp.Or(opts.Heartbeat, 15*time.Second)
 	opts.WriteTimeout = cmp.Or(opts.WriteTimeout, 10*time.Second)
+	opts.RequestTimeout = cmp.Or(opts.RequestTimeout, DefaultRequestTimeout)
 	opts.Logger = cmp.Or(opts.Logger, slog.Default())
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -123,7 +101,7 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 		opts: opts, log: opts.Logger, store: s, reader: reader, facts: wire.NewFactsReader(backendapi.MaxFactsBytes), page: page.New(s, opts.Now, opts.Logger),
 		limits:  newLimits(opts.Rate, opts.MaxBatchEvents),
 		metrics: newMetrics(),
-		slots:   slots{batches: make(slot, maxIngesting), facts: make(slot, maxFacts), streams: make(slot, maxStreams)},
+		places:  newPlaces(),
 		stop:    make(chan struct{}),
 	}
 	b.handler = b.routes(auth)

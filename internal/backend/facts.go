@@ -10,10 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/zastava-otel/zastava/internal/backend/problem"
 	"github.com/zastava-otel/zastava/internal/backend/store"
+	"github.com/zastava-otel/zastava/internal/backend/wire"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
@@ -45,15 +45,15 @@ func (b *Backend) postFactsNDJSON(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	b.acceptFacts(w, r, func() (*backendapi.Facts, *problem.Details) {
+	b.acceptFacts(w, r, backendapi.NDJSONContentType, func(ctx context.Context, body []byte) (*backendapi.Facts, *problem.Details) {
 		var fault *problem.Details
-		in.Events, fault = b.facts.NDJSON(w, r)
+		in.Events, fault = wire.ParseNDJSON(ctx, body)
 		return &in, fault
 	})
 }
 
 func (b *Backend) postFacts(w http.ResponseWriter, r *http.Request) {
-	b.acceptFacts(w, r, func() (*backendapi.Facts, *problem.Details) { return b.facts.JSON(w, r) })
+	b.acceptFacts(w, r, "application/json", wire.ParseFacts)
 }
 
 // checkSubject refuses what the upstream platform refuses, with its messages.
@@ -76,43 +76,72 @@ func checkSubject(in *backendapi.Facts) *problem.Details {
 }
 
 // acceptFacts reads the facts of a request and stores them.
-func (b *Backend) acceptFacts(w http.ResponseWriter, r *http.Request, read func() (*backendapi.Facts, *problem.Details)) {
+func (b *Backend) acceptFacts(w http.ResponseWriter, r *http.Request, contentType string,
+	parse func(context.Context, []byte) (*backendapi.Facts, *problem.Details),
+) {
 	tenant, p := tenantOf(r, true)
 	if p != nil {
-		p.Write(w)
+		b.refuse(w, p)
 		return
 	}
-	key := r.Header.Get(backendapi.HeaderIdempotencyKey)
-	if !backendapi.Fits(key, backendapi.MaxName) {
-		badRequest().With(backendapi.HeaderIdempotencyKey, "must have at most 512 characters").Write(w)
+	if !backendapi.Fits(r.Header.Get(backendapi.HeaderIdempotencyKey), backendapi.MaxName) {
+		b.refuse(w, badRequest().With(backendapi.HeaderIdempotencyKey, "must have at most 512 characters"))
 		return
 	}
-	if !b.slots.facts.take() {
-		problem.New(http.StatusServiceUnavailable, "busy", "Too many requests with facts at once",
-			"at most %d are accepted at a time", maxFacts).RetryAfter(retryBusy).Write(w)
-		return
-	}
-	defer b.slots.facts.release()
-	// As for events: a client that sends its body slowly must not hold a slot without limit.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ingestTimeout))
-	in, p := read()
-	if p == nil {
-		p = checkSubject(in)
-	}
+	leave, p := enter(r.Context(), b.places.facts, tenant, "requests with facts")
 	if p != nil {
-		p.Write(w)
+		b.refuse(w, p)
 		return
 	}
-	request := &store.FactsRequest{ID: strings.ToLower(key), CallgraphID: in.CallgraphID, SubjectKey: in.Subject.Key(), Facts: in.Events}
+	defer leave()
+	body, p := b.facts.Body(w, r, contentType)
+	if p != nil {
+		b.refuse(w, p)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), b.opts.RequestTimeout)
+	defer cancel()
+	in, p := b.parseFacts(ctx, tenant, body, parse)
+	if p != nil {
+		b.refuse(w, p)
+		return
+	}
+	b.storeFacts(w, r.WithContext(ctx), tenant, in)
+}
+
+// parseFacts checks facts as one of few requests at a time.
+func (b *Backend) parseFacts(ctx context.Context, tenant string, body []byte,
+	parse func(context.Context, []byte) (*backendapi.Facts, *problem.Details),
+) (*backendapi.Facts, *problem.Details) {
+	leave, p := enter(ctx, b.places.cpu, tenant, "processors")
+	if p != nil {
+		return nil, p
+	}
+	defer leave()
+	in, p := parse(ctx, body)
+	if p != nil {
+		return nil, p
+	}
+	return in, checkSubject(in)
+}
+
+func (b *Backend) storeFacts(w http.ResponseWriter, r *http.Request, tenant string, in *backendapi.Facts) {
+	request := &store.FactsRequest{
+		ID: strings.ToLower(r.Header.Get(backendapi.HeaderIdempotencyKey)), CallgraphID: in.CallgraphID, SubjectKey: in.Subject.Key(), Facts: in.Events,
+	}
 	repeated, err := b.store.AddFacts(r.Context(), tenant, request)
 	switch {
 	case errors.Is(err, store.ErrBatchReused):
-		problem.New(http.StatusUnprocessableEntity, "batch-reused", "The idempotency key was used before",
-			"a request with this key held other facts").With(backendapi.HeaderIdempotencyKey, "was used for other facts").Write(w)
+		b.refuse(w, problem.New(http.StatusUnprocessableEntity, "batch-reused", "The idempotency key was used before",
+			"a request with this key held other facts").With(backendapi.HeaderIdempotencyKey, "was used for other facts"))
+		return
+	case err != nil && r.Context().Err() != nil:
+		b.metrics.facts.WithLabelValues("failed").Add(float64(len(in.Events)))
+		b.refuse(w, problem.Stopped(r.Context()))
 		return
 	case err != nil:
 		b.metrics.facts.WithLabelValues("failed").Add(float64(len(in.Events)))
-		if r.Context().Err() == nil && !b.failing.Swap(true) {
+		if !b.failing.Swap(true) {
 			b.log.Error("Facts cannot be stored; clients are asked to retry", "error", err)
 		}
 		problem.New(http.StatusServiceUnavailable, "not-ready", "Facts cannot be stored now", "the backend's log says why").
@@ -148,8 +177,6 @@ func (b *Backend) getFacts(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
-	defer cancel()
-	facts, next, err := b.store.Facts(ctx, ask)
+	facts, next, err := b.store.Facts(r.Context(), ask)
 	b.answer(w, r, FactPage{append([]store.StoredFact{}, facts...), next}, err)
 }

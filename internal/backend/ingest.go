@@ -4,6 +4,7 @@
 package backend
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -25,35 +26,54 @@ const (
 func (b *Backend) postEvents(w http.ResponseWriter, r *http.Request) {
 	tenant, p := tenantOf(r, true)
 	if p != nil {
-		p.Write(w)
+		b.refuse(w, p)
 		return
 	}
-	if !b.slots.batches.take() {
-		problem.New(http.StatusServiceUnavailable, "busy", "Too many batches at once",
-			"at most %d are accepted at a time", maxIngesting).RetryAfter(retryBusy).Write(w)
-		return
-	}
-	defer b.slots.batches.release()
-	// A client that sends its body slowly must not hold a slot without limit. The recorder of tests has no deadlines.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ingestTimeout))
-	batch, p := b.reader.Read(w, r, tenant)
+	leave, p := enter(r.Context(), b.places.batches, tenant, "batches")
 	if p != nil {
-		p.Write(w)
+		b.refuse(w, p)
+		return
+	}
+	defer leave()
+	body, p := b.reader.Body(w, r)
+	if p != nil {
+		b.refuse(w, p)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), b.opts.RequestTimeout) // of the work, not of the client that sends
+	defer cancel()
+	r = r.WithContext(ctx)
+	batch, p := b.parseBatch(r, tenant, body)
+	if p != nil {
+		b.refuse(w, p)
 		return
 	}
 	b.metrics.bytes.Add(float64(batch.Bytes))
-	if key := r.Header.Get(backendapi.HeaderIdempotencyKey); key != "" && !strings.EqualFold(key, batch.ID) {
-		problem.New(http.StatusUnprocessableEntity, "invalid-batch", "The batch is not valid",
-			"its id and the idempotency key differ").With(backendapi.HeaderIdempotencyKey, "must equal batchId").Write(w)
-		return
-	}
 	if wait, ok := b.limits.allow(tenant, len(batch.Records), b.opts.Now()); !ok {
 		b.metrics.events.WithLabelValues("limited").Add(float64(len(batch.Records)))
-		problem.New(http.StatusTooManyRequests, "too-many", "The tenant sends too much",
-			"at most %g events a second are accepted", b.opts.Rate).RetryAfter(wait).Write(w)
+		b.refuse(w, problem.New(http.StatusTooManyRequests, "too-many", "The tenant sends too much",
+			"at most %g events a second are accepted", b.opts.Rate).Because(problem.Rate).RetryAfter(wait))
 		return
 	}
 	b.storeBatch(w, r, tenant, batch)
+}
+
+// parseBatch reads and checks a batch as one of few at a time.
+func (b *Backend) parseBatch(r *http.Request, tenant string, body []byte) (*wire.Batch, *problem.Details) {
+	leave, p := enter(r.Context(), b.places.cpu, tenant, "processors")
+	if p != nil {
+		return nil, p
+	}
+	defer leave()
+	batch, p := b.reader.Parse(r.Context(), body, tenant)
+	if p != nil {
+		return nil, p
+	}
+	if key := r.Header.Get(backendapi.HeaderIdempotencyKey); key != "" && !strings.EqualFold(key, batch.ID) {
+		return nil, problem.New(http.StatusUnprocessableEntity, "invalid-batch", "The batch is not valid",
+			"its id and the idempotency key differ").With(backendapi.HeaderIdempotencyKey, "must equal batchId")
+	}
+	return batch, nil
 }
 
 func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant string, batch *wire.Batch) {
@@ -70,9 +90,13 @@ func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant stri
 			"a batch with this id holds other events; a batch id stands for one list of event ids and revisions").
 			With("batchId", "was used for other events").Write(w)
 		return
+	case r.Context().Err() != nil:
+		b.metrics.events.WithLabelValues("failed").Add(float64(len(batch.Records)))
+		b.refuse(w, problem.Stopped(r.Context()))
+		return
 	default:
 		b.metrics.events.WithLabelValues("failed").Add(float64(len(batch.Records)))
-		if r.Context().Err() == nil && !b.failing.Swap(true) {
+		if !b.failing.Swap(true) {
 			b.log.Error("Batches cannot be stored; clients are asked to retry", "error", err)
 		}
 		problem.New(http.StatusServiceUnavailable, "not-ready", "Events cannot be stored now", "the backend's log says why").

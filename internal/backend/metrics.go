@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/zastava-otel/zastava/internal/backend/problem"
 )
 
 // metrics are the backend's own. Labels have fixed sets of values: nothing that a client sends becomes a label.
@@ -24,6 +26,7 @@ type metrics struct {
 	streams  prometheus.Gauge
 	dropped  prometheus.Counter
 	pruned   prometheus.Counter
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -54,42 +57,22 @@ func newMetrics() *metrics {
 		pruned: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "zastava_backend_pruned_events_total", Help: "Events removed by retention.",
 		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "zastava_backend_refused_total",
+			Help: "Requests refused by a limit, by reason: number, nesting, values, size, rate, tenant_busy, busy, deadline or full.",
+		}, []string{"reason"}),
+	}
+	for _, reason := range problem.Reasons() {
+		m.refused.WithLabelValues(string(reason)) // each is there from the start, as zero
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(m.requests, m.events, m.facts, m.bytes, m.storing, m.streams, m.dropped, m.pruned,
+	reg.MustRegister(m.requests, m.events, m.facts, m.bytes, m.storing, m.streams, m.dropped, m.pruned, m.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})
 	return m
 }
 
-// countedWriter notes the status of an answer.
-type countedWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (c *countedWriter) WriteHeader(status int) {
-	if c.status == 0 {
-		c.status = status
-	}
-	c.ResponseWriter.WriteHeader(status)
-}
-
-func (c *countedWriter) Write(p []byte) (int, error) {
-	if c.status == 0 {
-		c.status = http.StatusOK
-	}
-	return c.ResponseWriter.Write(p)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (c *countedWriter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
-
-func (m *metrics) count(w http.ResponseWriter) *countedWriter {
-	return &countedWriter{ResponseWriter: w}
-}
-
-func (m *metrics) done(w *countedWriter, r *http.Request) {
+func (m *metrics) done(w *answerWriter, r *http.Request) {
 	route := "none"
 	if _, path, ok := strings.Cut(r.Pattern, " "); ok {
 		route = path

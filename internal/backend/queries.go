@@ -4,6 +4,7 @@
 package backend
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,26 +51,33 @@ func (b *Backend) getEvents(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
-	defer cancel()
-	events, next, err := b.store.Events(ctx, ask)
+	events, next, err := b.store.Events(r.Context(), ask)
 	if err != nil {
 		b.queryFailed(w, r, err)
 		return
 	}
-	// From the stored bytes: an event is returned as it was sent.
-	out := []byte(`{"events":[`)
+	writeEvents(w, events, next)
+}
+
+// writeEvents writes an EventPage from the stored bytes: an event is returned as it was sent, and the page is not held twice.
+func writeEvents(w http.ResponseWriter, events []store.Arrived, next string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	out := bufio.NewWriterSize(w, answerStep) // keeps its first error; then the client is gone
+	_, _ = out.WriteString(`{"events":[`)
 	for i := range events {
 		if i > 0 {
-			out = append(out, ',')
+			_ = out.WriteByte(',')
 		}
-		out = events[i].AppendJSON(out)
+		_, _ = events[i].WriteTo(out)
+		events[i].Body = nil // what is sent need not be held while the client reads
 	}
-	out = append(out, ']')
+	_ = out.WriteByte(']')
 	if next != "" {
-		out = append(out, `,"nextCursor":"`+next+`"`...)
+		_, _ = out.WriteString(`,"nextCursor":"` + next + `"`)
 	}
-	writeJSON(w, append(out, '}', '\n'))
+	_, _ = out.WriteString("}\n")
+	_ = out.Flush()
 }
 
 func (b *Backend) getContainers(w http.ResponseWriter, r *http.Request) {
@@ -88,9 +96,7 @@ func (b *Backend) getContainers(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
-	defer cancel()
-	found, next, err := b.store.Containers(ctx, ask)
+	found, next, err := b.store.Containers(r.Context(), ask)
 	b.answer(w, r, ContainerPage{append([]store.Container{}, found...), next}, err)
 }
 
@@ -103,9 +109,7 @@ func (b *Backend) getContainer(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
-	defer cancel()
-	found, err := b.store.Container(ctx, tenant, page.ContainerID(r))
+	found, err := b.store.Container(r.Context(), tenant, page.ContainerID(r))
 	b.answer(w, r, found, err)
 }
 
@@ -120,9 +124,7 @@ func (b *Backend) getImages(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
-	defer cancel()
-	found, next, err := b.store.Images(ctx, tenant, limit, cursor)
+	found, next, err := b.store.Images(r.Context(), tenant, limit, cursor)
 	b.answer(w, r, ImagePage{append([]store.Image{}, found...), next}, err)
 }
 
@@ -154,10 +156,10 @@ func (b *Backend) queryFailed(w http.ResponseWriter, r *http.Request, err error)
 	case errors.Is(err, store.ErrAmbiguous):
 		problem.New(http.StatusConflict, "ambiguous-id", "The id is not unique",
 			"%v; use <engine>://<id>, and the tenant header", err).Write(w)
+	case errors.Is(r.Context().Err(), context.DeadlineExceeded):
+		b.refuse(w, problem.New(http.StatusServiceUnavailable, "busy", "The query took too long",
+			"it was stopped after %s; narrow it with since and until", b.opts.RequestTimeout).Because(problem.Deadline).RetryAfter(retryBusy))
 	case r.Context().Err() != nil: // the client is gone
-	case errors.Is(err, context.DeadlineExceeded):
-		problem.New(http.StatusServiceUnavailable, "busy", "The query took too long",
-			"it was stopped after %s; narrow it with since and until", queryTimeout).RetryAfter(retryBusy).Write(w)
 	default:
 		b.log.Error("A query failed", "path", r.URL.Path, "error", err)
 		problem.New(http.StatusInternalServerError, "internal", "The query failed", "the backend's log says why").Write(w)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/zastava-otel/zastava/docs/api"
 	"github.com/zastava-otel/zastava/internal/backend/problem"
@@ -18,6 +19,7 @@ import (
 type route struct {
 	pattern string // of http.ServeMux
 	open    bool   // served without a token
+	query   bool   // reads the store: one of few at a time
 	shows   scope
 	handle  http.HandlerFunc
 }
@@ -25,21 +27,21 @@ type route struct {
 func (b *Backend) table() []route {
 	return []route{
 		{pattern: "POST " + backendapi.EventsPath, handle: b.postEvents},
-		{pattern: "GET " + backendapi.EventsPath, handle: b.getEvents},
+		{pattern: "GET " + backendapi.EventsPath, query: true, handle: b.getEvents},
 		{pattern: "GET " + backendapi.EventsPath + "/stream", handle: b.streamEvents},
 		{pattern: "POST " + backendapi.FactsPath, handle: b.postFacts},
 		{pattern: "POST " + backendapi.FactsNDJSONPath, handle: b.postFactsNDJSON},
-		{pattern: "GET " + backendapi.FactsPath, handle: b.getFacts},
-		{pattern: "GET /api/v1/containers", handle: b.getContainers},
-		{pattern: "GET /api/v1/containers/{id...}", handle: b.getContainer},
-		{pattern: "GET /api/v1/images", handle: b.getImages},
+		{pattern: "GET " + backendapi.FactsPath, query: true, handle: b.getFacts},
+		{pattern: "GET /api/v1/containers", query: true, handle: b.getContainers},
+		{pattern: "GET /api/v1/containers/{id...}", query: true, handle: b.getContainer},
+		{pattern: "GET /api/v1/images", query: true, handle: b.getImages},
 		{pattern: "GET /healthz", open: true, handle: b.getHealth},
 		{pattern: "GET /readyz", open: true, handle: b.getReadiness},
 		{pattern: "GET /metrics", shows: allTenants, handle: b.metrics.handler.ServeHTTP},
 		{pattern: "GET /openapi.yaml", shows: noTenant, handle: getDocument},
-		{pattern: "GET /{$}", handle: b.page.Overview},
-		{pattern: "GET /containers/{id...}", handle: b.page.Container},
-		{pattern: "GET /images/{digest}", handle: b.page.Image},
+		{pattern: "GET /{$}", query: true, handle: b.page.Overview},
+		{pattern: "GET /containers/{id...}", query: true, handle: b.page.Container},
+		{pattern: "GET /images/{digest}", query: true, handle: b.page.Image},
 		{pattern: "GET /assets/{file}", open: true, handle: b.page.Asset},
 	}
 }
@@ -48,6 +50,9 @@ func (b *Backend) routes(auth *authenticator) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range b.table() {
 		var h http.Handler = r.handle
+		if r.query {
+			h = b.query(h)
+		}
 		if !r.open {
 			h = auth.require(h, r.shows)
 		}
@@ -56,8 +61,11 @@ func (b *Backend) routes(auth *authenticator) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		counted := b.metrics.count(w)
+		counted := newAnswerWriter(w, b.opts.WriteTimeout)
 		defer func() { b.metrics.done(counted, r) }()
+		if r.ContentLength != 0 { // a client that sends its body slowly must not hold a place without limit
+			_ = counted.rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+		}
 		if b.opts.LocalHostOnly && !isLocalHost(r.Host) {
 			problem.New(http.StatusMisdirectedRequest, "wrong-host", "This name is not served here",
 				"without a token the backend serves this machine only; open it as localhost or by address").Write(counted)

@@ -4,20 +4,24 @@
 package backend
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
 	"time"
 
-	"github.com/zastava-otel/zastava/internal/backend/problem"
 	"github.com/zastava-otel/zastava/internal/backend/store"
 )
 
-// streamStep bounds the events that a stream holds in memory at a time.
-const streamStep = 200
+// streamStep and streamBytes bound the events that a stream holds in memory at a time: it reads the next ones once the client has these.
+const (
+	streamStep  = 200
+	streamBytes = 256 << 10 // and one event
+)
 
 // streamEvents follows the events by resumable reads of the store: there is no queue per client that could overflow, and a
 // client that does not read delays no other. It costs one query per client and commit.
@@ -34,13 +38,13 @@ func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 		fault.Write(w)
 		return
 	}
-	if !b.slots.streams.take() {
+	leave, fault := enter(r.Context(), b.places.streams, readerOf(r), "streams")
+	if fault != nil {
 		b.metrics.dropped.Inc()
-		problem.New(http.StatusServiceUnavailable, "busy", "Too many streams", "at most %d are served at a time", maxStreams).
-			RetryAfter(retryBusy).Write(w)
+		b.refuse(w, fault)
 		return
 	}
-	defer b.slots.streams.release()
+	defer leave()
 	last, pruned, err := b.store.Bounds(r.Context())
 	if err != nil {
 		b.queryFailed(w, r, err)
@@ -51,6 +55,9 @@ func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // proxies that know it pass messages on at once
+	if answer, ok := w.(*answerWriter); ok {
+		answer.endless = true // it has a deadline for each message
+	}
 	out := &stream{w: w, rc: http.NewResponseController(w), timeout: b.opts.WriteTimeout}
 	fmt.Fprint(out, "retry: 1000\n\n")
 	at := last
@@ -75,33 +82,18 @@ func (b *Backend) streamEvents(w http.ResponseWriter, r *http.Request) {
 func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.EventFilter, facts *factFollower) error {
 	heartbeat := time.NewTicker(b.opts.Heartbeat)
 	defer heartbeat.Stop()
-	var message []byte
 	for {
 		changed := b.store.Changed()
-		events, next, err := b.store.After(r.Context(), at, filter, streamStep)
-		if err != nil {
-			if r.Context().Err() != nil {
-				return nil
-			}
-			return err
-		}
-		for i := range events {
-			message = append(message[:0], "id: "...)
-			message = strconv.AppendInt(message, events[i].Seq, 10)
-			message = append(message, "\nevent: runtime\ndata: "...)
-			message = events[i].AppendJSON(message)
-			_, _ = out.Write(append(message, '\n', '\n'))
+		next, more, err := b.sendAfter(r, out, at, filter)
+		if err != nil || r.Context().Err() != nil {
+			return clientFault(r, err)
 		}
 		at = next
 		facts.report(out)
 		if err := out.flush(); err != nil {
-			// A failed write ends the request's context too, so the context does not show which came first.
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return err
-			}
-			return nil
+			return clientFault(r, err)
 		}
-		if len(events) == streamStep {
+		if more {
 			select {
 			case <-b.stop:
 				return nil
@@ -119,6 +111,32 @@ func (b *Backend) follow(r *http.Request, out *stream, at int64, filter store.Ev
 			return nil
 		}
 	}
+}
+
+// sendAfter sends the next events after at. next is where to continue; more reports that it should be at once.
+func (b *Backend) sendAfter(r *http.Request, out *stream, at int64, filter store.EventFilter) (next int64, more bool, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), b.opts.RequestTimeout)
+	defer cancel()
+	events, next, more, err := b.store.After(ctx, at, filter, streamStep, streamBytes)
+	if err != nil {
+		return 0, false, err
+	}
+	for i := range events {
+		if err := out.send(&events[i]); err != nil {
+			return 0, false, err
+		}
+		events[i].Body = nil
+	}
+	return next, more, nil
+}
+
+// clientFault returns the fault of a stream that its client must learn from the log: it did not read, or the store failed. A failed
+// write ends the request's context too, so the context does not show which came first.
+func clientFault(r *http.Request, err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) || r.Context().Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // factFollower reports to a stream which subjects facts were stored for. Facts have no place in the order of events, so its
@@ -162,6 +180,19 @@ func (s *stream) Write(p []byte) (int, error) {
 		_, s.err = s.w.Write(p)                              //nolint:gosec // sent as text/event-stream with nosniff, never as a page
 	}
 	return len(p), s.err
+}
+
+// send writes one event as a message, which the client must read within the timeout, without a copy of its body.
+func (s *stream) send(e *store.Arrived) error {
+	if s.err == nil {
+		_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout))
+		if _, s.err = fmt.Fprintf(s.w, "id: %d\nevent: runtime\ndata: ", e.Seq); s.err == nil {
+			if _, s.err = e.WriteTo(s.w); s.err == nil {
+				_, s.err = io.WriteString(s.w, "\n\n")
+			}
+		}
+	}
+	return s.err
 }
 
 func (s *stream) flush() error {

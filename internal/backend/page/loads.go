@@ -35,9 +35,7 @@ type imageView struct {
 
 // Image serves GET /images/{digest}.
 func (p *Page) Image(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), renderTimeout)
-	defer cancel()
-	v, err := p.image(ctx, r, r.PathValue("digest"))
+	v, err := p.image(r.Context(), r, r.PathValue("digest"))
 	p.render(w, r, "image.html", http.StatusOK, v, err)
 }
 

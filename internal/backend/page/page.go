@@ -36,9 +36,6 @@ var assetFiles embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// renderTimeout bounds the queries of one page.
-const renderTimeout = 15 * time.Second
-
 // Page serves the pages.
 type Page struct {
 	store     *store.Store
@@ -57,16 +54,14 @@ func New(s *store.Store, now func() time.Time, log *slog.Logger) *Page {
 
 // Overview serves GET /.
 func (p *Page) Overview(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), renderTimeout)
-	defer cancel()
+	ctx := r.Context()
 	v, err := p.overview(ctx, r)
 	p.render(w, r, "overview.html", http.StatusOK, v, err)
 }
 
 // Container serves GET /containers/{id}.
 func (p *Page) Container(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), renderTimeout)
-	defer cancel()
+	ctx := r.Context()
 	id := ContainerID(r)
 	v, err := p.container(ctx, r, id)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrAmbiguous) {
@@ -80,6 +75,11 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, name string, statu
 	var out bytes.Buffer
 	if err == nil {
 		err = p.templates.ExecuteTemplate(&out, name, view)
+	}
+	if err != nil && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "The page took too long; a filter makes it faster.", http.StatusServiceUnavailable)
+		return
 	}
 	if err != nil {
 		if r.Context().Err() == nil {

@@ -88,7 +88,7 @@ WHERE TRUE`
 const failedEnd = "(c.state = 'exited' AND (c.oom = 1 OR coalesce(c.exit_code, 0) <> 0))"
 
 func (ask *ContainerQuery) where(q *query) {
-	q.andIf(ask.Tenant != "", "c.tenant = ?", ask.Tenant)
+	q.andIf(ask.Tenant != "", "+c.tenant = ?", ask.Tenant) // in the order of the index, not by tenant and sorted in memory
 	q.andIf(ask.Namespace != "", "c.namespace = ?", ask.Namespace)
 	q.andIf(ask.State != "", "c.state = ?", ask.State)
 	q.andIf(ask.Current, currentContainer)
@@ -123,8 +123,9 @@ func (s *Store) Containers(ctx context.Context, ask ContainerQuery) ([]Container
 	}
 	defer rows.Close()
 	var out []Container
+	size := 0
 	for rows.Next() {
-		if len(out) == ask.Limit {
+		if len(out) == ask.Limit || size > MaxPage {
 			return out, encodeCursor(at), nil
 		}
 		c, firstSeq, err := scanContainer(rows)
@@ -132,12 +133,29 @@ func (s *Store) Containers(ctx context.Context, ask ContainerQuery) ([]Container
 			return nil, "", fmt.Errorf("query containers: %w", err)
 		}
 		at.FirstSeq, at.ID = firstSeq, c.ContainerID
+		size += c.size()
 		out = append(out, *c)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, "", fmt.Errorf("query containers: %w", err)
 	}
 	return out, "", nil
+}
+
+// rowSize is what a row takes in an answer beside its texts, in bytes, with the names of its fields.
+const rowSize = 512
+
+// size returns about how many bytes the container takes in an answer.
+func (c *Container) size() int {
+	n := rowSize + len(c.ContainerID) + len(c.Name) + len(c.Namespace) + len(c.Pod) + len(c.PodUID) + len(c.ImageRef) + len(c.ImageDigest) +
+		len(c.ImageID) + len(c.Node) + len(c.Signal) + len(c.Reason)
+	if c.LastExit != nil {
+		n += len(c.LastExit.Reason)
+	}
+	if c.CrashLoop != nil {
+		n += len(c.CrashLoop.Reason)
+	}
+	return n
 }
 
 func scanContainer(rows *sql.Rows) (*Container, int64, error) {

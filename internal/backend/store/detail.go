@@ -127,7 +127,8 @@ func (s *Store) loadKnown(ctx context.Context, d *Detail) error {
 }
 
 // Runs returns by container id the runs of each container and of its other attempts, without those that ended before since.
-// They are ordered latest first, at most MaxRuns for each container.
+// They are ordered latest first, at most MaxRuns for each container. Once those of all have more than MaxPage bytes, the other
+// containers have none.
 func (s *Store) Runs(ctx context.Context, of []Container, since time.Time) (map[string][]Run, error) {
 	out := make(map[string][]Run, len(of))
 	stmt, err := s.read.PrepareContext(ctx, `SELECT container_id, run_ns, ended, finished_ns, exit_code, signal, reason, oom, restart_count
@@ -137,10 +138,17 @@ func (s *Store) Runs(ctx context.Context, of []Container, since time.Time) (map[
 		return nil, fmt.Errorf("query runs: %w", err)
 	}
 	defer stmt.Close()
+	size := 0
 	for i := range of {
+		if size > MaxPage {
+			break
+		}
 		c := &of[i]
 		if out[c.ContainerID], err = scanRuns(stmt.QueryContext(ctx, c.Tenant, c.identity, nanos(since), MaxRuns)); err != nil {
 			return nil, fmt.Errorf("query the runs of %s: %w", c.ContainerID, err)
+		}
+		for _, r := range out[c.ContainerID] {
+			size += rowSize + len(r.ContainerID) + len(r.Signal) + len(r.Reason)
 		}
 	}
 	return out, nil

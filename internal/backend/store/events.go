@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -28,15 +29,24 @@ type Arrived struct {
 	Body       []byte // the event's JSON object
 }
 
-// AppendJSON appends the JSON of a StoredEvent.
-func (a *Arrived) AppendJSON(to []byte) []byte {
-	to = append(to, a.Body[:len(a.Body)-1]...) // an event has members, so a comma follows
-	to = append(to, `,"receivedAt":"`...)
-	to = a.ReceivedAt.AppendFormat(to, time.RFC3339Nano)
-	to = append(to, `","batchId":"`...)
-	to = append(to, a.BatchID...)
-	return append(to, `"}`...)
+// WriteTo writes the JSON of a StoredEvent in pieces, without a copy of the body.
+func (a *Arrived) WriteTo(w io.Writer) (int64, error) {
+	tail := append(make([]byte, 0, 128), `,"receivedAt":"`...)
+	tail = a.ReceivedAt.AppendFormat(tail, time.RFC3339Nano)
+	tail = append(tail, `","batchId":"`...)
+	tail = append(tail, a.BatchID...)
+	tail = append(tail, `"}`...)
+	n, err := w.Write(a.Body[:len(a.Body)-1]) // an event has members, so a comma follows
+	if err != nil {
+		return int64(n), err
+	}
+	m, err := w.Write(tail)
+	return int64(n + m), err
 }
+
+// MaxPage bounds the bytes of a page: once a row exceeds it, the page ends, and its cursor continues. It bounds what a query holds in
+// memory, whatever the size of the rows. A page of 1,000 ordinary events has some 1 MiB.
+const MaxPage = 4 << 20
 
 // EventFilter selects events; zero fields select all.
 type EventFilter struct {
@@ -48,8 +58,17 @@ type EventFilter struct {
 	Until     time.Time // exclusive
 }
 
-func (f *EventFilter) where(q *query) {
-	q.andIf(f.Tenant != "", "tenant = ?", f.Tenant)
+// where adds the conditions. Of several indexes SQLite would choose one with which it must read all events of a tenant: the plus signs
+// forbid that, and leave the index of the container, or with inOrder the order of arrival.
+func (f *EventFilter) where(q *query, inOrder bool) {
+	tenant, container := "tenant", "container_id"
+	if inOrder {
+		container = "+container_id"
+	}
+	if inOrder || f.Container != "" {
+		tenant = "+tenant"
+	}
+	q.andIf(f.Tenant != "", tenant+" = ?", f.Tenant)
 	q.andIf(f.Namespace != "", "namespace = ?", f.Namespace)
 	if len(f.Kinds) > 0 {
 		args := make([]any, len(f.Kinds))
@@ -61,9 +80,9 @@ func (f *EventFilter) where(q *query) {
 	switch {
 	case f.Container == "":
 	case strings.Contains(f.Container, "://"):
-		q.and("container_id = ?", f.Container)
+		q.and(container+" = ?", f.Container)
 	default:
-		q.and("container_id IN (SELECT container_id FROM containers WHERE bare_id = ?)", f.Container)
+		q.and(container+" IN (SELECT container_id FROM containers WHERE bare_id = ?)", f.Container)
 	}
 	q.andIf(!f.Since.IsZero(), "when_ns >= ?", f.Since.UnixNano())
 	q.andIf(!f.Until.IsZero(), "when_ns < ?", f.Until.UnixNano())
@@ -94,7 +113,7 @@ func (s *Store) Events(ctx context.Context, ask EventQuery) ([]Arrived, string, 
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing to undo
 	var at eventPlace
-	q := query{text: "SELECT seq, when_ns, received_ns, batch_id, body FROM events WHERE TRUE"}
+	q := query{text: pageOf("SELECT seq, when_ns FROM events WHERE TRUE")}
 	if ask.Cursor != "" {
 		if err := decodeCursor(ask.Cursor, &at); err != nil {
 			return nil, "", err
@@ -107,24 +126,25 @@ func (s *Store) Events(ctx context.Context, ask EventQuery) ([]Arrived, string, 
 	if !ask.AllRevisions {
 		q.and("(superseded_by IS NULL OR superseded_by > ?)", at.AsOf)
 	}
-	ask.where(&q)
-	q.add(" ORDER BY when_ns DESC, seq DESC LIMIT ?", ask.Limit+1)
+	ask.where(&q, false)
+	q.add(" ORDER BY when_ns DESC, seq DESC LIMIT ?"+ofPage, ask.Limit+1)
 	rows, err := tx.QueryContext(ctx, q.text, q.args...)
 	if err != nil {
 		return nil, "", fmt.Errorf("query events: %w", err)
 	}
 	defer rows.Close()
 	var out []Arrived
+	size := 0
 	for rows.Next() {
-		if len(out) == ask.Limit {
+		if len(out) == ask.Limit || size > MaxPage {
 			return out, encodeCursor(at), nil
 		}
 		var a Arrived
-		var received int64
-		if err := rows.Scan(&a.Seq, &at.When, &received, &a.BatchID, &a.Body); err != nil {
+		if at.When, err = a.scan(rows); err != nil {
 			return nil, "", fmt.Errorf("query events: %w", err)
 		}
-		at.Seq, a.ReceivedAt = a.Seq, fromNanos(received)
+		at.Seq = a.Seq
+		size += len(a.Body)
 		out = append(out, a)
 	}
 	if err := rows.Err(); err != nil {
@@ -133,43 +153,61 @@ func (s *Store) Events(ctx context.Context, ask EventQuery) ([]Arrived, string, 
 	return out, "", nil
 }
 
-// After returns up to limit events that arrived after seq, in the order of arrival and in every revision, and the seq to
-// continue from, which advances even if no event matches the filter. Since and Until of the filter apply too.
-func (s *Store) After(ctx context.Context, seq int64, filter EventFilter, limit int) (_ []Arrived, next int64, _ error) {
+// pageOf and ofPage enclose the query of the keys of a page. SQLite finds all keys before it returns the first row, and only the first
+// row can be interrupted when the context ends; the bodies are read afterwards, one by one, in the order of the keys.
+func pageOf(keys string) string { return "WITH page AS MATERIALIZED (" + keys }
+
+const ofPage = `) SELECT e.seq, e.when_ns, e.received_ns, e.batch_id, e.body FROM page CROSS JOIN events e ON e.seq = page.seq`
+
+func (a *Arrived) scan(rows *sql.Rows) (when int64, err error) {
+	var received int64
+	if err := rows.Scan(&a.Seq, &when, &received, &a.BatchID, &a.Body); err != nil {
+		return 0, err
+	}
+	a.ReceivedAt = fromNanos(received)
+	return when, nil
+}
+
+// After returns up to limit events that arrived after seq, in the order of arrival and in every revision, until they have more than
+// size bytes; and the seq to continue from, which advances even if no event matches the filter. more reports that it ended at a limit.
+// Since and Until of the filter apply too.
+func (s *Store) After(ctx context.Context, seq int64, filter EventFilter, limit, size int) (_ []Arrived, next int64, more bool, _ error) {
+	fail := func(err error) ([]Arrived, int64, bool, error) {
+		return nil, 0, false, fmt.Errorf("follow events: %w", err)
+	}
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return nil, 0, fmt.Errorf("follow events: %w", err)
+		return fail(err)
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing to undo
 	last, err := lastSeq(ctx, tx)
 	if err != nil {
-		return nil, 0, err
+		return fail(err)
 	}
-	q := query{text: "SELECT seq, received_ns, batch_id, body FROM events WHERE seq > ?", args: []any{seq}}
-	filter.where(&q)
-	q.add(" ORDER BY seq LIMIT ?", limit)
+	q := query{text: pageOf("SELECT seq FROM events WHERE seq > ?"), args: []any{seq}}
+	filter.where(&q, true)
+	q.add(" ORDER BY seq LIMIT ?"+ofPage, limit)
 	rows, err := tx.QueryContext(ctx, q.text, q.args...)
 	if err != nil {
-		return nil, 0, fmt.Errorf("follow events: %w", err)
+		return fail(err)
 	}
 	defer rows.Close()
 	var out []Arrived
-	for rows.Next() {
+	for size >= 0 && rows.Next() {
 		var a Arrived
-		var received int64
-		if err := rows.Scan(&a.Seq, &received, &a.BatchID, &a.Body); err != nil {
-			return nil, 0, fmt.Errorf("follow events: %w", err)
+		if _, err := a.scan(rows); err != nil {
+			return fail(err)
 		}
-		a.ReceivedAt = fromNanos(received)
+		size -= len(a.Body)
 		out = append(out, a)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, 0, fmt.Errorf("follow events: %w", err)
+		return fail(err)
 	}
-	if len(out) == limit {
-		return out, out[len(out)-1].Seq, nil
+	if len(out) == limit || size < 0 {
+		return out, out[len(out)-1].Seq, true, nil
 	}
-	return out, max(last, seq), nil
+	return out, max(last, seq), false, nil
 }
 
 // Bounds returns the seq of the last event that arrived and of the last one that retention removed; 0 if there is none.

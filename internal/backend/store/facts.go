@@ -154,16 +154,21 @@ type FactQuery struct {
 // Facts returns a page of facts, ordered by subject, tenant, call graph and ids, and the cursor of the next page, empty for the
 // last one. A fact of several containers is returned once. A cursor from elsewhere is ErrCursor.
 func (s *Store) Facts(ctx context.Context, ask FactQuery) ([]StoredFact, string, error) {
+	// Without these, SQLite would sort all facts of the container in memory instead of reading them in the order of an index.
+	containers, plus := "count(DISTINCT container_id)", ""
+	if ask.Container != "" {
+		containers, plus = "1", "+"
+	}
 	// With a max, SQLite returns the other columns of the row that has it.
-	q := query{text: `SELECT subject, tenant, callgraph_id, symbol_id, code_id, sum(hits), count(DISTINCT container_id), min(first_ns), max(last_ns), body
+	q := query{text: `SELECT subject, tenant, callgraph_id, symbol_id, code_id, sum(hits), ` + containers + `, min(first_ns), max(last_ns), body
 		FROM facts WHERE TRUE`}
-	q.andIf(ask.Tenant != "", "tenant = ?", ask.Tenant)
+	q.andIf(ask.Tenant != "", plus+"tenant = ?", ask.Tenant)
 	q.andIf(ask.Subject != "", "subject = ?", ask.Subject)
-	q.andIf(ask.CallgraphID != "", "callgraph_id = ?", ask.CallgraphID)
+	q.andIf(ask.CallgraphID != "", plus+"callgraph_id = ?", ask.CallgraphID)
 	q.andIf(ask.Container != "", "container_id = ?", ask.Container)
 	var at [5]string
 	if ask.Cursor != "" {
-		if err := decodeCursor(ask.Cursor, &at); err != nil {
+		if err := decodeTexts(ask.Cursor, at[:]); err != nil {
 			return nil, "", err
 		}
 		q.and("(subject, tenant, callgraph_id, symbol_id, code_id) > (?, ?, ?, ?, ?)", at[0], at[1], at[2], at[3], at[4])
@@ -175,9 +180,10 @@ func (s *Store) Facts(ctx context.Context, ask FactQuery) ([]StoredFact, string,
 	}
 	defer rows.Close()
 	var out []StoredFact
+	size := 0
 	for rows.Next() {
-		if len(out) == ask.Limit {
-			return out, encodeCursor(at), nil
+		if len(out) == ask.Limit || size > MaxPage {
+			return out, encodeTexts(at[:]), nil
 		}
 		var f StoredFact
 		var symbol, code string
@@ -191,6 +197,7 @@ func (s *Store) Facts(ctx context.Context, ask FactQuery) ([]StoredFact, string,
 			return nil, "", fmt.Errorf("decode a stored fact: %w", err)
 		}
 		at = [5]string{f.SubjectKey, f.Tenant, f.CallgraphID, symbol, code}
+		size += len(body) + len(f.SubjectKey) + len(f.CallgraphID) + rowSize
 		f.HitCount = uint64(min(hits, 1<<53-1))
 		f.FirstObservedAt, f.LastObservedAt = fromNanos(first), fromNanos(last)
 		out = append(out, f)

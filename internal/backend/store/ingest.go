@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
@@ -34,6 +35,7 @@ const CodeIDConflict = "id_conflict"
 
 // submission is a batch that waits to be stored, and its outcome.
 type submission struct {
+	ctx             context.Context //nolint:containedctx // of the caller: who is gone when the transaction begins is left out
 	tenant, batchID string
 	records         []Record
 
@@ -56,7 +58,7 @@ func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Re
 	if err := ctx.Err(); err != nil {
 		return out, false, err
 	}
-	own := &submission{tenant: tenant, batchID: batchID, records: records}
+	own := &submission{ctx: ctx, tenant: tenant, batchID: batchID, records: records}
 	s.queueing.Lock()
 	s.waiting = append(s.waiting, own)
 	s.queueing.Unlock()
@@ -78,6 +80,14 @@ func (s *Store) Ingest(ctx context.Context, tenant, batchID string, records []Re
 
 // ingestAll stores batches in one transaction; if it fails, each in its own, so that one cannot make another fail.
 func (s *Store) ingestAll(ctx context.Context, all []*submission) {
+	all = slices.DeleteFunc(all, func(sub *submission) bool {
+		sub.err = sub.ctx.Err()
+		sub.done = sub.err != nil
+		return sub.done
+	})
+	if len(all) == 0 {
+		return
+	}
 	err := s.ingestTogether(ctx, all)
 	added := false
 	for _, sub := range all {

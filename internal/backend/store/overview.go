@@ -24,10 +24,10 @@ type Image struct {
 func (s *Store) Images(ctx context.Context, tenant string, limit int, cursor string) ([]Image, string, error) {
 	q := query{text: `SELECT image_ref, image_digest, image_id, count(*), sum(state IN ('running', 'paused')), max(last_event_ns)
 		FROM containers WHERE image_ref || image_digest || image_id <> ''`}
-	q.andIf(tenant != "", "tenant = ?", tenant)
+	q.andIf(tenant != "", "+tenant = ?", tenant) // in the order of the index of images, not by tenant and sorted in memory
 	if cursor != "" {
 		var at [3]string
-		if err := decodeCursor(cursor, &at); err != nil {
+		if err := decodeTexts(cursor, at[:]); err != nil {
 			return nil, "", err
 		}
 		q.and("(image_ref, image_digest, image_id) > (?, ?, ?)", at[0], at[1], at[2])
@@ -39,10 +39,11 @@ func (s *Store) Images(ctx context.Context, tenant string, limit int, cursor str
 	}
 	defer rows.Close()
 	var out []Image
+	size := 0
 	for rows.Next() {
-		if len(out) == limit {
-			last := out[limit-1]
-			return out, encodeCursor([3]string{last.ImageRef, last.ImageDigest, last.ImageID}), nil
+		if len(out) == limit || size > MaxPage {
+			last := out[len(out)-1]
+			return out, encodeTexts([]string{last.ImageRef, last.ImageDigest, last.ImageID}), nil
 		}
 		var i Image
 		var lastEvent int64
@@ -50,6 +51,7 @@ func (s *Store) Images(ctx context.Context, tenant string, limit int, cursor str
 			return nil, "", fmt.Errorf("query images: %w", err)
 		}
 		i.LastEventAt = fromNanos(lastEvent)
+		size += len(i.ImageRef) + len(i.ImageDigest) + len(i.ImageID) + rowSize
 		out = append(out, i)
 	}
 	if err := rows.Err(); err != nil {

@@ -113,6 +113,16 @@ INSERT INTO pruned VALUES (1, 0);
 	// The answer to a batch, for its repeats; null for batches stored before this column existed.
 	`ALTER TABLE batches ADD COLUMN answer BLOB`,
 	migrationFacts,
+	// A query that groups or sorts in the order of an index holds one row at a time, however many there are and however large. The
+	// others find what was received first.
+	`
+DROP INDEX facts_container;
+CREATE INDEX facts_container ON facts (container_id, subject, tenant, callgraph_id, symbol_id, code_id);
+CREATE INDEX events_tenant ON events (tenant, when_ns);
+CREATE INDEX containers_image ON containers (image_ref, image_digest, image_id);
+CREATE INDEX batches_received ON batches (received_ns);
+CREATE INDEX fact_requests_received ON fact_requests (received_ns);
+`,
 }
 
 func migrate(ctx context.Context, conn *sql.Conn, path string) error {

@@ -190,15 +190,15 @@ func TestAfterReturnsEveryArrival(t *testing.T) {
 	default:
 		t.Fatal("a change is announced before Ingest returns")
 	}
-	got, next, err := s.After(t.Context(), 0, store.EventFilter{}, 1)
+	got, next, _, err := s.After(t.Context(), 0, store.EventFilter{}, 1, 1<<20)
 	require.NoError(t, err)
 	require.Len(t, got, 1)
-	got, next, err = s.After(t.Context(), next, store.EventFilter{}, 10)
+	got, next, _, err = s.After(t.Context(), next, store.EventFilter{}, 10, 1<<20)
 	require.NoError(t, err)
 	require.Len(t, got, 1)
 	assert.Contains(t, string(got[0].Body), l.Started(3).EventID, "in the order of arrival")
 	ingest(t, s, backendtest.NewLife(1).Started(1))
-	got, next2, err := s.After(t.Context(), next, store.EventFilter{Container: l.ID}, 10)
+	got, next2, _, err := s.After(t.Context(), next, store.EventFilter{Container: l.ID}, 10, 1<<20)
 	require.NoError(t, err)
 	assert.Empty(t, got)
 	assert.Greater(t, next2, next, "events that the filter hides are not read again")
@@ -213,6 +213,8 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrCursor)
 		_, _, err = s.Images(t.Context(), "", 1, cursor)
 		require.ErrorIs(t, err, store.ErrCursor)
+		_, _, err = s.Facts(t.Context(), store.FactQuery{Container: "c", Limit: 1, Cursor: cursor})
+		require.ErrorIs(t, err, store.ErrCursor)
 	}
 }
 
@@ -224,6 +226,9 @@ func FuzzCursor(f *testing.F) {
 	require.NoError(f, err)
 	f.Add(next)
 	f.Add("eyJhIjoxLCJ3IjoxZTQwfQ")
+	f.Add("eyJhIjoxZTk5OTk5OX0") // {"a":1e999999}
+	f.Add("dP___________wEAAAA") // a text of 2^63 bytes
+	f.Add("dAFhAWIBYwFkAWU")     // five texts
 	f.Fuzz(func(t *testing.T, cursor string) {
 		oracle.Bound(t, oracle.Parsing(len(cursor)))
 		for _, err := range []error{
@@ -236,6 +241,10 @@ func FuzzCursor(f *testing.F) {
 				return err
 			}(),
 			func() error { _, _, err := s.Images(t.Context(), "", 2, cursor); return err }(),
+			func() error {
+				_, _, err := s.Facts(t.Context(), store.FactQuery{Container: "c", Limit: 2, Cursor: cursor})
+				return err
+			}(),
 		} {
 			if err != nil {
 				require.ErrorIs(t, err, store.ErrCursor)

@@ -20,7 +20,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/limit"
 )
 
-// FactsReader reads requests with runtime facts. It is safe for concurrent use.
+// FactsReader reads the bodies of requests with runtime facts. It is safe for concurrent use.
 type FactsReader struct{ body Reader }
 
 // NewFactsReader returns a reader that accepts at most limit bytes of uncompressed facts.
@@ -28,32 +28,15 @@ func NewFactsReader(limit int64) *FactsReader {
 	return &FactsReader{Reader{limits: Limits{Events: backendapi.MaxFactsRequest, Bytes: limit}}}
 }
 
-// NDJSON reads one fact a line. Empty lines are skipped, but counted.
-func (r *FactsReader) NDJSON(w http.ResponseWriter, req *http.Request) ([]backendapi.Fact, *problem.Details) {
-	body, p := r.read(w, req, backendapi.NDJSONContentType)
-	if p != nil {
-		return nil, p
-	}
-	return ParseNDJSON(req.Context(), body)
-}
-
-// JSON reads a backendapi.Facts.
-func (r *FactsReader) JSON(w http.ResponseWriter, req *http.Request) (*backendapi.Facts, *problem.Details) {
-	body, p := r.read(w, req, "application/json")
-	if p != nil {
-		return nil, p
-	}
-	return ParseFacts(req.Context(), body)
-}
-
-func (r *FactsReader) read(w http.ResponseWriter, req *http.Request, want string) ([]byte, *problem.Details) {
-	if p := checkType(w, req, want); p != nil {
+// Body reads the body of a request with facts, uncompressed.
+func (r *FactsReader) Body(w http.ResponseWriter, req *http.Request, contentType string) ([]byte, *problem.Details) {
+	if p := checkType(w, req, contentType); p != nil {
 		return nil, p
 	}
 	return r.body.uncompressed(w, req)
 }
 
-// ParseNDJSON parses facts, one a line. Faults name the line, counted from 1, and the field. When ctx ends, it stops and returns
+// ParseNDJSON parses facts, one a line. Empty lines are skipped, but counted. Faults name the line, counted from 1, and the field. When ctx ends, it stops and returns
 // problem.Stopped.
 func ParseNDJSON(ctx context.Context, body []byte) ([]backendapi.Fact, *problem.Details) {
 	var (

@@ -57,16 +57,12 @@ func NewReader(limits Limits) (*Reader, error) {
 	return &Reader{limits: limits, batch: s.batch, envelope: s.envelope}, nil
 }
 
-// Read reads the batch in the body of a request of tenant.
-func (r *Reader) Read(w http.ResponseWriter, req *http.Request, tenant string) (*Batch, *problem.Details) {
+// Body reads the body of a request with a batch, uncompressed.
+func (r *Reader) Body(w http.ResponseWriter, req *http.Request) ([]byte, *problem.Details) {
 	if p := checkType(w, req, "application/json"); p != nil {
 		return nil, p
 	}
-	body, p := r.uncompressed(w, req)
-	if p != nil {
-		return nil, p
-	}
-	return r.Parse(req.Context(), body, tenant)
+	return r.uncompressed(w, req)
 }
 
 // checkType accepts a media type in UTF-8, compressed with gzip or not at all.
