@@ -23,7 +23,7 @@ import (
 )
 
 // Name is what the process is called: its argv[0]. A program that links this package and is started under this name, through a symbolic
-// link for example, is a sampler.
+// link for example, or with this name as its first argument, is a sampler.
 const Name = "zastava-sampler"
 
 // The commands of the program, as its first argument.
@@ -42,6 +42,12 @@ const (
 func init() {
 	reexec.Register(Name, run)
 	if reexec.Init() {
+		os.Exit(0)
+	}
+	// `otelcol-zastava zastava-sampler --listen PATH`: an image from scratch has no symbolic link of that name.
+	if len(os.Args) > 1 && os.Args[1] == Name {
+		os.Args = os.Args[1:]
+		run()
 		os.Exit(0)
 	}
 }

@@ -38,6 +38,7 @@ type peer struct {
 	in      stream      // requests
 	out     stream      // replies
 	child   *child      // nil at a socket
+	seccomp bool        // the process has restricted its system calls
 	reading chan string // closed when no reply comes any more
 
 	writing sync.Mutex
@@ -76,6 +77,7 @@ func newPeer(ctx context.Context, in, out stream, c *child, config procfs.Config
 		p.close("it did not start")
 		return nil, err
 	}
+	p.seccomp = answer.Seccomp
 	_, _ = in.SetWriteDeadline(time.Time{}), out.SetReadDeadline(time.Time{})
 	go p.read(buffered)
 	return p, nil

@@ -44,6 +44,7 @@ type Sampler struct {
 	retryAt   time.Time
 	retryWait time.Duration
 	past      Stats // of the processes that have ended
+	warned    bool  // that a process has no seccomp filter
 }
 
 // NewSampler checks the configuration and the proc file system. No process is started yet.
@@ -176,6 +177,10 @@ func (s *Sampler) acquire(ctx context.Context) (*peer, error) {
 	}
 	s.past.Processes++
 	s.peer = p
+	if !p.seccomp && !s.warned {
+		s.warned = true
+		s.options.Log.Warn("the sampler process cannot restrict its system calls, and samples nevertheless; allow it seccomp(2)", "systemd", "SystemCallFilter=seccomp capset")
+	}
 	s.use()
 	return p, nil
 }

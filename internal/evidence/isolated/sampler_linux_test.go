@@ -290,9 +290,16 @@ func TestConfigurationThatDoesNotValidateIsRefused(t *testing.T) {
 }
 
 func TestSamplerAtASocketServesOneCollectorAfterTheOther(t *testing.T) {
+	for name, before := range map[string][]string{"by its name": nil, "by the first argument": {"otelcol-zastava"}} {
+		t.Run(name, func(t *testing.T) { serveOneAfterTheOther(t, append(before, Name)) })
+	}
+}
+
+func serveOneAfterTheOther(t *testing.T, arguments []string) {
+	t.Helper()
 	path := filepath.Join(socketdir.New(t), "sampler.sock")
 	listener := exec.CommandContext(t.Context(), "/proc/self/exe")
-	listener.Args = []string{Name, commandListen, path}
+	listener.Args = append(arguments, commandListen, path)
 	listener.Stderr = os.Stderr
 	require.NoError(t, listener.Start())
 	t.Cleanup(func() { _ = listener.Wait() })
