@@ -4,7 +4,7 @@
 // Package container holds the domain types: containers, their states and runs, and the transitions between states. It
 // depends on no runtime, no telemetry and no wire format; every other package of the project uses its terms.
 //
-// Values are plain data. Transitions and snapshots share a *Container, so nobody may change one after it was published. The
+// Values are plain data. Transitions and snapshots share a *Container, so it must not be changed after it was published. The
 // zero time.Time means that a time is not known; a known time is never 1970 or the year 1.
 package container
 

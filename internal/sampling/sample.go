@@ -53,10 +53,10 @@ func (s *Scheduler) sample(ctx context.Context, t *tracked) (string, *evidence.S
 		t.run.Run.PID = 0 // the pid may be another process's by now: request it again
 	}
 	now := time.Now()
-	whole := len(t.reported) == 0
+	first := len(t.reported) == 0
 	refresh := s.opts.Refresh > 0 && !t.refreshed.IsZero() && now.Sub(t.refreshed) >= s.opts.Refresh
 	r, news := t.news(&sample, refresh)
-	r.Run, r.Sequence, r.Whole = t.run, t.samples, whole && len(sample.Files) > 0
+	r.Run, r.Sequence, r.Complete = t.run, t.samples, first && len(sample.Files) > 0
 	if !news {
 		t.commit(&sample, nil)
 		return OutcomeUnchanged, &sample

@@ -110,8 +110,9 @@ type Report struct {
 	Sequence uint32 // of the sample within the run, from 1
 	Sample   evidence.Sample
 	Hits     []uint64 // for each of Sample.Files: how many samples showed it since it was last reported
-	// Whole: Sample has all that was seen, as the first sample has. A better report of the start can then be made of it.
-	Whole bool
+	// Complete reports whether Sample has everything that was found, and not only what is new. This holds for the first report of a run. Its
+	// start can then be reported again with the process.
+	Complete bool
 }
 
 // PID requests the main process of a container from its runtime.

@@ -221,8 +221,8 @@ func TestOnlyChangesAreReportedAndHitsCounted(t *testing.T) {
 		require.Len(t, got, 4)
 		assert.Equal(t, []string{"/lib/a×1", "/lib/late×1", "/lib/a×4"}, got[:3])
 		assert.ElementsMatch(t, []string{"/lib/a×2", "/lib/late×4"}, strings.Fields(got[3]), "what was counted is reported at the end")
-		assert.True(t, w.reports[0].Whole)
-		assert.False(t, w.reports[1].Whole)
+		assert.True(t, w.reports[0].Complete)
+		assert.False(t, w.reports[1].Complete)
 		assert.Zero(t, s.Len())
 	})
 }
@@ -348,7 +348,7 @@ func TestPIDIsRequestedWhenNoStartReportedIt(t *testing.T) {
 		assert.Equal(t, []string{"1", "1", "1"}, asked, "again when the runtime failed, and when the process was gone")
 		assert.Equal(t, 71, w.targets[1].PID)
 		assert.Equal(t, []string{"", "/lib/a×1"}, w.reported(), "that nothing could be read is reported")
-		assert.True(t, w.reports[1].Whole)
+		assert.True(t, w.reports[1].Complete)
 	})
 }
 
@@ -423,7 +423,7 @@ func TestUnreportedIsReportedWhenObserverStops(t *testing.T) {
 	})
 	assert.Equal(t, []string{"/lib/a×1", "/lib/a×1", "/lib/a×6", "/lib/a×6"}, w.reported(), "with the samples of all the time since")
 	assert.Equal(t, "api", w.reports[2].Sample.Processes[0].Name)
-	assert.False(t, w.reports[2].Whole)
+	assert.False(t, w.reports[2].Complete)
 	assert.False(t, w.reports[2].Sample.TakenAt.IsZero())
 }
 

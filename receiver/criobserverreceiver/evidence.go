@@ -177,7 +177,7 @@ func (d *delivery) encodeReport(r *sampling.Report) plog.Logs {
 	batch.AppendSampled(&record.Sampled{
 		Container: r.Container, RestartCount: r.RestartCount, RunStartedAt: r.Run.Run.StartedAt, Sequence: r.Sequence, Sample: r.Sample, Hits: r.Hits,
 	})
-	if r.Whole && r.Start != nil {
+	if r.Complete && r.Start != nil {
 		batch.AppendEvidence(r.Start, &r.Sample)
 	}
 	return batch.Logs()

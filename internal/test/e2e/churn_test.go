@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zastava-otel/zastava/internal/retry"
 	"github.com/zastava-otel/zastava/internal/test/proxy"
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
@@ -50,7 +51,7 @@ func TestEventsAreTrueUnderChurn(t *testing.T) {
 		down := func(what string, end, begin func()) {
 			from := time.Now()
 			end()
-			sleepOrEnd(t.Context(), time.Duration(random.Int64N(int64(3*time.Second))))
+			retry.Sleep(t.Context(), time.Duration(random.Int64N(int64(3*time.Second))))
 			begin()
 			t.Logf("%s was down for %v", what, time.Since(from).Round(time.Millisecond))
 			// Until the stream and a list work again; a gap may begin with the last list before the outage.

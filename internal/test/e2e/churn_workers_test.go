@@ -20,6 +20,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/privateruntime"
+	"github.com/zastava-otel/zastava/internal/retry"
 )
 
 // churn runs and ends containers at random, with several workers. Each worker uses a pod of its own and replaces it after perPod
@@ -129,7 +130,7 @@ func (c *churn) live(ctx context.Context, pod *privateruntime.Pod, w, n int, ran
 			pause, until = pause+3*time.Second, finally() // the runtime knows the reason later, and sends no event for it
 		}
 		if attempt+1 == attempts || random.IntN(2) == 0 {
-			sleepOrEnd(until, pause)
+			retry.Sleep(until, pause)
 			c.attempt("remove "+spec.Name, func(ctx context.Context) error { return c.d.Remove(ctx, id) })
 		}
 	}
@@ -210,7 +211,7 @@ func (c *churn) attempt(what string, call func(ctx context.Context) error) bool 
 		if err == nil {
 			return true
 		}
-		sleepOrEnd(ctx, 50*time.Millisecond)
+		retry.Sleep(ctx, 50*time.Millisecond)
 		if ctx.Err() != nil {
 			c.abandoned.Add(1)
 			c.mu.Lock()
@@ -218,12 +219,5 @@ func (c *churn) attempt(what string, call func(ctx context.Context) error) bool 
 			c.mu.Unlock()
 			return false
 		}
-	}
-}
-
-func sleepOrEnd(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
 	}
 }

@@ -58,8 +58,8 @@ func (r *relay) startAgent() {
 	r.agent = r.collect("agent", "ZASTAVA_GATEWAY="+r.address, "ZASTAVA_RUNTIME_ENDPOINT="+r.runtime.Endpoint(), "K8S_NODE_NAME=node-of-the-agent")
 }
 
-// retry makes both retry soon: the test is about whether they do, not about how long they wait.
-const retry = "exporters::%s::retry_on_failure: {initial_interval: 50ms, max_interval: 500ms, max_elapsed_time: 0}"
+// retrySoon makes both retry soon: the test is about whether they do, not about how long they wait.
+const retrySoon = "exporters::%s::retry_on_failure: {initial_interval: 50ms, max_interval: 500ms, max_elapsed_time: 0}"
 
 func (r *relay) collect(which string, env ...string) *process.Process {
 	r.t.Helper()
@@ -71,7 +71,7 @@ func (r *relay) collect(which string, env ...string) *process.Process {
 	return r.run(which, []string{
 		"--config", filepath.Join(process.Root(r.t), "docs", "examples", which+".yaml"),
 		"--config", "yaml:service::telemetry::metrics::level: none", // two collectors, one port
-		"--config", "yaml:" + fmt.Sprintf(retry, exporter), "--config", more,
+		"--config", "yaml:" + fmt.Sprintf(retrySoon, exporter), "--config", more,
 	}, env...)
 }
 
