@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ type stack struct {
 	endpoint  string
 	stream    string
 	extra     []string // further configuration for the collector, as yaml: URIs
+	under     []string // the command that starts the collector, if not itself
 	backend   *process.Backend
 	collector *process.Process
 	base      string // URL of the backend
@@ -72,9 +74,8 @@ func (s *stack) observe() {
 // run starts a collector with a log of its own.
 func (s *stack) run(name string, args []string, env ...string) *process.Process {
 	s.t.Helper()
-	return process.Start(s.t, process.Program{
-		Path: process.Built(s.t, process.CollectorName), Args: args, Env: env, Log: filepath.Join(s.dir, name+".log"),
-	})
+	command := slices.Concat(s.under, []string{process.Built(s.t, process.CollectorName)}, args)
+	return process.Start(s.t, process.Program{Path: command[0], Args: command[1:], Env: env, Log: filepath.Join(s.dir, name+".log")})
 }
 
 // observing waits until the collector has completed its first list.
