@@ -3,7 +3,10 @@
 
 package journal
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
+	"slices"
+)
 
 // held is the values that a queue deleted in a transaction of their own. They are hidden, but stay on disk until the same value is set
 // under another key, or until the journal is closed. So the value is on disk at any moment, even if the disk becomes full.
@@ -11,6 +14,35 @@ type held struct {
 	hidden   map[string][sha256.Size]byte   // checksums of the values by key
 	waiting  map[[sha256.Size]byte][]string // hidden keys by checksum
 	replaced map[string]string              // new key → hidden key with the same value, which the next transaction deletes
+	lazy     map[string][]byte              // values of lazy keys, as on disk; a few small ones.
+}
+
+// rememberLazy keeps the values of lazy keys that a transaction wrote. Without its state, a queue finds none of its items.
+func (j *Journal) rememberLazy(changes []Change) {
+	if j.options.Lazy == nil {
+		return
+	}
+	for _, c := range changes {
+		if !j.options.Lazy(c.Key) {
+			continue
+		}
+		if j.held.lazy == nil {
+			j.held.lazy = map[string][]byte{}
+		}
+		if delete(j.held.lazy, c.Key); c.Value != nil {
+			j.held.lazy[c.Key] = slices.Clone(c.Value)
+		}
+	}
+}
+
+// lazyValues returns the changes that set those of keys again that are lazy.
+func (j *Journal) lazyValues(keys []string) (changes []Change) {
+	for _, key := range keys {
+		if value, ok := j.held.lazy[key]; ok {
+			changes = append(changes, Change{Key: key, Value: value})
+		}
+	}
+	return changes
 }
 
 func (j *Journal) hold(changes []Change) {

@@ -5,12 +5,14 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -312,6 +314,11 @@ func FuzzOpen(f *testing.F) {
 	f.Add(frame)
 	f.Add(frame[:len(frame)-3])
 	f.Add(append([]byte("garbage"), frame...))
+	owned := (&Journal{options: Options{Owner: "a"}}).appendHeader(nil)
+	f.Add(append(slices.Clone(owned), frame...))
+	f.Add(append(append(slices.Clone(owned), owned...), frame[3:]...))
+	f.Add(beginnings(4<<10, 2<<10))
+	f.Add(append(announce(maxFrameSize), frame...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		oracle.Bound(t, oracle.Parsing(len(raw)))
 		dir := t.TempDir()
@@ -327,6 +334,85 @@ func FuzzOpen(f *testing.F) {
 		require.Equal(t, before, content(t, j))
 		require.NoError(t, j.Close())
 	})
+}
+
+// announce returns the beginning of a frame with a payload of n bytes.
+func announce(n int) []byte {
+	return binary.LittleEndian.AppendUint32(slices.Clone(magic), uint32(n))
+}
+
+// beginnings returns a file of beginnings of frames of n bytes.
+func beginnings(size, n int) []byte {
+	head := make([]byte, frameHead)
+	copy(head, announce(n))
+	return bytes.Repeat(head, size/frameHead)
+}
+
+// Each file is small on disk or cheap to make, and none was written by a journal.
+func TestOpenOfHostileFilesCostsLittle(t *testing.T) {
+	for _, tt := range []struct {
+		desc string
+		make func(t *testing.T, name string)
+		cost oracle.Cost
+	}{
+		{
+			desc: "a sparse file of 1 TiB",
+			make: func(t *testing.T, name string) {
+				require.NoError(t, os.WriteFile(name, nil, 0o600))
+				require.NoError(t, os.Truncate(name, 1<<40))
+			},
+			cost: oracle.Cost{Bytes: 16 << 20, CPU: time.Second},
+		},
+		{
+			desc: "a sparse file of 1 GiB that begins with a frame of 64 MiB",
+			make: func(t *testing.T, name string) {
+				require.NoError(t, os.WriteFile(name, announce(maxFrameSize), 0o600))
+				require.NoError(t, os.Truncate(name, 1<<30))
+			},
+			cost: oracle.Cost{Bytes: 16 << 20, CPU: 20 * time.Second},
+		},
+		{
+			desc: "16 MiB of beginnings of frames that reach far", // without a budget some 6 TB of checksums
+			make: func(t *testing.T, name string) {
+				require.NoError(t, os.WriteFile(name, beginnings(16<<20, 8<<20), 0o600))
+			},
+			cost: oracle.Cost{Bytes: 64 << 20, CPU: 10 * time.Second},
+		},
+		{
+			desc: "64 MiB of beginnings of small frames",
+			make: func(t *testing.T, name string) {
+				require.NoError(t, os.WriteFile(name, beginnings(64<<20, 0), 0o600))
+			},
+			cost: oracle.Cost{Bytes: 128 << 20, CPU: 10 * time.Second}, // the file is made here, too
+		},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			dir := t.TempDir()
+			name := filepath.Join(dir, "0000000000000001"+suffix)
+			tt.make(t, name)
+			oracle.Bound(t, tt.cost)
+			j := open(t, dir)
+			assert.Empty(t, j.Keys())
+			assert.NotEqual(t, Damage{}, j.Damage())
+			require.NoError(t, j.Batch(set("1", "one")))
+			require.NoError(t, j.Close())
+			j = open(t, dir)
+			assert.Equal(t, map[string]string{"1": "one"}, content(t, j))
+			require.NoError(t, j.Close())
+		})
+	}
+}
+
+func TestLargeFramesAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	large := bytes.Repeat([]byte("0123456789abcdef"), windowBytes/4)
+	require.NoError(t, j.Batch(Change{Key: "1", Value: large}, set("2", "small")))
+	require.ErrorContains(t, j.Batch(Change{Key: "3", Value: make([]byte, maxFrameSize)}), "exceeds the maximum")
+	require.NoError(t, j.Close())
+	j = open(t, dir)
+	assert.Equal(t, map[string]string{"1": string(large), "2": "small"}, content(t, j))
+	require.NoError(t, j.Close())
 }
 
 func BenchmarkQueue(b *testing.B) {

@@ -52,6 +52,11 @@ func (j *Journal) load() error {
 			return err
 		}
 	}
+	for key := range j.named {
+		if j.options.Lazy != nil && j.options.Lazy(key) {
+			j.rememberLazy([]Change{{Key: key, Value: j.get(key)}})
+		}
+	}
 	j.dropAside()
 	j.compact()
 	return nil

@@ -129,7 +129,7 @@ func TestTruncationLosesOnlyWhatWasCutOff(t *testing.T) {
 	said := reports{}
 	j := open(t, dir, said.to)
 	for i := range 20 {
-		require.NoError(t, j.Batch(set(strconv.Itoa(i), "value")))
+		require.NoError(t, j.Batch(set(strconv.Itoa(i), "value"), set("meta", strconv.Itoa(i))))
 	}
 	raw, err := os.ReadFile(journals(t, dir)[0])
 	require.NoError(t, err)
@@ -138,8 +138,9 @@ func TestTruncationLosesOnlyWhatWasCutOff(t *testing.T) {
 	assert.Len(t, said[FaultRemoved], 1)
 	assert.Contains(t, said[FaultRemoved][0], "truncated")
 	assert.EqualValues(t, 10, j.Lost())
+	assert.Equal(t, "19", reopened(t, dir)["meta"], "the state of the queue is never lost")
 	require.NoError(t, j.Batch(set("new", "value")))
-	assert.Len(t, content(t, j), 11)
+	assert.Len(t, content(t, j), 12)
 	assert.Equal(t, content(t, j), reopened(t, dir))
 	require.NoError(t, j.Close())
 }

@@ -49,6 +49,7 @@ func (j *Journal) write(changes []Change, sync bool) error {
 		delete(j.held.hidden, key)
 	}
 	clear(j.held.replaced)
+	j.rememberLazy(changes)
 	if j.active != nil && j.active.missing() != nil {
 		j.noticeMissing()
 		_ = j.settle() // what was written can be read as long as the file is open; the next call tries again
@@ -212,6 +213,11 @@ func (j *Journal) rewrite(seg *segment) error {
 		return err
 	}
 	if seg.live > 0 { // damaged since it was loaded
+		if changes = j.lazyValues(j.keysIn(seg)); len(changes) > 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
 		for _, key := range j.keysIn(seg) {
 			j.lost++
 			j.forget(key)
