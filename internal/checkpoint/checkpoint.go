@@ -5,17 +5,19 @@
 // restarted can report what happened while it was down.
 //
 // There is one small record per container (at most MaxRecord bytes), an index of the containers in segments, and one record about the
-// whole. A save writes only what changed, in one batch. What cannot be read (damaged, written by something else or by a newer version)
-// is set aside under another key, reported as an error, and otherwise treated as absent: the observer then reports what it observes
+// whole. A save writes only what changed, in one batch. What cannot be read (damaged, larger than what is ever written, written by
+// something else or by a newer version) is set aside under another key, reported as an error, and otherwise treated as absent; what is missing is reported, too: the observer then reports what it observes
 // again, with the same ids.
 package checkpoint
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,7 @@ import (
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
+	"github.com/zastava-otel/zastava/internal/limit"
 	"github.com/zastava-otel/zastava/internal/observer"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
@@ -37,7 +40,18 @@ const (
 	perRead     = 256     // records read in one batch
 	maxSegments = 1 << 16 // no node has as many containers; a larger number is damage, and would take too long to count up to
 	maxID       = 256     // bytes of a container's id; runtimes allow fewer
+	maxFaults   = 8       // errors of one Load that are returned; the others are counted
 )
+
+// What a checkpoint of this program never reaches: a larger one is damage, or was written by something else.
+const (
+	maxContainers = 1 << 16 // some 100 MiB of memory
+	maxBytes      = 128 << 20
+	maxText       = perSegment * (maxID + 1) // bytes of one value: a segment of the longest ids; records have MaxRecord
+)
+
+// limits are those of one value that is JSON. What is written has five levels of nesting at most and numbers of up to 20 digits.
+var limits = limit.JSON{Nesting: 8, Items: 4096, Digits: 32}
 
 // meta is the record about the whole checkpoint.
 type meta struct {
@@ -99,26 +113,64 @@ func (s *Store) Load(ctx context.Context) (observer.Remembered, error) {
 	boot, endpoint := s.meta.Boot, cmp.Or(s.meta.Endpoint, m.Endpoint)
 	s.meta = *m
 	r := observer.Remembered{Containers: map[string]*tracker.Known{}, Seen: moment(m.Seen), BootID: m.Boot}
-	var faults []error
+	l := loading{known: r.Containers, budget: limit.New(limit.Limits{Items: maxContainers, Bytes: maxBytes, CPU: math.MaxInt64})}
 	for n := range m.Segments {
-		ids, err := s.loadSegment(ctx, n)
-		if err != nil {
-			faults = append(faults, err)
-		}
-		kept, err := s.loadContainers(ctx, ids, r.Containers)
-		if err != nil {
-			faults = append(faults, err)
-		}
-		if len(kept) != len(ids) {
+		ids, whole := s.loadSegment(ctx, n, &l)
+		kept := s.loadContainers(ctx, ids, &l)
+		if !whole || len(kept) != len(ids) {
 			s.stale[n] = true
 		}
 		s.segments = append(s.segments, kept)
 		for _, id := range kept {
 			s.segment[id] = n
 		}
+		if l.budget.Err() != nil {
+			break
+		}
+	}
+	for n := len(s.segments) - 1; n >= 0 && len(s.segments[n]) == 0; n-- { // of damage; they need not be written
+		s.segments = s.segments[:n]
+		delete(s.stale, n)
 	}
 	s.meta.Boot, s.meta.Endpoint = boot, endpoint
-	return r, errors.Join(faults...)
+	return r, l.err()
+}
+
+// loading is the state of one Load.
+type loading struct {
+	known  map[string]*tracker.Known
+	budget *limit.Budget
+	faults []error
+	more   int // faults that are only counted
+}
+
+func (l *loading) fault(err error) {
+	if len(l.faults) == maxFaults {
+		l.more++
+		return
+	}
+	l.faults = append(l.faults, err)
+}
+
+func (l *loading) err() error {
+	if err := l.budget.Err(); err != nil {
+		l.faults = append(l.faults, fmt.Errorf("the checkpoint has %w; the rest of it is not used", err))
+	}
+	if l.more > 0 {
+		l.faults = append(l.faults, fmt.Errorf("%d more faults of the checkpoint", l.more))
+	}
+	return errors.Join(l.faults...)
+}
+
+// unmarshal decodes JSON that may have been written by something else.
+func unmarshal(raw []byte, to any) error {
+	if len(raw) > maxText {
+		return &limit.Error{Kind: limit.Bytes, Max: maxText}
+	}
+	if err := limit.CheckJSON(raw, limits); err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, to)
 }
 
 // loadMeta returns the record about the whole checkpoint; nil if there is none that can be used.
@@ -131,8 +183,8 @@ func (s *Store) loadMeta(ctx context.Context) (*meta, error) {
 		return nil, nil
 	}
 	var m meta
-	if err := json.Unmarshal(raw, &m); err != nil || !m.valid() {
-		return nil, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of kind %q, version %d, where %q, version %d is expected", m.Kind, m.Version, kind, version))
+	if err := unmarshal(raw, &m); err != nil || !m.valid() {
+		return nil, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of kind %.100q, version %d, where %q, version %d is expected", m.Kind, m.Version, kind, version))
 	}
 	if s.meta.Endpoint != "" && m.Endpoint != "" && m.Endpoint != s.meta.Endpoint {
 		return nil, s.setAside(ctx, metaKey, raw, fmt.Errorf("the checkpoint is of the runtime at %q, and this one is at %q", m.Endpoint, s.meta.Endpoint))
@@ -144,44 +196,68 @@ func (m *meta) valid() bool {
 	return m.Kind == kind && m.Version == version && m.Generation != "" && m.Segments >= 0 && m.Segments <= maxSegments
 }
 
-func (s *Store) loadSegment(ctx context.Context, n int) ([]string, error) {
+// loadSegment returns the ids of a segment. It is not whole if it is missing or contains something else.
+func (s *Store) loadSegment(ctx context.Context, n int, l *loading) (ids []string, whole bool) {
 	raw, err := s.client.Get(ctx, s.segmentKey(n))
-	if err != nil {
-		return nil, fmt.Errorf("read segment %d of the checkpoint: %w", n, err)
+	switch {
+	case err != nil:
+		l.fault(fmt.Errorf("read segment %d of the checkpoint: %w", n, err))
+		return nil, false
+	case raw == nil:
+		l.fault(fmt.Errorf("segment %d of the checkpoint is missing", n))
+		return nil, false
+	case len(raw) == 0:
+		return nil, true
+	case len(raw) > maxText || bytes.Count(raw, []byte{'\n'}) >= perSegment:
+		l.fault(s.setAside(ctx, s.segmentKey(n), raw, fmt.Errorf("segment %d of the checkpoint is larger than any that is written", n)))
+		return nil, false
 	}
-	if len(raw) == 0 {
-		return nil, nil
+	seen := map[string]struct{}{}
+	for id := range strings.SplitSeq(string(raw), "\n") {
+		_, double := seen[id]
+		_, known := l.known[id] // of another segment
+		if id == "" || len(id) > maxID || !utf8.ValidString(id) || double || known {
+			continue
+		}
+		seen[id] = struct{}{}
+		ids = append(ids, id)
 	}
-	ids := strings.Split(string(raw), "\n")
-	return slices.DeleteFunc(ids, func(id string) bool { return id == "" || len(id) > maxID || !utf8.ValidString(id) }), nil
+	return ids, len(ids) == 1+bytes.Count(raw, []byte{'\n'})
 }
 
-// loadContainers reads the records of ids into known and returns the ids of which there was a valid one.
-func (s *Store) loadContainers(ctx context.Context, ids []string, known map[string]*tracker.Known) ([]string, error) {
-	var kept []string
-	var faults []error
+// loadContainers reads the records of ids and returns the ids of which there was a valid one.
+func (s *Store) loadContainers(ctx context.Context, ids []string, l *loading) (kept []string) {
+	missing := 0
 	for chunk := range slices.Chunk(ids, perRead) {
 		ops := make([]*storage.Operation, len(chunk))
 		for i, id := range chunk {
 			ops[i] = storage.GetOperation(s.containerKey(id))
 		}
 		if err := s.client.Batch(ctx, ops...); err != nil {
-			return kept, fmt.Errorf("read %d containers of the checkpoint: %w", len(chunk), err)
+			l.fault(fmt.Errorf("read %d containers of the checkpoint: %w", len(chunk), err))
+			return kept
 		}
 		for i, id := range chunk {
-			if ops[i].Value == nil {
-				continue
+			switch raw := ops[i].Value; {
+			case raw == nil:
+				missing++
+			case l.budget.Item(1) != nil || l.budget.Take(int64(len(raw))) != nil:
+				return kept
+			default:
+				k, err := decode(id, s.meta, raw)
+				if err != nil {
+					l.fault(s.setAside(ctx, ops[i].Key, raw, fmt.Errorf("container %s: %w", id, err)))
+					continue
+				}
+				l.known[id] = k
+				kept = append(kept, id)
 			}
-			k, err := decode(id, s.meta, ops[i].Value)
-			if err != nil {
-				faults = append(faults, s.setAside(ctx, ops[i].Key, ops[i].Value, fmt.Errorf("container %s: %w", id, err)))
-				continue
-			}
-			known[id] = k
-			kept = append(kept, id)
 		}
 	}
-	return kept, errors.Join(faults...)
+	if missing > 0 {
+		l.fault(fmt.Errorf("the records of %d containers of the checkpoint are missing", missing))
+	}
+	return kept
 }
 
 // setAside keeps what cannot be used under another key. It returns cause, completed by that key.

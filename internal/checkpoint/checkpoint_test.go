@@ -260,6 +260,143 @@ func TestCheckpointOfAnotherEndpointIsSetAside(t *testing.T) {
 	assert.Contains(t, r.Containers, typical(2).Container.ID)
 }
 
+func TestMissingAndHostilePartsAreReportedOnce(t *testing.T) {
+	id := func(n int) string { return typical(n).Container.ID }
+	for desc, tt := range map[string]struct {
+		spoil func(s *Store) []*storage.Operation
+		valid int
+		msg   string
+	}{
+		"a segment is missing": {
+			func(s *Store) []*storage.Operation {
+				return []*storage.Operation{storage.DeleteOperation(s.segmentKey(0))}
+			},
+			36, "segment 0 of the checkpoint is missing",
+		},
+		"all segments are missing": {
+			func(s *Store) []*storage.Operation {
+				return []*storage.Operation{storage.DeleteOperation(s.segmentKey(0)), storage.DeleteOperation(s.segmentKey(1))}
+			}, 0, "segment 1 of the checkpoint is missing",
+		},
+		"records are missing": {
+			func(s *Store) []*storage.Operation {
+				return []*storage.Operation{storage.DeleteOperation(s.containerKey(id(1))), storage.DeleteOperation(s.containerKey(id(2)))}
+			}, 98, "the records of 2 containers",
+		},
+		"a segment with more ids than are written": {
+			func(s *Store) []*storage.Operation {
+				return []*storage.Operation{storage.SetOperation(s.segmentKey(1), []byte(strings.Repeat("x\n", 100)))}
+			}, 64, "larger than any that is written",
+		},
+		"a segment of 1 MiB": {
+			func(s *Store) []*storage.Operation {
+				return []*storage.Operation{storage.SetOperation(s.segmentKey(1), bytes.Repeat([]byte("x"), 1<<20))}
+			}, 64, "larger than any that is written",
+		},
+		"a container in two segments": {
+			func(s *Store) []*storage.Operation {
+				return []*storage.Operation{storage.SetOperation(s.segmentKey(1), []byte(strings.Join(s.segments[0], "\n")))}
+			}, 64, "",
+		},
+		"a record of 1 MiB": {
+			func(s *Store) []*storage.Operation {
+				raw := []byte(`{"st":2,"n":"` + strings.Repeat("x", 1<<20) + `"}`)
+				return []*storage.Operation{storage.SetOperation(s.containerKey(id(1)), raw)}
+			}, 99, "more than 16448 bytes",
+		},
+		"a record with a number of 9,000 digits": {
+			func(s *Store) []*storage.Operation {
+				raw := []byte(`{"st":2,"c":` + strings.Repeat("9", 9000) + `}`)
+				return []*storage.Operation{storage.SetOperation(s.containerKey(id(1)), raw)}
+			}, 99, "characters of a number",
+		},
+		"a record that is nested deeply": {
+			func(s *Store) []*storage.Operation {
+				raw := []byte(`{"st":2,"x":` + strings.Repeat("[", 4000) + strings.Repeat("]", 4000) + `}`)
+				return []*storage.Operation{storage.SetOperation(s.containerKey(id(1)), raw)}
+			}, 99, "nesting",
+		},
+	} {
+		t.Run(desc, func(t *testing.T) {
+			ctx, c := t.Context(), client()
+			s := New(c, "boot")
+			var changes []tracker.Change
+			for n := range 100 {
+				changes = append(changes, change(typical(n)))
+			}
+			require.NoError(t, s.Save(ctx, changes, seen))
+			require.NoError(t, c.Batch(ctx, tt.spoil(s)...))
+
+			s = New(c, "boot")
+			r, err := s.Load(ctx)
+			if tt.msg != "" {
+				require.ErrorContains(t, err, tt.msg)
+			}
+			assert.Less(t, len(fmt.Sprint(err)), 2000)
+			assert.Len(t, r.Containers, tt.valid)
+			assert.Equal(t, seen, r.Seen)
+			require.NoError(t, s.Save(ctx, []tracker.Change{change(typical(500))}, seen))
+			r, err = New(c, "boot").Load(ctx)
+			require.NoError(t, err, "reported once")
+			assert.Len(t, r.Containers, tt.valid+1)
+		})
+	}
+}
+
+func TestLoadOfAHugeCheckpointIsBounded(t *testing.T) {
+	ctx, c := t.Context(), values{}
+	s := New(c, "boot")
+	s.meta.Generation = "g"
+	require.NoError(t, c.Set(ctx, metaKey, []byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","segments":65536}`)))
+	for n := range 2000 {
+		ids := make([]string, perSegment)
+		for i := range ids {
+			ids[i] = fmt.Sprint(n*perSegment + i)
+			require.NoError(t, c.Set(ctx, s.containerKey(ids[i]), []byte(`{"st":2}`)))
+		}
+		require.NoError(t, c.Set(ctx, s.segmentKey(n), []byte(strings.Join(ids, "\n"))))
+	}
+	oracle.Bound(t, oracle.Cost{Bytes: 512 << 20, CPU: 20 * time.Second})
+	r, err := New(c, "boot").Load(ctx)
+	require.ErrorContains(t, err, "more than 65536 items")
+	assert.Len(t, r.Containers, maxContainers)
+}
+
+// values is a client whose operations cost what they read.
+type values map[string][]byte
+
+func (v values) Get(_ context.Context, key string) ([]byte, error)     { return v[key], nil }
+func (v values) Set(_ context.Context, key string, value []byte) error { v[key] = value; return nil }
+func (v values) Delete(_ context.Context, key string) error            { delete(v, key); return nil }
+func (values) Close(context.Context) error                             { return nil }
+
+func (v values) Batch(_ context.Context, ops ...*storage.Operation) error {
+	for _, op := range ops {
+		switch op.Type {
+		case storage.Get:
+			op.Value = v[op.Key]
+		case storage.Set:
+			v[op.Key] = op.Value
+		case storage.Delete:
+			delete(v, op.Key)
+		}
+	}
+	return nil
+}
+
+func TestMissingSegmentsAreCounted(t *testing.T) {
+	ctx, c := t.Context(), values{}
+	require.NoError(t, c.Set(ctx, metaKey, []byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","segments":65536}`)))
+	oracle.Bound(t, oracle.Cost{Bytes: 128 << 20, CPU: 10 * time.Second})
+	s := New(c, "boot")
+	_, err := s.Load(ctx)
+	require.ErrorContains(t, err, "segment 0 of the checkpoint is missing")
+	require.ErrorContains(t, err, "65528 more faults of the checkpoint")
+	require.NoError(t, s.Save(ctx, nil, seen))
+	_, err = New(c, "boot").Load(ctx)
+	require.NoError(t, err, "reported once")
+}
+
 // failing is a client whose batches fail while fail is set.
 type failing struct {
 	storage.Client
@@ -326,6 +463,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","seen":1777777777000000000,"segments":2}`), []byte("id\nid2\nid"), raw)
 	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","seen":-1,"segments":65536}`), []byte("\n\xff\n"), raw)
 	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","segments":1e9}`), []byte("id"), []byte(`{"st":2,"rs":1,"rf":-9223372036854775808,"c":7}`))
+	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","segments":1e-999999}`), []byte("id"), []byte(strings.Repeat("[", 9000)))
+	f.Add([]byte(`{"kind":"zastava.checkpoint","version":1,"generation":"g","segments":1}`), bytes.Repeat([]byte("a\n"), 9000), []byte(`{"st":`+strings.Repeat("9", 9000)+`}`))
 	f.Fuzz(func(t *testing.T, whole, segment, record []byte) {
 		oracle.Bound(t, oracle.Parsing(len(whole)+len(segment)+(1+bytes.Count(segment, []byte("\n")))*len(record)))
 		ctx, c := t.Context(), client()

@@ -167,7 +167,7 @@ func recordOf(k *tracker.Known) *record {
 // decode returns the container of a record. Its engine and runtime are those of the whole checkpoint.
 func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 	var r record
-	if err := json.Unmarshal(raw, &r); err != nil {
+	if err := unmarshal(raw, &r); err != nil {
 		return nil, fmt.Errorf("decode its record: %w", err)
 	}
 	if r.State > container.StateExited {
