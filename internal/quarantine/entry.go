@@ -11,10 +11,16 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // MaxLineBytes is the maximum length of a line.
 const MaxLineBytes = 64 << 20
+
+// limits are those of one line. An event has some ten levels of nesting and numbers of up to 24 characters; numbers are not converted
+// here, but by what a replay sends them to.
+var limits = limit.JSON{Nesting: 64, Items: 1 << 20, Digits: 64}
 
 // Entry is a quarantined event or fact.
 type Entry struct {
@@ -63,6 +69,9 @@ func (e *Entry) appendLine(dst []byte) ([]byte, error) {
 
 // parse decodes a line without its newline.
 func parse(raw []byte) (Entry, error) {
+	if err := limit.CheckJSON(raw, limits); err != nil {
+		return Entry{}, fmt.Errorf("not a line of a quarantine: %w", err)
+	}
 	var l line
 	if err := json.Unmarshal(raw, &l); err != nil {
 		return Entry{}, fmt.Errorf("not a line of a quarantine: %w", err)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,6 +39,23 @@ func TestReadReturnsInvalidLinesAsErrorsAndGoesOn(t *testing.T) {
 	assert.Equal(t, 6, bad)
 }
 
+func TestReadRefusesLinesThatAreExpensiveToDecode(t *testing.T) {
+	oracle.Bound(t, oracle.Cost{Bytes: 256 << 20, CPU: 10 * time.Second})
+	for desc, value := range map[string]string{
+		"nesting":                strings.Repeat("[", 1<<20) + strings.Repeat("]", 1<<20),
+		"items":                  "[" + strings.Repeat("0,", 2<<20) + "0]",
+		"characters of a number": strings.Repeat("9", 1<<20),
+		"exponent of a number":   "1e999999999",
+	} {
+		in := `{"event":{"eventId":"a","x":` + value + `},"schemaVersion":"v1"}` + "\n"
+		_, err := Read(strings.NewReader(in), func(l Line) error {
+			require.ErrorContains(t, l.Err, desc)
+			return nil
+		})
+		require.NoError(t, err)
+	}
+}
+
 func TestReadStopsWhenTheCallbackFails(t *testing.T) {
 	stop := errors.New("enough")
 	_, err := Read(strings.NewReader("a\nb\n"), func(Line) error { return stop })
@@ -65,6 +83,8 @@ func FuzzRead(f *testing.F) {
 	f.Add(line[:20])
 	f.Add(append(append([]byte("x\n"), line...), line[:9]...))
 	f.Add([]byte(`{"Event":{"EVENTID":"a"},"event":{"eventId":"b"},"schemaVersion":"<"}` + "\n"))
+	f.Add([]byte(`{"event":{"eventId":"a","x":` + strings.Repeat("[", 9000) + `},"schemaVersion":"v1"}` + "\n"))
+	f.Add([]byte(`{"event":{"eventId":"a","revision":1e999999},"schemaVersion":"v1"}` + "\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		oracle.Bound(t, oracle.Parsing(len(in)))
 		var at int64

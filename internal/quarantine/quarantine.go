@@ -6,7 +6,7 @@
 //
 // It promises: Add returns when the events are on disk. The directory never exceeds its limit: the oldest file is evicted first, and
 // its events are counted. A line that a crash tore is detected. Other programs may move files away at any time: events that are being
-// written then are written again to a new file.
+// written then are written again to a new file. So are they when the directory was removed. What is no regular file is never opened.
 //
 // It refuses to wait for free space. A full or read-only disk is an immediate error of Add.
 //
@@ -27,6 +27,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 )
 
 // FactsDirectory is the name of the directory of quarantined facts within the directory of events.
@@ -79,8 +81,17 @@ type file interface {
 func New(options Options) *Directory {
 	return &Directory{
 		options: options, now: time.Now,
-		open: func(name string, flag int, perm fs.FileMode) (file, error) { return os.OpenFile(name, flag, perm) },
+		open: openFile,
 	}
+}
+
+// openFile opens a regular file. It returns an interface without a value in case of an error.
+func openFile(name string, flag int, perm fs.FileMode) (file, error) {
+	f, err := fileaccess.OpenRegular(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Add writes entries to disk. If some are lost, the error has the reasons, and Result is still valid.
@@ -166,7 +177,7 @@ func (d *Directory) append(lines []byte) (moved bool, err error) {
 	path := filepath.Join(d.options.Directory, name)
 	f, err := d.open(path, flag, 0o600)
 	if err != nil {
-		if !fresh && errors.Is(err, fs.ErrNotExist) {
+		if !fresh && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fileaccess.ErrNotRegular)) {
 			return true, nil
 		}
 		return false, fmt.Errorf("open a file of the quarantine: %w", err)
@@ -255,7 +266,7 @@ func Files(directory string) ([]string, error) {
 }
 
 func countLines(name string) (int, error) {
-	f, err := os.Open(name)
+	f, err := fileaccess.OpenRegular(name, os.O_RDONLY, 0)
 	if err != nil {
 		return 0, err
 	}

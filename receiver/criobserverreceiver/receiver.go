@@ -74,7 +74,7 @@ func (r *criObserver) Start(_ context.Context, host component.Host) error {
 	r.cancel = cancel
 	r.criAnswers.expect(r.cfg.Runtimes)
 	if s := r.delivery.samples; s != nil {
-		client := r.openStorage(ctx, samplerStorage, r.set.Logger)
+		client := r.openStorage(ctx, samplerStorage, r.set.Logger, "containers that ended the sampler are sampled again after a restart")
 		r.work.Go(func() { s.run(ctx, client, r.set.Logger) })
 	}
 	for _, rc := range r.cfg.Runtimes {
@@ -110,7 +110,7 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	r.running[rc.Endpoint] = name
 	log := r.set.Logger.With(zap.String("runtime", name), zap.String("endpoint", rc.Endpoint))
 
-	client := r.openStorage(ctx, name, log)
+	client := r.openStorage(ctx, name, log, "there is no checkpoint, and the next restart begins with an inventory")
 	var cp observer.Checkpoint
 	if client != nil {
 		cp = checkpoint.New(client, r.facts.BootID).WithEndpoint(place(rc.Endpoint))
@@ -132,8 +132,9 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 // samplerStorage is the name of the sampler's storage. No runtime can have it: validation refuses a slash in their names.
 const samplerStorage = "sampler/suspended"
 
-// openStorage opens the storage of one runtime's checkpoint, or of the sampler. It returns nil if none is configured or it cannot be opened.
-func (r *criObserver) openStorage(ctx context.Context, name string, log *zap.Logger) storage.Client {
+// openStorage opens the storage of one runtime's checkpoint, or of the sampler. It returns nil if none is configured or it cannot be
+// opened; without says what that means.
+func (r *criObserver) openStorage(ctx context.Context, name string, log *zap.Logger, without string) storage.Client {
 	if r.cfg.StorageID == nil {
 		return nil
 	}
@@ -143,7 +144,7 @@ func (r *criObserver) openStorage(ctx context.Context, name string, log *zap.Log
 		client, err = extension.GetClient(ctx, component.KindReceiver, r.set.ID, name)
 	}
 	if err != nil {
-		log.Error("open the storage failed; there is no checkpoint, and the next restart begins with an inventory", zap.Error(err))
+		log.Error("open the storage failed; "+without, zap.String("storage", name), zap.Error(err))
 		return nil
 	}
 	return client

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
@@ -22,6 +23,9 @@ type span struct{ from, to int64 }
 func (r *run) file(name string) error {
 	original := strings.TrimSuffix(name, claimed) // an interrupted replay left its claim
 	claim := original + claimed
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("replay %s, of type %s: %w", name, info.Mode().Type(), fileaccess.ErrNotRegular)
+	}
 	if name != claim {
 		if _, err := os.Lstat(claim); err == nil { // renaming would overwrite it
 			return fmt.Errorf("replay %s: %s exists too, from another replay that was interrupted or is running: run again, or move one of them away", name, claim)
@@ -33,7 +37,7 @@ func (r *run) file(name string) error {
 			return fmt.Errorf("claim %s for replay: %w", name, err)
 		}
 	}
-	f, err := os.Open(claim)
+	f, err := fileaccess.OpenRegular(claim, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
@@ -84,7 +88,10 @@ func (r *run) keepRest(f *os.File, claim, original string, changed bool) error {
 }
 
 func copyRest(from *os.File, name string, rest []span) error {
-	to, err := os.OpenFile(filepath.Clean(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an interrupted replay, or a link to elsewhere
+		return err
+	}
+	to, err := fileaccess.OpenRegular(filepath.Clean(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

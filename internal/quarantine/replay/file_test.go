@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
@@ -90,6 +92,32 @@ func TestReplayFinishesAnInterruptedOne(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 7, sum.Stored)
 	assert.Equal(t, ids(1, 2), remaining(t, dir))
+}
+
+func TestReplayWritesThroughNoLinkAndWaitsForNoPipe(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links need a privilege")
+	}
+	dir := fill(t, 8)
+	names, err := quarantine.Files(dir)
+	require.NoError(t, err)
+	target := filepath.Join(t.TempDir(), "target")
+	require.NoError(t, os.WriteFile(target, []byte("content"), 0o600))
+	require.NoError(t, os.Symlink(target, names[0]+claimed+scratch))
+	b := newBackend(t, func([]string, http.ResponseWriter) ([]string, bool) { return ids(1, 2), false })
+	_, err = replayAll(t, b, dir)
+	require.NoError(t, err)
+	assert.Equal(t, ids(1, 2), remaining(t, dir))
+	raw, err := os.ReadFile(target)
+	require.NoError(t, err)
+	assert.Equal(t, "content", string(raw))
+
+	link := filepath.Join(dir, "link")
+	require.NoError(t, os.Symlink(target, link))
+	_, err = replayAll(t, b, link)
+	require.ErrorIs(t, err, fileaccess.ErrNotRegular)
+	_, err = os.Lstat(link)
+	require.NoError(t, err, "it was not renamed")
 }
 
 // The exporter writes to the same file at each request of the replay.
