@@ -92,7 +92,7 @@ func (l *loop) keepUnreported(e *entry) {
 // reportRemoval reports the removal of a known container, and a gap if nothing showed how it ended.
 func (l *loop) reportRemoval(e *entry, known *tracker.Known, o tracker.Observation) {
 	endUnseen := known.State == container.StateRunning || known.State == container.StatePaused ||
-		(known.State == container.StateCreated && e.list.summary.State == container.StateExited) // the list showed an end that nothing can tell now
+		(known.State == container.StateCreated && e.list.summary.State == container.StateExited) // the list showed an end, and no inspection can find it any more
 	c := l.tracker.Absent(e.id, o)
 	if !l.commit(&c) {
 		l.postpone(e)

@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// issueForm is GitHub's schema for issue forms, as far as ours use it. GitHub ignores an invalid form without an error, so that nobody
-// would notice it there.
+// issueForm is GitHub's schema for issue forms, as far as ours use it. GitHub ignores an invalid form without an error, so that its
+// fault would stay unnoticed there.
 type issueForm struct {
 	Name        string
 	Description string
