@@ -4,6 +4,8 @@
 package isolated
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,6 +23,7 @@ const (
 	suspendMax   = 24 * time.Hour
 	// maxSuspended bounds what is remembered; the containers whose suspension ends first are forgotten first.
 	maxSuspended = 1024
+	maxID        = 64
 	maxStored    = 256 << 10 // bytes of the stored form: an id of 64 digits and two numbers, 1,024 times, are 130 KiB
 )
 
@@ -38,12 +41,22 @@ type suspension struct {
 // allows reports whether the container may be sampled now, and whether it must be sampled alone: the next end of the process shall
 // have one suspect.
 func (b *breaker) allows(id string, now time.Time) (allowed, alone bool) {
-	s, known := b.suspended[id]
+	s, known := b.suspended[rememberedID(id)]
 	return !known || !now.Before(s.Until), known
 }
 
+// rememberedID returns an id in the length that the stored form has room for. A runtime may supply any; those of runtimes have 64 digits.
+func rememberedID(id string) string {
+	if len(id) <= maxID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
+}
+
 // ended records that the process ended while it sampled the container.
-func (b *breaker) ended(id string, now time.Time) {
+func (b *breaker) ended(id string, now time.Time) suspension {
+	id = rememberedID(id)
 	if b.suspended == nil {
 		b.suspended = map[string]suspension{}
 	}
@@ -56,10 +69,12 @@ func (b *breaker) ended(id string, now time.Time) {
 	s.Until = now.Add(min(wait, suspendMax))
 	b.suspended[id] = s
 	b.bound()
+	return s
 }
 
 // sampled records a sample that succeeded. It reports whether that changes anything.
 func (b *breaker) sampled(id string) bool {
+	id = rememberedID(id)
 	_, known := b.suspended[id]
 	delete(b.suspended, id)
 	return known
@@ -107,7 +122,7 @@ func (b *breaker) load(text []byte, now time.Time) error {
 	b.suspended = map[string]suspension{}
 	for _, id := range slices.SortedFunc(maps.Keys(stored), strings.Compare) {
 		s := stored[id]
-		if id == "" || s.Ends <= 0 {
+		if id == "" || len(id) > maxID || s.Ends <= 0 {
 			continue
 		}
 		if s.Until.After(now.Add(suspendMax)) {

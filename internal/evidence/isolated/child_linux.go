@@ -21,11 +21,12 @@ import (
 )
 
 const (
-	// The process is killed when it uses more than cpuBurst and its share in any cpuWindow. The sampler inside keeps to its share by
-	// itself, so only a parser that does not end gets here; a slow machine hashes the largest file that is read in 3 s.
-	cpuWindow = 20 * time.Second
-	cpuBurst  = 10 * time.Second
-	cpuEvery  = time.Second
+	// The process is killed when it uses more than cpuBurst beyond cpuSlack times its share. The sampler inside keeps to its share by itself,
+	// so only a parser that does not end gets here; a slow machine hashes the largest file that is read in 3 s, and Go's collector and
+	// the start of the process are not in the sampler's own account.
+	cpuSlack = 2
+	cpuBurst = 10 * time.Second
+	cpuEvery = time.Second
 	// tick is the unit of /proc/PID/stat: USER_HZ, 100 on every architecture that Go supports.
 	tick = time.Second / 100
 )
@@ -64,6 +65,7 @@ func newChild(in, out, memory *os.File, share float64) (*child, error) {
 	c.cmd = reexec.Command(Name, commandConfine)
 	c.cmd.SysProcAttr = nil // no death signal: it is tied to a thread that may end; the process ends with its input
 	c.cmd.Env = []string{}
+	c.cmd.WaitDelay = time.Second // for the pipe of stderr, in case something else has its other end
 	c.cmd.Dir = "/"
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = in, out, c.stderr
 	if memory != nil {
@@ -88,8 +90,7 @@ func (c *child) reap() {
 
 // guard kills the process when it uses too much CPU time.
 func (c *child) guard(share float64) {
-	allowed := cpuBurst + time.Duration(share*float64(cpuWindow))
-	var used []time.Duration // one reading a second
+	allowance := newAllowance(share, time.Now())
 	ticker := time.NewTicker(cpuEvery)
 	defer ticker.Stop()
 	for {
@@ -98,20 +99,32 @@ func (c *child) guard(share float64) {
 			return
 		case <-ticker.C:
 		}
-		now, err := cpuTime(c.cmd.Process.Pid)
-		if err != nil {
-			continue
-		}
-		used = append(used, now)
-		if n := int(cpuWindow / cpuEvery); len(used) > n {
-			used = used[len(used)-n:]
-		}
-		if now-used[0] > allowed {
-			c.stderr.note(fmt.Sprintf("killed: it used %v of CPU time within %v", (now - used[0]).Round(time.Millisecond), cpuWindow))
+		used, err := cpuTime(c.cmd.Process.Pid)
+		if err == nil && allowance.exceeded(used, time.Now()) {
+			c.stderr.note(fmt.Sprintf("killed: it used %v of CPU time, more than its share of %g allows", used.Round(time.Millisecond), share))
 			c.kill()
 			return
 		}
 	}
+}
+
+// allowance is the CPU time that a process may use: cpuBurst at once, which grows again with cpuSlack times its share.
+type allowance struct {
+	share float64
+	left  time.Duration
+	used  time.Duration
+	at    time.Time
+}
+
+func newAllowance(share float64, now time.Time) *allowance {
+	return &allowance{share: share, left: cpuBurst, at: now}
+}
+
+// exceeded subtracts what was used since the last call, and reports whether that is more than is left.
+func (a *allowance) exceeded(used time.Duration, now time.Time) bool {
+	a.left = min(cpuBurst, a.left+time.Duration(cpuSlack*a.share*float64(now.Sub(a.at)))) - (used - a.used)
+	a.used, a.at = used, now
+	return a.left < 0
 }
 
 func (c *child) kill() { _ = c.cmd.Process.Kill() }

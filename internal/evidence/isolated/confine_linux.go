@@ -37,11 +37,47 @@ func confine() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("give up gaining privileges: %w", err)
 	}
+	changeUser()
 	if err := dropCapabilities(); err != nil {
 		return err
 	}
 	err := syscall.Exec("/proc/self/exe", []string{Name, commandServe}, []string{}) //nolint:gosec // nothing of it is from outside
 	return fmt.Errorf("start again as %s: %w", commandServe, err)
+}
+
+// user is the user and the group that the process becomes: numbers that no distribution, runtime or systemd assigns (uids-gids of systemd:
+// 1879048192 to 2147483647 are unused).
+const user = 2_000_000_019
+
+// changeUser makes the thread another user's, where it is root's and has the capabilities that take the place of being root for reading. What
+// root owns can then only be read: openat2 takes its flags in memory, where no filter of system calls sees them, and root without capabilities
+// can still write to its own files, and to the memory of other processes of its own. Where it fails, for want of CAP_SETUID or in a user
+// namespace without the number, or where other users may not start the program, the process stays root's.
+func changeUser() {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	const needed = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	if os.Geteuid() != 0 || unix.Capget(&header, &data[0]) != nil || data[0].Permitted&needed != needed {
+		return
+	}
+	if unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0) != nil {
+		return
+	}
+	// Of this thread only, as the program that it becomes has no other.
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, user, user, user); errno != 0 {
+		return
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, user, user, user); errno != 0 {
+		return
+	}
+	// The capabilities are still permitted, and no longer effective.
+	if unix.Capset(&header, &data[0]) == nil && unix.Faccessat(unix.AT_FDCWD, "/proc/self/exe", unix.X_OK, 0) != nil {
+		_, _, _ = unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
+	}
 }
 
 // dropCapabilities leaves the thread with those in kept, of those it had. root's come back with an exec unless the bounding set
@@ -109,6 +145,9 @@ var allowed = strings.Fields(`
 	epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 poll ppoll select pselect6
 `)
 
+// allowedProbing are allowed with the signal 0 only, which asks whether a process exists.
+var allowedProbing = []string{"kill"}
+
 // allowedReading are allowed with flags that only read. openat2 takes its flags in memory, which a filter cannot read: what it opens is
 // only as safe as the process's rights to files.
 var allowedReading = []string{"open", "openat"}
@@ -138,6 +177,11 @@ func restrictSystemCalls() error {
 				Name: name, Conditions: seccomp.ArgumentConditions{{Argument: uint32(1 + i), Operation: seccomp.BitsNotSet, Value: writing}},
 			})
 		}
+	}
+	for _, name := range allowedProbing {
+		group.NamesWithCondtions = append(group.NamesWithCondtions, seccomp.NameWithConditions{
+			Name: name, Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.Equal, Value: 0}},
+		})
 	}
 	return seccomp.LoadFilter(seccomp.Filter{
 		NoNewPrivs: true,

@@ -4,7 +4,6 @@
 package isolated
 
 import (
-	"errors"
 	"io"
 	"os"
 
@@ -48,21 +47,26 @@ func (m *fileMemory) load(sampler *procfs.Sampler) {
 	if m.file == nil {
 		return
 	}
-	if _, err := m.file.Seek(0, io.SeekStart); err == nil {
-		_ = sampler.LoadFiles(io.LimitReader(m.file, maxFileMemory))
-	}
+	_ = sampler.LoadFiles(io.NewSectionReader(m.file, 0, maxFileMemory))
 }
 
-// save replaces what is kept. A part is as good as nothing, so a failed write leaves nothing.
+// save replaces what is kept. A part is as good as nothing, so a failed write leaves nothing. All processes have one descriptor with one offset,
+// so none is used: the next process may read while this one writes.
 func (m *fileMemory) save(sampler *procfs.Sampler) {
 	if m.file == nil {
 		return
 	}
-	_, err := m.file.Seek(0, io.SeekStart)
-	if err := errors.Join(err, m.file.Truncate(0)); err != nil {
+	if m.file.Truncate(0) != nil {
 		return
 	}
-	if sampler.SaveFiles(m.file, maxFileMemory) != nil {
+	if sampler.SaveFiles(io.NewOffsetWriter(m.file, 0), maxFileMemory) != nil {
+		_ = m.file.Truncate(0)
+	}
+}
+
+// clear forgets what is kept.
+func (m *fileMemory) clear() {
+	if m.file != nil {
 		_ = m.file.Truncate(0)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -79,6 +80,7 @@ func run() {
 // processes of the collector must not end this one in the middle of a sample.
 func serveStandard() error {
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
+	runtime.GOMAXPROCS(concurrent) // Go's collector of garbage would use a quarter of all cores
 	debug.SetMemoryLimit(softMemory)
 	debug.SetTraceback("none")
 	if err := limitMemory(hardMemory); err != nil {
@@ -104,9 +106,12 @@ type server struct {
 func serve(in io.Reader, out io.Writer, files *fileMemory, seccomp bool) error {
 	from := bufio.NewReader(in)
 	var first hello
+	// At a socket the other side may never say anything, while the next collector waits.
+	silence := time.AfterFunc(welcomeTimeout, func() { os.Exit(1) })
 	if err := readFrame(from, &first, maxRequestBytes); err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
+	silence.Stop()
 	answer := welcome{Version: version, PID: os.Getpid(), Seccomp: seccomp}
 	sampler, err := procfs.NewSampler(first.Config)
 	if err != nil {

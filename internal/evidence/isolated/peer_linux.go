@@ -23,8 +23,12 @@ const (
 	endTimeout     = 5 * time.Second // until a process whose input has ended is killed
 )
 
-// errEnded means that the process ended, or was killed, before it answered.
-var errEnded = errors.New("the sampler process ended")
+var (
+	// errEnded means that the process ended, or was killed, before it answered.
+	errEnded = errors.New("the sampler process ended")
+	// errNotAsked means that the process had ended before it was asked.
+	errNotAsked = errors.New("the sampler process had ended")
+)
 
 // stream is one direction of a connection.
 type stream interface {
@@ -45,7 +49,7 @@ type peer struct {
 
 	mu      sync.Mutex
 	next    uint64
-	pending map[uint64]chan reply
+	pending map[uint64]chan reply // nil: nobody waits for the reply any more
 	last    procfs.Stats
 	why     string // it ended; empty while it runs
 	ending  bool   // on request
@@ -59,6 +63,7 @@ func newPeer(ctx context.Context, in, out stream, c *child, config procfs.Config
 		deadline = d
 	}
 	_, _ = in.SetWriteDeadline(deadline), out.SetReadDeadline(deadline)
+	defer context.AfterFunc(ctx, func() { _, _ = in.SetWriteDeadline(time.Now()), out.SetReadDeadline(time.Now()) })()
 	var answer welcome
 	err := writeFrame(in, hello{Version: version, Config: config}, maxRequestBytes)
 	buffered := bufio.NewReader(out)
@@ -87,12 +92,11 @@ func newPeer(ctx context.Context, in, out stream, c *child, config procfs.Config
 func (p *peer) ask(ctx context.Context, target evidence.Target, patience time.Duration) (reply, error) {
 	id, answer := p.register()
 	if answer == nil {
-		return reply{}, errEnded
+		return reply{}, p.endError(errNotAsked)
 	}
-	defer p.unregister(id)
 	if p.write(request{ID: id, Target: target}) != nil {
 		p.close("it takes no requests")
-		return reply{}, p.endError()
+		return reply{}, p.endError(errNotAsked)
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -100,11 +104,12 @@ func (p *peer) ask(ctx context.Context, target evidence.Target, patience time.Du
 	case r := <-answer:
 		return r, nil
 	case <-p.reading:
-		return reply{}, p.endError()
+		return reply{}, p.endError(errEnded)
 	case <-timer.C:
 		p.close(fmt.Sprintf("a sample took more than %v", patience))
 		return reply{}, errEnded
 	case <-ctx.Done():
+		p.abandon(id)
 		_ = p.write(request{ID: id, Cancel: true})
 		return reply{}, context.Cause(ctx)
 	}
@@ -122,10 +127,13 @@ func (p *peer) register() (uint64, chan reply) {
 	return p.next, answer
 }
 
-func (p *peer) unregister(id uint64) {
+// abandon keeps the request as one whose reply nobody waits for.
+func (p *peer) abandon(id uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.pending, id)
+	if _, ok := p.pending[id]; ok {
+		p.pending[id] = nil
+	}
 }
 
 func (p *peer) write(r request) error {
@@ -139,7 +147,11 @@ func (p *peer) write(r request) error {
 func (p *peer) read(from io.Reader) {
 	for {
 		var r reply
-		if err := readFrame(from, &r, maxReplyBytes); err != nil {
+		err := readFrame(from, &r, maxReplyBytes)
+		if err == nil {
+			err = p.deliver(r)
+		}
+		if err != nil {
 			why := "its output ended"
 			if !errors.Is(err, io.EOF) {
 				why = err.Error()
@@ -148,15 +160,24 @@ func (p *peer) read(from io.Reader) {
 			close(p.reading)
 			return
 		}
-		p.mu.Lock()
-		p.last = r.Stats
-		answer := p.pending[r.ID]
-		delete(p.pending, r.ID)
-		p.mu.Unlock()
-		if answer != nil {
-			answer <- r
-		}
 	}
+}
+
+// deliver hands a reply to who waits for it. A process that answers what it was not asked is none of ours any more: reading on would cost
+// the collector as much as it likes to write.
+func (p *peer) deliver(r reply) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answer, asked := p.pending[r.ID]
+	if !asked {
+		return fmt.Errorf("it answers request %d, which is none", r.ID)
+	}
+	delete(p.pending, r.ID)
+	p.last = plausible(r.Stats, p.last)
+	if answer != nil {
+		answer <- r // it has room for one
+	}
+	return nil
 }
 
 // close ends the connection, kills the process if there is one, and keeps the first reason.
@@ -191,13 +212,14 @@ func (p *peer) alive() bool {
 	return p.why == "" && !p.ending
 }
 
-func (p *peer) endError() error {
+// endError is procfs.ErrClosed if the process was asked to end, or else the given error.
+func (p *peer) endError(unexpected error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ending {
 		return procfs.ErrClosed
 	}
-	return errEnded
+	return unexpected
 }
 
 // cause returns why the process ended, with how it exited and what it wrote last.

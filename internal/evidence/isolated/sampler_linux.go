@@ -22,10 +22,6 @@ const (
 	idleAfter  = time.Minute
 	// grace is how long after its own time limit a sample may answer before its process is killed.
 	grace = 10 * time.Second
-	// startAgainFirst is how long after an unexpected end no process is started; it doubles up to startAgainMax until one answers.
-	startAgainFirst = 100 * time.Millisecond
-	startAgainMax   = 30 * time.Second
-	storeTimeout    = 5 * time.Second
 )
 
 // Sampler takes samples through a process of its own. Its methods may be called by several goroutines at once.
@@ -34,17 +30,19 @@ type Sampler struct {
 	store   Store // nil if suspensions do not outlive the collector
 	slots   *semaphore.Weighted
 	files   *fileMemory
+	starts  starts
 
-	mu        sync.Mutex
-	breaker   breaker
-	peer      *peer // nil if no process runs
-	closed    bool
-	idle      *time.Timer
-	users     int
-	retryAt   time.Time
-	retryWait time.Duration
-	past      Stats // of the processes that have ended
-	warned    bool  // that a process has no seccomp filter
+	starting sync.Mutex // held while a process is started, which takes up to welcomeTimeout
+	saving   sync.Mutex // held while suspensions are stored, so that the newest are stored last
+
+	mu      sync.Mutex // never held during I/O
+	breaker breaker
+	peer    *peer // nil if no process runs
+	closed  bool
+	idle    *time.Timer
+	users   int
+	past    Stats // of the processes that have ended
+	warned  bool  // that a process has no seccomp filter
 }
 
 // NewSampler checks the configuration and the proc file system. No process is started yet.
@@ -66,15 +64,15 @@ func NewSampler(options Options) (*Sampler, error) {
 
 // Remember loads the suspended containers from a store, and keeps them there from now on. It is called before the first sample, if at all.
 func (s *Sampler) Remember(ctx context.Context, store Store) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.store = store
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	text, err := store.Load(ctx)
+	s.mu.Lock()
+	s.store = store
 	if err == nil && text != nil {
 		err = s.breaker.load(text, time.Now())
 	}
+	s.mu.Unlock()
 	if err != nil {
 		s.options.Log.Warn("cannot load the containers whose sampling is suspended; they are sampled again", "error", err)
 	}
@@ -98,15 +96,9 @@ func (s *Sampler) Sample(ctx context.Context, target evidence.Target) (evidence.
 	if allowed, _ := s.allows(target.ContainerID); !allowed {
 		return suspendedSample(target), nil
 	}
-	p, err := s.acquire(ctx)
-	if err != nil {
-		return emptySample(target), err
-	}
-	defer s.release()
-	answer, err := p.ask(ctx, target, s.options.Config.Limits.Time+s.options.Config.Limits.Step+grace)
+	answer, err := s.ask(ctx, target)
 	switch {
 	case errors.Is(err, errEnded):
-		s.ended(p, target.ContainerID)
 		return suspendedSample(target), nil
 	case err != nil:
 		return emptySample(target), err
@@ -115,6 +107,28 @@ func (s *Sampler) Sample(ctx context.Context, target evidence.Target) (evidence.
 	}
 	s.sampled(target.ContainerID)
 	return answer.Sample, nil
+}
+
+// ask has a process take a sample. One that ended while it was idle is replaced: the container has nothing to do with it.
+func (s *Sampler) ask(ctx context.Context, target evidence.Target) (reply, error) {
+	for range 2 {
+		p, err := s.acquire(ctx)
+		if err != nil {
+			return reply{}, err
+		}
+		answer, err := p.ask(ctx, target, s.options.Config.Limits.Time+s.options.Config.Limits.Step+grace)
+		switch {
+		case errors.Is(err, errNotAsked):
+			s.lost(p, false)
+		case errors.Is(err, errEnded):
+			s.ended(p, target.ContainerID)
+		}
+		s.release()
+		if !errors.Is(err, errNotAsked) {
+			return answer, err
+		}
+	}
+	return reply{}, errNotAsked
 }
 
 // Stats returns what was done so far.
@@ -150,151 +164,6 @@ func (s *Sampler) allows(id string) (allowed, alone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.breaker.allows(id, time.Now())
-}
-
-// acquire returns the process, started if none runs, and keeps it from ending as idle.
-func (s *Sampler) acquire(ctx context.Context) (*peer, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, procfs.ErrClosed
-	}
-	if s.peer != nil && s.peer.alive() {
-		s.use()
-		return s.peer, nil
-	}
-	if s.peer != nil {
-		s.past.Ended++ // between two samples
-	}
-	s.forget()
-	if wait := time.Until(s.retryAt); wait > 0 {
-		return nil, fmt.Errorf("the sampler process ended unexpectedly and starts again in %v", wait.Round(time.Millisecond))
-	}
-	p, err := s.connect(ctx)
-	if err != nil {
-		s.postpone()
-		return nil, err
-	}
-	s.past.Processes++
-	s.peer = p
-	if !p.seccomp && !s.warned {
-		s.warned = true
-		s.options.Log.Warn("the sampler process cannot restrict its system calls, and samples nevertheless; allow it seccomp(2)", "systemd", "SystemCallFilter=seccomp capset")
-	}
-	s.use()
-	return p, nil
-}
-
-func (s *Sampler) connect(ctx context.Context) (*peer, error) {
-	if s.options.Socket != "" {
-		return dial(ctx, s.options.Socket, s.options.Config)
-	}
-	return start(ctx, s.options.Config, s.files)
-}
-
-func (s *Sampler) use() {
-	s.users++
-	s.idle.Stop()
-}
-
-func (s *Sampler) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.users--; s.users == 0 && !s.closed {
-		s.idle.Reset(s.options.IdleTimeout)
-	}
-}
-
-// endIdle ends the process that had no work for a while.
-func (s *Sampler) endIdle() {
-	s.mu.Lock()
-	p := s.peer
-	if s.users > 0 || s.closed || p == nil {
-		s.mu.Unlock()
-		return
-	}
-	s.forget()
-	s.mu.Unlock()
-	p.end()
-}
-
-// forget adds what the process did to the totals. The caller holds the lock.
-func (s *Sampler) forget() {
-	if s.peer != nil {
-		s.past.add(s.peer.stats())
-		s.past.Stuck, s.past.Suspended, s.past.CacheSize = 0, 0, 0 // of the process that ended
-		s.peer = nil
-	}
-}
-
-// postpone delays the next start. The caller holds the lock.
-func (s *Sampler) postpone() {
-	s.retryWait = min(max(2*s.retryWait, startAgainFirst), startAgainMax)
-	s.retryAt = time.Now().Add(s.retryWait)
-}
-
-// ended records that the process ended while it sampled a container.
-func (s *Sampler) ended(p *peer, id string) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return
-	}
-	s.breaker.ended(id, time.Now())
-	first := s.peer == p
-	if first {
-		s.forget()
-		s.past.Ended++
-		s.postpone()
-	}
-	suspended := s.breaker.suspended[id]
-	text := s.breaker.store()
-	s.mu.Unlock()
-	if first {
-		s.options.Log.Warn("the sampler process ended unexpectedly; it is started again", "cause", p.cause())
-	}
-	s.options.Log.Warn("sampling of a container is suspended: the sampler process ended while sampling it",
-		"container", shortID(id), "ends", suspended.Ends, "until", suspended.Until.UTC().Format(time.RFC3339))
-	s.save(text)
-}
-
-func (s *Sampler) sampled(id string) {
-	s.mu.Lock()
-	s.retryWait, s.retryAt = 0, time.Time{}
-	changed := s.breaker.sampled(id)
-	text := []byte(nil)
-	if changed {
-		text = s.breaker.store()
-	}
-	s.mu.Unlock()
-	if changed {
-		s.save(text)
-	}
-}
-
-func (s *Sampler) save(text []byte) {
-	s.mu.Lock()
-	store := s.store
-	s.mu.Unlock()
-	if store == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	if err := store.Save(ctx, text); err != nil {
-		s.options.Log.Warn("cannot store the containers whose sampling is suspended", "error", err)
-	}
-}
-
-// add adds the counts of one process. Gauges are replaced.
-func (s *Stats) add(one procfs.Stats) {
-	s.Samples += one.Samples
-	s.FilesHashed += one.FilesHashed
-	s.BytesRead += one.BytesRead
-	s.CacheHits += one.CacheHits
-	s.CPU += one.CPU
-	s.Waited += one.Waited
-	s.CacheSize, s.Stuck, s.Suspended = one.CacheSize, one.Stuck, one.Suspended
 }
 
 func emptySample(target evidence.Target) evidence.Sample {

@@ -73,13 +73,15 @@ type contents struct {
 	mu    sync.Mutex
 	known *bounded[contentKey, *content]
 	hits  uint64
+	// entries is how many files and aliases are remembered together.
+	entries int
 	// aliases are the keys of files below overlays by their keys in each container, which saves a system call. They are apart from known,
 	// as one file may have many.
 	aliases *simplelru.LRU[contentKey, contentKey]
 }
 
 func newContents(entries int) (*contents, error) {
-	c := &contents{}
+	c := &contents{entries: 5 * entries}
 	var err error
 	if c.known, err = newBounded[contentKey, *content](entries, maxCacheBytes); err != nil {
 		return nil, err

@@ -5,7 +5,10 @@ package procfs
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -18,8 +21,11 @@ import (
 // maxRememberedLine bounds one file in the stored form: a Go binary with a thousand modules takes 100 KiB.
 const maxRememberedLine = 1 << 20
 
+// maxRememberedModules is above what package buildid keeps of one file.
+const maxRememberedModules = 4_096
+
 // rememberedLimits bound the JSON of one file.
-var rememberedLimits = limit.JSON{Nesting: 8, Items: 64 << 10, Digits: 32}
+var rememberedLimits = limit.JSON{Nesting: 8, Items: 32 << 10, Digits: 32}
 
 // remembered is one file in the stored form: what it holds, or under which key what it holds is known.
 type remembered struct {
@@ -71,25 +77,59 @@ func (s *Sampler) SaveFiles(w io.Writer, maximum int64) error {
 	return nil
 }
 
-// LoadFiles reads what SaveFiles wrote. It stops with an error at the first line that is not of that form; what came before is known.
+// LoadFiles reads what SaveFiles wrote. It stops with an error at the first line that is not of that form, or when there is more than a
+// Sampler remembers; what came before is known. The text is another process's: memory is bounded, whatever it has.
 func (s *Sampler) LoadFiles(r io.Reader) error {
+	all, err := s.contents.readRemembered(r)
+	s.contents.recall(all)
+	if err != nil {
+		return fmt.Errorf("load what is known of files: %w", err)
+	}
+	return nil
+}
+
+func (c *contents) readRemembered(r io.Reader) (all []remembered, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxRememberedLine)
-	var all []remembered
+	cost := 0
 	for lines.Scan() {
 		var one remembered
-		err := limit.CheckJSON(lines.Bytes(), rememberedLimits)
-		if err == nil {
-			err = json.Unmarshal(lines.Bytes(), &one)
+		if err := limit.CheckJSON(lines.Bytes(), rememberedLimits); err != nil {
+			return all, err
 		}
-		if err != nil {
-			s.contents.recall(all)
-			return fmt.Errorf("load what is known of files: %w", err)
+		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
+			return all, err
+		}
+		if !one.valid() {
+			return all, errors.New("a file has no hash")
+		}
+		if cost += one.cost(); cost > 2*maxCacheBytes || len(all) >= c.entries {
+			return all, &limit.Error{Kind: limit.Items, Max: int64(len(all))}
 		}
 		all = append(all, one)
 	}
-	s.contents.recall(all)
-	return lines.Err()
+	return all, lines.Err()
+}
+
+// valid reports whether a file is one that may be remembered.
+func (r *remembered) valid() bool {
+	switch {
+	case r.Alias != nil:
+		return r.Content == nil
+	case r.Content == nil || len(r.Content.Go.Value.Modules) > maxRememberedModules:
+		return false
+	case r.SHA256.Status == evidence.StatusUnknown:
+		return r.SHA256.Reason == evidence.ReasonTooLarge
+	}
+	sum, err := hex.DecodeString(r.SHA256.Value)
+	return err == nil && len(sum) == sha256.Size && r.SHA256.Status == evidence.StatusPresent
+}
+
+func (r *remembered) cost() int {
+	if r.Content == nil {
+		return 256
+	}
+	return (&content{Metadata: *r.Content}).cost()
 }
 
 // remember returns what is known, newest first, aliases last.
