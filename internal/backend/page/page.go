@@ -3,7 +3,8 @@
 
 // Package page shows the content of the store to people: the containers, their events, and the timeline of each container. The
 // server renders plain HTML. A small script of ours keeps the page current: it requests the same page again when the event stream
-// reports a change, so that only the server renders. The page loads nothing from other hosts, and all content is escaped.
+// reports a change, so that only the server renders. The page loads nothing from other hosts, and all content is escaped,
+// characters that are not shown included.
 package page
 
 import (
@@ -72,7 +73,7 @@ func (p *Page) Container(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) render(w http.ResponseWriter, r *http.Request, name string, status int, view any, err error) {
-	var out bytes.Buffer
+	var out visible
 	if err == nil {
 		err = p.templates.ExecuteTemplate(&out, name, view)
 	}
@@ -93,7 +94,7 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, name string, statu
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(out.Bytes())
+	_, _ = w.Write(out.html)
 }
 
 // Asset serves GET /assets/{file}.
