@@ -5,8 +5,9 @@
 // leave the node.
 //
 // It promises for every input, and a fuzz test checks it: the result is never longer than the input, redacting it again changes
-// nothing, and there is no panic. It recognizes secrets by their form. A secret that looks like an ordinary word after a flag with an
-// ordinary name is not recognized; additions and ModeNone exist for those. In doubt it masks: a masked argument is a small loss for
+// nothing, and there is no panic. It takes time in proportion to the input. It recognizes secrets by the name before them, by their form, and by tables
+// (ruleTable, phraseTable, keyTable), in which one line says where the commands of a program have a secret. A secret that looks like an
+// ordinary word after a flag with an ordinary name is not recognized; additions and ModeNone exist for those. In doubt it masks: a masked argument is a small loss for
 // a reader, and a leaked one must be rotated.
 package redact
 

@@ -32,9 +32,12 @@ func New(additions []string) (*Redactor, error) {
 }
 
 // String masks the secrets in one text: an argument or a command line.
-func (r *Redactor) String(s string) string {
+func (r *Redactor) String(s string) string { return r.text(s, false) }
+
+// text masks the secrets in one text. A script has commands; another text is one argument.
+func (r *Redactor) text(s string, script bool) string {
 	for range passes {
-		next := r.pass(s)
+		next := r.pass(s, script)
 		if next == s {
 			return s
 		}
@@ -47,11 +50,12 @@ func (r *Redactor) String(s string) string {
 // argument before it. It returns a new slice of the same length.
 func (r *Redactor) Arguments(args []string) []string {
 	args = slices.Clone(args)
+	script := scriptOf(args)
 	for range passes {
 		before := slices.Clone(args)
 		maskList(args)
 		for i := range args {
-			args[i] = r.String(args[i])
+			args[i] = r.text(args[i], i == script)
 		}
 		if slices.Equal(args, before) {
 			return args
@@ -63,30 +67,48 @@ func (r *Redactor) Arguments(args []string) []string {
 	return args
 }
 
+// scriptOf returns the position of the argument that is a script of a shell: sh -c "…"; -1 if there is none.
+func scriptOf(args []string) int {
+	for i := 0; i+2 < min(len(args), pathWindow); i++ {
+		if !shells[base(args[i])] {
+			continue
+		}
+		for j := i + 1; j+1 < len(args) && strings.HasPrefix(args[j], "-"); j++ {
+			if !strings.HasPrefix(args[j], "--") && strings.HasSuffix(args[j], "c") {
+				return j + 1
+			}
+		}
+	}
+	return -1
+}
+
 // pass applies every rule once. The shapes are first because they are the most reliable and leave short texts.
-func (r *Redactor) pass(s string) string {
+func (r *Redactor) pass(s string, script bool) string {
 	if strings.Contains(s, "-----BEGIN ") {
 		s = replaceGroup(s, pemBlock, 0)
 	}
-	for _, shape := range keyShapes {
-		if shape.possible(s) {
-			s = replaceGroup(s, shape.expression, 0)
+	if mayHaveKey(s) {
+		for _, shape := range keyShapes {
+			if shape.possible(s) {
+				s = replaceGroup(s, shape.expression, shape.group)
+			}
 		}
+	}
+	if len(s) >= awsSecretLength {
+		s = maskRandom(s)
 	}
 	if strings.Contains(s, "://") {
 		s = maskURLs(s)
 	}
-	if strings.ContainsAny(s, " \t") {
-		s = replaceGroup(s, authScheme, 1)
-	}
 	if strings.ContainsAny(s, " \t\r\n\f\"'") {
-		s = maskCommands(maskFlagsWithin(s))
+		s = maskPhrases(maskSchemes(s))
+		s = maskCommands(s, 0)
 	}
 	if strings.Contains(s, "@") {
 		s = maskConnectionStrings(s)
 	}
 	if strings.ContainsAny(s, "=:,") {
-		s = maskNamed(s)
+		s = maskNamed(s, script)
 	}
 	for _, addition := range r.additions {
 		s = replaceGroup(s, addition, min(1, addition.NumSubexp()))

@@ -11,57 +11,36 @@ import (
 // pemBlock is one block or its beginning: arguments are cut at a maximum length, and a part of a key must be masked too.
 var pemBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]{1,64}-----.*?(?:-----END [A-Z0-9 ]{1,64}-----|$)`)
 
-// shape is an expression and the substrings of which a matching text contains at least one. The search for them is far cheaper.
-type shape struct {
-	has        []string
-	expression *regexp.Regexp
-}
-
-func shapeOf(expression string, has ...string) shape {
-	return shape{has: has, expression: regexp.MustCompile(expression)}
-}
-
-func (p shape) possible(s string) bool {
-	for _, has := range p.has {
-		if strings.Contains(s, has) {
-			return true
-		}
-	}
-	return false
-}
-
-// keyShapes are the forms of keys that issuers publish so that keys can be found. Lengths are lower bounds because issuers have changed
-// them.
-var keyShapes = []shape{
-	shapeOf(`\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA|AGPA|ANPA|ANVA|APKA)[A-Z0-9]{12,}\b`,
-		"AKIA", "ASIA", "ABIA", "ACCA", "AROA", "AIDA", "AGPA", "ANPA", "ANVA", "APKA"), // AWS
-	shapeOf(`\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})`, "gh"),                                         // GitHub
-	shapeOf(`\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct|oas)-[A-Za-z0-9_.-]{16,}`, "gl"),                              // GitLab
-	shapeOf(`\bxox[a-z]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}|\bxoxe\.xox[a-z]-[A-Za-z0-9-]{8,}`, "xox", "xapp-"),       // Slack
-	shapeOf(`hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]+`, "hooks.slack.com/"),                       // Slack
-	shapeOf(`\b(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}`, "sk_", "rk_", "pk_", "whsec_"),                        // Stripe
-	shapeOf(`\bAIza[A-Za-z0-9_-]{30,}|\bya29\.[A-Za-z0-9_-]{16,}|\bGOCSPX-[A-Za-z0-9_-]{16,}`, "AIza", "ya29.", "GOCSPX-"), // Google
-	shapeOf(`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*`, "eyJ"),                                       // JWT, JWE (RFC 7519)
-	shapeOf(`\bsk-[A-Za-z0-9_-]{16,}`, "sk-"),                                                                              // OpenAI, Anthropic
-	shapeOf(`\bnpm_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}|\bdckr_pat_[A-Za-z0-9_-]{16,}`, "npm_", "pypi-", "dckr_pat_"),
-	shapeOf(`\bhv[sbr]\.[A-Za-z0-9_-]{16,}`, "hvs.", "hvb.", "hvr."), // Vault
-	shapeOf(`\bdo[opr]_v1_[a-f0-9]{32,}|\bhf_[A-Za-z0-9]{24,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, "_v1_", "hf_", "SG."),
-	shapeOf(`\bglsa_[A-Za-z0-9_]{16,}|\bglc_[A-Za-z0-9+/=_-]{16,}|\bdapi[a-f0-9]{32,}|\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{16,}|\bsq0[a-z]{3}-[A-Za-z0-9_-]{16,}`,
-		"glsa_", "glc_", "dapi", "shp", "sq0"), // Grafana, Databricks, Shopify, Square
-	shapeOf(`\bATATT3[A-Za-z0-9_=-]{16,}|\bNRAK-[A-Z0-9]{16,}|\bsntry[su]_[A-Za-z0-9_=+/-]{16,}|\btskey-[A-Za-z0-9-]{12,}|\brubygems_[a-f0-9]{16,}`,
-		"ATATT3", "NRAK-", "sntry", "tskey-", "rubygems_"), // Atlassian, New Relic, Sentry, Tailscale
-	shapeOf(`\bdp\.(?:pt|st|ct|sa|scim|audit)\.[A-Za-z0-9.]{16,}|\bpscale_[a-z]+_[A-Za-z0-9._-]{16,}|\bpul-[a-f0-9]{32,}|[A-Za-z0-9]{8,}\.atlasv1\.[A-Za-z0-9_=-]{16,}`,
-		"dp.", "pscale_", "pul-", ".atlasv1."), // Doppler, PlanetScale, Pulumi, HCP Terraform
-	shapeOf(`\bgsk_[A-Za-z0-9]{16,}|\bxai-[A-Za-z0-9]{16,}|\br8_[A-Za-z0-9]{16,}|\bpplx-[A-Za-z0-9]{16,}|\bntn_[A-Za-z0-9]{16,}|\blin_api_[A-Za-z0-9]{16,}`,
-		"gsk_", "xai-", "r8_", "pplx-", "ntn_", "lin_api_"), // Groq, xAI, Replicate, Perplexity, Notion, Linear
-	shapeOf(`discord(?:app)?\.com/api/webhooks/[0-9]+/[A-Za-z0-9_-]+|\.webhook\.office\.com/[A-Za-z0-9@/_-]+`,
-		"/api/webhooks/", ".webhook.office.com/"), // Discord, Teams
-	shapeOf(`\bAGE-SECRET-KEY-1[A-Z0-9]{20,}`, "AGE-SECRET-KEY-1"),
-	shapeOf(`\b[0-9]{8,10}:AA[A-Za-z0-9_-]{30,}`, ":AA"), // Telegram bots
-}
-
 // authScheme is an HTTP credential (RFC 9110 section 11) anywhere in a text.
-var authScheme = regexp.MustCompile(`(?i)\b(?:bearer|basic|dpop|negotiate|digest)[ \t]+([A-Za-z0-9._~+/=*-]+)`)
+var authScheme = regexp.MustCompile(`(?i)\b(bearer|basic|dpop|negotiate|digest)[ \t]+([A-Za-z0-9._~+/=*][A-Za-z0-9._~+/=*-]*)`)
+
+// maskSchemes masks HTTP credentials. What follows the word in prose, as in basic usage, is not masked: a credential of Basic is base64, and
+// those of other schemes than Bearer have digits or signs.
+func maskSchemes(s string) string {
+	var b strings.Builder
+	at := 0
+	for _, match := range authScheme.FindAllStringSubmatchIndex(s, -1) {
+		scheme, credential := s[match[2]:match[3]], s[match[4]:match[5]]
+		switch {
+		case strings.EqualFold(scheme, "bearer"):
+			if plainBearer[strings.ToLower(credential)] {
+				continue
+			}
+		case strings.Trim(credential, "abcdefghijklmnopqrstuvwxyz.") == "" || len(credential) < 6:
+			continue
+		}
+		b.WriteString(s[at:match[4]])
+		b.WriteString(hide(credential))
+		at = match[5]
+	}
+	if at == 0 {
+		return s
+	}
+	b.WriteString(s[at:])
+	return b.String()
+}
+
+var plainBearer = words("token tokens auth authentication authorization scheme format methods for is of realm")
 
 // userPassword is user:password@somewhere without a scheme, as in Go's MySQL data source names.
 var userPassword = regexp.MustCompile(`[A-Za-z0-9_.%+-]+:([^\s:@'"/]+)@([A-Za-z0-9_.(\[-]+)`)
@@ -78,15 +57,34 @@ func maskConnectionStrings(s string) string {
 	var b strings.Builder
 	at := 0
 	for _, match := range userPassword.FindAllStringSubmatchIndex(s, -1) {
-		if host := s[match[4]:match[5]]; host == "sha256" || host == "sha512" {
+		if match[2] < at || plainPair(s, match) {
 			continue
 		}
+		to := match[3] + lastHost(s[match[3]:])
 		b.WriteString(s[at:match[2]])
-		b.WriteString(hide(s[match[2]:match[3]]))
-		at = match[3]
+		b.WriteString(hide(s[match[2]:to]))
+		at = to
 	}
 	b.WriteString(s[at:])
 	return b.String()
+}
+
+// plainPair reports whether name:tag@host is none: an image with its digest, a package with its version, an artifact with its type.
+func plainPair(s string, match []int) bool {
+	switch s[match[4]:match[5]] {
+	case "sha256", "sha512", "jar", "aar", "war", "zip", "pom":
+		return true
+	}
+	switch s[match[0] : match[2]-1] {
+	case "npm", "jsr", "workspace", "catalog", "patch", "pkg", "github", "gitlab", "bitbucket", "link", "portal":
+		return true
+	}
+	return false
+}
+
+// lastHost returns the position of the last @ of the word if there are several. A password may have an unescaped one: me:p@ss@10.0.0.1.
+func lastHost(s string) int {
+	return max(0, strings.LastIndexByte(s[:lengthUntil(s, " \t\r\n\"'<>`,;/")], '@'))
 }
 
 var (
@@ -94,29 +92,33 @@ var (
 	port     = regexp.MustCompile(`^[^:@]*:[0-9]{1,5}(?:[/?#]|$)`)
 )
 
+// remoteShell are schemes whose user without a password is no token.
+var remoteShell = words("ssh:// git+ssh:// ssh+git:// sftp:// scp:// rsync:// svn+ssh://")
+
 // maskURLs masks the userinfo (RFC 3986 section 3.2.1) of each URL, including the user, which is often a token. Passwords are often
 // written with an unescaped / or @, so after a colon that does not start a port the last @ ends the userinfo.
 func maskURLs(s string) string {
 	var b strings.Builder
-	at := 0
+	at, end, lastAt := 0, 0, 0
 	for _, match := range urlStart.FindAllStringIndex(s, -1) {
 		from := match[1]
 		if from < at {
 			continue // in the userinfo of the previous URL
 		}
-		rest := s[from:]
-		if end := strings.IndexAny(rest, " \t\r\n\"'<>`"); end >= 0 {
-			rest = rest[:end]
+		if from >= end { // several URLs in one word share its end and its last @
+			end = from + lengthUntil(s[from:], " \t\r\n\"'<>`")
+			lastAt = from + strings.LastIndexByte(s[from:end], '@')
 		}
+		rest := s[from:end]
 		authority := rest
 		if end := strings.IndexAny(rest, "/?#"); end >= 0 {
 			authority = rest[:end]
 		}
 		last := strings.LastIndexByte(authority, '@')
 		if last < 0 && strings.Contains(authority, ":") && !port.MatchString(rest) {
-			last = strings.LastIndexByte(rest, '@')
+			last = lastAt - from
 		}
-		if last <= 0 {
+		if last <= 0 || remoteShell[s[match[0]:match[1]]] && !strings.Contains(rest[:last], ":") {
 			continue
 		}
 		b.WriteString(s[at:from])

@@ -1,0 +1,41 @@
+// Copyright The Zastava Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redact
+
+var databaseRules = []rule{
+	{"mysql* mariadb* mytop mycli percona-*", "-p JOINED", "mysql -p«hunter» shop", "mysql -p shop"},
+	{"mysqladmin mariadb-admin", "password LAST", "mysqladmin -u root password «hunter»", "mysqladmin ping"},
+	{"redis-cli valkey-cli keydb-cli iredis redis-benchmark", "-a|--pass SECRET", "redis-cli -a «hunter»", "redis-cli -h db"},
+	{"redis-cli valkey-cli keydb-cli", "auth LAST", "redis-cli AUTH app «hunter»", "redis-cli GET a"},
+	{"redis-cli valkey-cli keydb-cli", "config set requirepass|masterauth|masteruser|tls-key-file-pass SECRET", "redis-cli CONFIG SET requirepass «hunter»", "redis-cli CONFIG SET maxmemory 1gb"},
+	{"redis-cli valkey-cli keydb-cli", ">SECRET", "redis-cli ACL SETUSER a on >«hunter»", "redis-cli ACL SETUSER a off"},
+	{"mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat mongotop mongofiles bsondump", "-p SECRET", "mongosh -u a -p«hunter»", "mongosh --port 27017"},
+	{"sqlcmd bcp osql", "-P|-Z|-z SECRET", "sqlcmd -S db -P «hunter»", "sqlcmd -S db -E"},
+	{"isql iusql", "* * SECRET", "isql dsn sa «hunter»", "isql dsn -b"},
+	{"tsql fisql", "-P SECRET", "tsql -S db -U sa -P «hunter»", "tsql -S db -p 1433"},
+	{"tsql", "-p PLAIN", "", "tsql -p db1433"},
+	{"cqlsh nodetool dsbulk", "-p SECRET", "cqlsh -u a -p«hunter»", "cqlsh -k shop"},
+	{"sqlplus sqlldr rman expdp impdp exp imp sqlcl", "USER/SECRET@DB+", "sqlplus scott/«hunter2»@db", "sqlplus /nolog"},
+	{"influx influxd", "-p|-t SECRET", "influx setup -t «hunter»", "influx ping"},
+	{"cockroach", "-p PLAIN", "", "cockroach sql -p x26257"},
+	{"psql pg_dump pg_restore pg_dumpall pg_basebackup pg_isready createdb dropdb vacuumdb pgbench initdb", "-p|-U|-W PLAIN", "", "psql -U app -p x5432"},
+	{"arangosh arangodump db2", "using SECRET", "db2 connect to x user a using «hunter»", "db2 connect to x"},
+	{"vsql gsql hdbsql ttisql", "-p|-w SECRET", "vsql -U a -w «hunter»", "vsql -U a"},
+	{"beeline", "-p SECRET", "beeline -u x -n a -p«hunter»", "beeline -n a"},
+	{"cypher-shell", "-p SECRET", "cypher-shell -u neo4j -p«hunter»", "cypher-shell -u neo4j"},
+	{"neo4j-admin", "set-initial-password SECRET", "neo4j-admin dbms set-initial-password «hunter»", "neo4j-admin dump"},
+	{"isql-fb gbak gfix fbsql gsec", "-pas|-pass|-password|-pa|-pw SECRET", "gbak -user a -pas «hunter»", "gbak -b x.fdb"},
+	{"cbq couchbase-cli cbbackupmgr", "-p SECRET", "couchbase-cli server-list -u a -p«hunter»", "couchbase-cli server-list"},
+	{"elasticsearch-users elasticsearch-reset-password", "-p SECRET", "elasticsearch-reset-password -u a -p«hunter»", "elasticsearch-users list"},
+	{"rabbitmqctl", "add_user|change_password|authenticate_user * SECRET", "rabbitmqctl add_user a «hunter»", "rabbitmqctl list_users"},
+	{"rabbitmqadmin", "-p SECRET", "rabbitmqadmin -u a -p«hunter» list queues", "rabbitmqadmin list queues"},
+	{"mosquitto_pub mosquitto_sub mosquitto_rr mqttx mqtt", "-P|--pw SECRET", "mosquitto_pub -u a -P «hunter» -t x", "mosquitto_pub -t x -m 1"},
+	{"mosquitto_pub mosquitto_sub mosquitto_rr mqttx mqtt", "-p PLAIN", "", "mosquitto_sub -p mqtt1883"},
+	{"mosquitto_passwd", "~b ... LAST", "mosquitto_passwd -b f a «hunter»", "mosquitto_passwd -c f a"},
+	{"mosquitto_ctrl", "-P SECRET", "mosquitto_ctrl -u a -P «hunter» dynsec", "mosquitto_ctrl dynsec"},
+	{"etcdctl", "user add|passwd USER:SECRET", "etcdctl user add bob:«hunter»", "etcdctl user get bob"},
+	{"etcd", "--auth-token PLAIN", "", "etcd --auth-token simple1"},
+	{"grafana-cli grafana", "reset-admin-password SECRET", "grafana-cli admin reset-admin-password «hunter»", "grafana-cli plugins ls"},
+	{"zkcli zkCli", "addauth digest USER:SECRET", "zkCli.sh addauth digest a:«hunter»", "zkCli.sh ls /"},
+}
