@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -351,7 +352,7 @@ func TestLoadOfAHugeCheckpointIsBounded(t *testing.T) {
 	for n := range 2000 {
 		ids := make([]string, perSegment)
 		for i := range ids {
-			ids[i] = fmt.Sprint(n*perSegment + i)
+			ids[i] = strconv.Itoa(n*perSegment + i)
 			require.NoError(t, c.Set(ctx, s.containerKey(ids[i]), []byte(`{"st":2}`)))
 		}
 		require.NoError(t, c.Set(ctx, s.segmentKey(n), []byte(strings.Join(ids, "\n"))))
@@ -365,10 +366,11 @@ func TestLoadOfAHugeCheckpointIsBounded(t *testing.T) {
 // values is a client whose operations cost what they read.
 type values map[string][]byte
 
-func (v values) Get(_ context.Context, key string) ([]byte, error)     { return v[key], nil }
+func (v values) Get(_ context.Context, key string) ([]byte, error) { return v[key], nil }
 func (v values) Set(_ context.Context, key string, value []byte) error { v[key] = value; return nil }
-func (v values) Delete(_ context.Context, key string) error            { delete(v, key); return nil }
-func (values) Close(context.Context) error                             { return nil }
+
+func (v values) Delete(_ context.Context, key string) error { delete(v, key); return nil }
+func (values) Close(context.Context) error                  { return nil }
 
 func (v values) Batch(_ context.Context, ops ...*storage.Operation) error {
 	for _, op := range ops {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/fileaccess"
+	"github.com/zastava-otel/zastava/internal/test/socketdir"
 )
 
 func TestOpenRegularRefusesWhatIsNoRegularFile(t *testing.T) {
@@ -41,10 +42,7 @@ func TestOpenRegularRefusesWhatIsNoRegularFile(t *testing.T) {
 		"device":          func(t *testing.T, path string) { require.NoError(t, os.Symlink("/dev/zero", path)) },
 	} {
 		t.Run(desc, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "regular") // short enough for a socket
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = os.RemoveAll(dir) })
-			path := filepath.Join(dir, "f")
+			path := filepath.Join(socketdir.New(t), "f")
 			create(t, path)
 			for _, flag := range []int{os.O_RDONLY, os.O_RDWR | os.O_CREATE, os.O_WRONLY | os.O_APPEND | os.O_TRUNC} {
 				_, err := fileaccess.OpenRegular(path, flag, 0o600)

@@ -177,7 +177,7 @@ func (d *Directory) append(lines []byte) (moved bool, err error) {
 	path := filepath.Join(d.options.Directory, name)
 	f, err := d.open(path, flag, 0o600)
 	if err != nil {
-		if !fresh && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fileaccess.ErrNotRegular)) {
+		if !fresh && movedAway(err) {
 			return true, nil
 		}
 		return false, fmt.Errorf("open a file of the quarantine: %w", err)
@@ -206,6 +206,11 @@ func (d *Directory) append(lines []byte) (moved bool, err error) {
 		syncDirectory(d.options.Directory)
 	}
 	return false, nil
+}
+
+// movedAway reports whether an error of opening the active file says that it is no longer at its path.
+func movedAway(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fileaccess.ErrNotRegular)
 }
 
 // evict removes the oldest files until n more bytes fit. It also ends the active file if n bytes do not fit into it.

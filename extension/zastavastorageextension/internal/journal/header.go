@@ -16,12 +16,12 @@ const (
 	keyOwner      = "owner"
 )
 
-// appendHeader appends the header of a file of this journal.
-func (j *Journal) appendHeader(dst []byte) []byte {
-	dst, _ = appendFrame(dst, 0, []Change{
+// header returns the header of a file of this journal.
+func (j *Journal) header() []byte {
+	frame, _ := appendFrame(nil, 0, []Change{
 		{Key: keyVersion, Value: []byte(strconv.Itoa(formatVersion))}, {Key: keyOwner, Value: []byte(j.options.Owner)},
 	})
-	return dst
+	return frame
 }
 
 // belongs returns an error if the file with this header is not of this journal. frame is the first valid frame.

@@ -314,7 +314,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(frame)
 	f.Add(frame[:len(frame)-3])
 	f.Add(append([]byte("garbage"), frame...))
-	owned := (&Journal{options: Options{Owner: "a"}}).appendHeader(nil)
+	owned := (&Journal{options: Options{Owner: "a"}}).header()
 	f.Add(append(slices.Clone(owned), frame...))
 	f.Add(append(append(slices.Clone(owned), owned...), frame[3:]...))
 	f.Add(beginnings(4<<10, 2<<10))

@@ -80,7 +80,7 @@ func (j *Journal) writeFrame(changes []Change, sync bool) error {
 	}
 	seg, at := j.active, j.active.size
 	if at == 0 { // in one write, so that a crash leaves no file that contains only a header
-		header := j.appendHeader(nil)
+		header := j.header()
 		at = int64(len(header))
 		frame = append(header, frame...)
 	}
