@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"mime"
 	"strings"
+
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 // ProblemContentType is the media type of RFC 9457 problem details.
@@ -21,10 +23,17 @@ type Problem struct {
 	Errors []FieldError `json:"errors,omitempty"`
 }
 
-// ParseProblem decodes the body of an answer as problem details. It returns false if the body has another type or no text.
+// problemJSON bounds problem details: one field error for each of the events of a batch, and members of other standards.
+var problemJSON = limit.JSON{Nesting: 16, Items: 64 + 8*MaxEventsPerBatch, Digits: 32}
+
+// ParseProblem decodes the body of an answer as problem details. It returns false if the body has another type, no text, or more
+// values or digits than problem details need.
 func ParseProblem(contentType string, body []byte) (*Problem, bool) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType != ProblemContentType {
+		return nil, false
+	}
+	if limit.CheckJSON(body, problemJSON) != nil {
 		return nil, false
 	}
 	p := new(Problem)

@@ -64,12 +64,13 @@ func (m *Masker) AddRequest(header http.Header, except ...string) {
 			continue
 		}
 		for _, value := range values {
-			m.addRecent(value)
+			m.AddRecent(value)
 		}
 	}
 }
 
-func (m *Masker) addRecent(secret string) {
+// AddRecent has a credential masked that may be replaced by another. Only the latest are kept.
+func (m *Masker) AddRecent(secret string) {
 	is := func(p *pattern) bool { return p.secret == secret }
 	m.mu.RLock()
 	known := slices.ContainsFunc(m.fixed, is) || slices.ContainsFunc(m.recent, is)

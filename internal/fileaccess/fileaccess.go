@@ -13,11 +13,14 @@ package fileaccess
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
 const (
@@ -53,6 +56,28 @@ func Listable(path string) (mode fs.FileMode, listable bool) {
 		return 0, false
 	}
 	return info.Mode().Perm(), info.Mode().Perm()&rightsOfOthers != 0
+}
+
+// Read returns the content of a file of at most most bytes. It refuses what is no regular file, whose reading might not end. Its errors
+// name the option and quote nothing of the content.
+func Read(option, path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", option, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: %s is not a regular file: name a file", option, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", option, err)
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(limit.Reader(f, most))
+	if err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", option, path, err)
+	}
+	return raw, nil
 }
 
 // Warner logs the findings on secrets, each file once. Several goroutines may use it. The zero value with a Logger is ready.

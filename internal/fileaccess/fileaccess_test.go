@@ -81,6 +81,23 @@ func TestChecksIgnoreWhatDoesNotExist(t *testing.T) {
 	require.NoError(t, fileaccess.CheckDirectory("x", path))
 }
 
+func TestReadIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(path, []byte("s3cret"), 0o600))
+	raw, err := fileaccess.Read("client_secret_file", path, 6)
+	require.NoError(t, err)
+	assert.Equal(t, "s3cret", string(raw))
+	_, err = fileaccess.Read("client_secret_file", path, 5)
+	require.ErrorContains(t, err, "read client_secret_file "+path+": more than 5 bytes")
+	assert.NotContains(t, err.Error(), "s3cret")
+	for _, other := range []string{"/dev/zero", t.TempDir()} {
+		_, err = fileaccess.Read("client_secret_file", other, 100)
+		require.ErrorContains(t, err, "is not a regular file")
+	}
+	_, err = fileaccess.Read("client_secret_file", path+"x", 100)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
 func TestWarnerLogsEachFileOnce(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	w := fileaccess.Warner{Logger: zap.New(core)}

@@ -84,6 +84,8 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 	}
 	p.track(up)
 	defer p.release(up)
+	number := p.made.Add(1)
+	lost := func() bool { return number <= p.silenced.Load() }
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		switch m {
@@ -94,7 +96,7 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 			reset(up)
 			reset(c)
 		default:
-			_, _ = io.Copy(up, c)
+			_, _ = io.Copy(lossy{up, lost}, c)
 		}
 		closeWrite(up)
 	})
@@ -108,7 +110,10 @@ func (p *Proxy) pass(c net.Conn, m Mode) {
 		_, _ = up.Read(make([]byte, 1)) // the server answers
 		closeWrite(c)
 	default:
-		_, _ = io.Copy(c, up)
+		_, _ = io.Copy(lossy{c, lost}, up)
+		if lost() {
+			asking.Wait() // the client must not see that the server closed
+		}
 	}
 	_ = c.Close()
 	_ = up.Close()
@@ -132,4 +137,18 @@ func drip(to io.Writer, from io.Reader) {
 			return
 		}
 	}
+}
+
+// lossy is a connection that loses what is written to it once lost says so.
+type lossy struct {
+	io.Writer
+
+	lost func() bool
+}
+
+func (l lossy) Write(p []byte) (int, error) {
+	if l.lost() {
+		return len(p), nil
+	}
+	return l.Writer.Write(p)
 }

@@ -22,6 +22,8 @@ type Proxy struct {
 	to       string
 	mode     atomic.Int32
 	met      atomic.Int64
+	silenced atomic.Int64 // connections made before this number lose everything that is sent on them
+	made     atomic.Int64
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -85,6 +87,10 @@ func (p *Proxy) Cut() {
 		_ = c.Close()
 	}
 }
+
+// Silence has the connections that there are lose everything, in both directions and without an end, as a firewall or a NAT gateway does
+// that forgot them. New connections are taken as before.
+func (p *Proxy) Silence() { p.silenced.Store(p.made.Load()) }
 
 func (p *Proxy) accept() {
 	for {
