@@ -15,6 +15,8 @@ import (
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configtls"
+
+	"github.com/zastava-otel/zastava/internal/credentials"
 )
 
 // The values of Config.ClientAuth.
@@ -47,6 +49,10 @@ type Config struct {
 	Audience string `mapstructure:"audience"`
 	// EndpointParams are further parameters of the token request. They may be secrets.
 	EndpointParams map[string]configopaque.String `mapstructure:"endpoint_params"`
+
+	// InsecureCredentials allows the secret and the tokens to be sent over http to another machine, where everybody on the way can
+	// read them.
+	InsecureCredentials bool `mapstructure:"insecure_credentials"`
 
 	// TLS configures the connection to the token endpoint.
 	TLS configtls.ClientConfig `mapstructure:"tls"`
@@ -93,7 +99,7 @@ func createDefaultConfig() component.Config {
 // reserved are the parameters of a token request that have an option of their own or belong to the protocol.
 var reserved = []string{"grant_type", "scope", "client_id", "client_secret", "audience"}
 
-// Validate reports every fault at once with its remedy. It quotes neither URLs nor secrets.
+// Validate reports every fault at once with its remedy. It quotes no secrets, and URLs without user, password and query.
 func (cfg *Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -126,7 +132,7 @@ func (cfg *Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// validateTokenURL does not quote the URL because it may contain a password.
+// validateTokenURL does not quote a URL that may contain a password.
 func (cfg *Config) validateTokenURL() error {
 	u, err := url.Parse(cfg.TokenURL)
 	switch {
@@ -136,10 +142,10 @@ func (cfg *Config) validateTokenURL() error {
 		return errors.New("token_url is not an https URL: write it as https://host/path")
 	case u.User != nil || u.Fragment != "":
 		return errors.New("token_url has a user, password or fragment: remove them and set client_id and client_secret")
-	case u.Scheme == "http" && !cfg.TLS.Insecure:
-		return errors.New("token_url is not https: the client's secret would be sent in plain text; set tls::insecure to true to allow that")
-	default:
+	case cfg.InsecureCredentials:
 		return nil
+	default:
+		return credentials.Check("token_url", u, "the client's secret")
 	}
 }
 

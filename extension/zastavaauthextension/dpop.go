@@ -18,19 +18,22 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 )
 
 const (
 	headerProof = "DPoP"
 	headerNonce = "DPoP-Nonce"
 	useNonce    = "use_dpop_nonce" // RFC 9449 sections 8 and 9
+
+	maxSecretFile = 64 << 10 // bytes of a file with a key or secret; a PEM file of a P-256 key has 241
 
 	maxNonce   = 1024 // characters; a longer one is ignored
 	maxOrigins = 64   // with a stored nonce
@@ -74,9 +77,9 @@ func loadKey(cfg *DPoPConfig) (crypto.Signer, error) {
 		}
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
-	raw, err := os.ReadFile(cfg.KeyFile)
+	raw, err := fileaccess.Read("dpop::key_file", cfg.KeyFile, maxSecretFile)
 	if err != nil {
-		return nil, fmt.Errorf("read dpop::key_file: %w", err)
+		return nil, err
 	}
 	block, _ := pem.Decode(raw)
 	if block == nil || block.Type != "PRIVATE KEY" {

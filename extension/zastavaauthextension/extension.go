@@ -9,11 +9,22 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
 	"go.opentelemetry.io/collector/extension/extensionauth"
 	"go.uber.org/zap"
+
+	"github.com/zastava-otel/zastava/internal/fileaccess"
+)
+
+// Times and sizes of the connection to the token endpoint.
+const (
+	readIdleTimeout = 10 * time.Second // then an HTTP/2 ping
+	pingTimeout     = 5 * time.Second
+	idleConnTimeout = 90 * time.Second // as net/http's default transport
+	maxHeaderBytes  = 64 << 10
 )
 
 // authenticator is the extension.
@@ -34,7 +45,11 @@ var (
 
 // Start reads the key. It requests no token.
 func (a *authenticator) Start(ctx context.Context, _ component.Host) error {
+	files := &fileaccess.Warner{Logger: a.logger}
+	files.Secret("client_secret_file", a.config.ClientSecretFile)
+	files.Secret("tls::key_file", a.config.TLS.KeyFile)
 	if a.config.DPoP.HasValue() {
+		files.Secret("dpop::key_file", a.config.DPoP.Get().KeyFile)
 		var err error
 		if a.prover, err = newProver(a.config.DPoP.Get()); err != nil {
 			return err
@@ -45,8 +60,15 @@ func (a *authenticator) Start(ctx context.Context, _ component.Host) error {
 	if err != nil {
 		return fmt.Errorf("load the tls options of the token endpoint: %w", err)
 	}
-	a.endpoint = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
-	fetcher, err := newFetcher(a.config, a.endpoint, a.prover)
+	a.endpoint = &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true,
+		// Packets that are dropped silently must not keep a connection alive for minutes.
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: readIdleTimeout, PingTimeout: pingTimeout},
+		IdleConnTimeout:        idleConnTimeout,
+		DisableCompression:     true, // the bound of an answer would be one of what it unpacks to
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+	fetcher, err := newFetcher(a.config, a.endpoint, a.prover, files)
 	if err != nil {
 		return err
 	}
@@ -67,7 +89,7 @@ func (a *authenticator) RoundTripper(base http.RoundTripper) (http.RoundTripper,
 	if a.tokens == nil {
 		return nil, errors.New("the extension is not started")
 	}
-	return &authenticated{base: base, tokens: a.tokens, prover: a.prover}, nil
+	return &authenticated{base: base, tokens: a.tokens, prover: a.prover, insecure: a.config.InsecureCredentials}, nil
 }
 
 // origin returns the scope of a nonce: scheme, host and port.

@@ -40,7 +40,7 @@ type rig struct {
 func newRig(t *testing.T, w *world, change ...func(*Config)) *rig {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
-	cfg.TokenURL, cfg.ClientID, cfg.ClientSecret, cfg.TLS.Insecure = w.auth.URL+"/token", clientID, clientSecret, true
+	cfg.TokenURL, cfg.ClientID, cfg.ClientSecret = w.auth.URL+"/token", clientID, clientSecret
 	if w.dpop {
 		cfg.DPoP = configoptional.Some(DPoPConfig{Algorithm: algorithmES256})
 	}

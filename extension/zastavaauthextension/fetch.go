@@ -12,14 +12,23 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/zastava-otel/zastava/internal/credentials"
+	"github.com/zastava-otel/zastava/internal/fileaccess"
+	"github.com/zastava-otel/zastava/internal/limit"
 )
 
-const maxResponseBytes = 1 << 20 // of the token endpoint
+const (
+	maxResponseBytes = 256 << 10 // of the token endpoint; tokens must fit in a header, which servers bound to 8 to 64 KiB
+	maxQuotedBytes   = 512       // of an error that a server may have chosen
+)
+
+// responseJSON bounds an answer of the token endpoint before it is decoded.
+var responseJSON = limit.JSON{Nesting: 16, Items: 1024, Digits: 32}
 
 // fetcher requests tokens from the token endpoint.
 type fetcher struct {
@@ -27,14 +36,21 @@ type fetcher struct {
 	client *http.Client
 	shown  string // the token URL without query, for errors
 	bound  bool   // tokens must be bound by DPoP
+	files  *fileaccess.Warner
+	mask   *credentials.Masker // of what errors quote
 }
 
-func newFetcher(cfg *Config, base http.RoundTripper, p *prover) (*fetcher, error) {
+func newFetcher(cfg *Config, base http.RoundTripper, p *prover, files *fileaccess.Warner) (*fetcher, error) {
 	u, err := url.Parse(cfg.TokenURL)
 	if err != nil {
 		return nil, errors.New("token_url is not a URL") // the error would quote it
 	}
-	base = rejectSwitch{base}
+	mask := &credentials.Masker{}
+	mask.Add(string(cfg.ClientSecret))
+	for _, value := range cfg.EndpointParams {
+		mask.Add(string(value))
+	}
+	base = bounded{base, mask}
 	if p != nil {
 		base = &withProof{base: base, prover: p}
 	}
@@ -46,6 +62,8 @@ func newFetcher(cfg *Config, base http.RoundTripper, p *prover) (*fetcher, error
 		},
 		shown: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(),
 		bound: p != nil,
+		files: files,
+		mask:  mask,
 	}, nil
 }
 
@@ -53,14 +71,16 @@ func newFetcher(cfg *Config, base http.RoundTripper, p *prover) (*fetcher, error
 func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
 	secret := string(f.config.ClientSecret)
 	if name := f.config.ClientSecretFile; name != "" {
-		raw, err := os.ReadFile(name)
+		f.files.Secret("client_secret_file", name)
+		raw, err := fileaccess.Read("client_secret_file", name, maxSecretFile)
 		if err != nil {
-			return nil, fmt.Errorf("read client_secret_file: %w", err)
+			return nil, err
 		}
 		if secret = strings.TrimSpace(string(raw)); secret == "" {
 			return nil, fmt.Errorf("client_secret_file %s is empty: write the secret to it", name)
 		}
 	}
+	f.mask.AddRecent(secret)
 	params := url.Values{}
 	for name, value := range f.config.EndpointParams {
 		params.Set(name, string(value))
@@ -78,7 +98,7 @@ func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
 	}
 	token, err := grant.Token(context.WithValue(ctx, oauth2.HTTPClient, f.client))
 	if err != nil {
-		return nil, fmt.Errorf("get a token from %s: %w", f.shown, withoutSecrets(err))
+		return nil, fmt.Errorf("get a token from %s: %w", f.shown, f.withoutSecrets(err))
 	}
 	want := "Bearer"
 	if f.bound {
@@ -91,34 +111,58 @@ func (f *fetcher) fetch(ctx context.Context) (*oauth2.Token, error) {
 	return token, nil
 }
 
-// withoutSecrets removes the parts of err that come from the server or from a URL.
-func withoutSecrets(err error) error {
+// withoutSecrets removes the parts of err that come from the server's answer or from a URL, and masks the rest: a server can have the
+// HTTP client quote it.
+func (f *fetcher) withoutSecrets(err error) error {
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		status := "an error"
 		if refused.Response != nil {
 			status = fmt.Sprintf("%d %s", refused.Response.StatusCode, http.StatusText(refused.Response.StatusCode))
 		}
-		if code := refused.ErrorCode; code != "" && len(code) <= 64 && strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") == "" {
+		if code := refused.ErrorCode; code != "" && len(code) <= 64 && strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") == "" && f.mask.Text(code, len(code)) == code {
 			status += ": " + code // a code of RFC 6749 section 5.2 or one of the same form
 		}
 		return fmt.Errorf("answered %s; check client_id, the secret and scopes", status)
 	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
-		return urlErr.Err
+		err = urlErr.Err
+	} else if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("the answer has no token (RFC 6749 section 5.1); check token_url") // the cause may quote the answer
+	}
+	if text := err.Error(); f.mask.Text(text, maxQuotedBytes) != text {
+		return errors.New(f.mask.Text(text, maxQuotedBytes))
 	}
 	return err
 }
 
-// rejectSwitch turns a 101 response into an error: its body is the connection, which http.Client.Timeout does not limit.
-type rejectSwitch struct{ http.RoundTripper }
+// bounded reads answers within bounds, before anything decodes them, and has the credentials of requests masked.
+type bounded struct {
+	http.RoundTripper
 
-func (t rejectSwitch) RoundTrip(req *http.Request) (*http.Response, error) {
+	mask *credentials.Masker
+}
+
+// RoundTrip turns a 101 response into an error: its body is the connection, which http.Client.Timeout does not limit.
+func (t bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	t.mask.AddRequest(req.Header)
 	resp, err := t.RoundTripper.RoundTrip(req)
-	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
 		_ = resp.Body.Close()
 		return nil, errors.New("answered 101 Switching Protocols, which was not requested")
 	}
-	return resp, err
+	raw, err := io.ReadAll(limit.Reader(resp.Body, maxResponseBytes))
+	_ = resp.Body.Close()
+	if err == nil && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
+		err = limit.CheckJSON(raw, responseJSON)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the answer %d %s: %w", resp.StatusCode, http.StatusText(resp.StatusCode), err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	return resp, nil
 }
 
 // withProof adds a proof to token requests and repeats a request once if the server requires a nonce.

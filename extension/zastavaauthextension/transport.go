@@ -9,6 +9,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/zastava-otel/zastava/internal/credentials"
 )
 
 // authenticated adds tokens to requests.
@@ -16,11 +20,13 @@ type authenticated struct {
 	base   http.RoundTripper
 	tokens *source
 	prover *prover // nil for bearer tokens
+
+	insecure bool // insecure_credentials
 }
 
 // RoundTrip sends req with a token. An error that begins with "authenticate" means that it was not sent.
 func (t *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
-	token, err := t.tokens.get(req.Context())
+	token, err := t.token(req)
 	if err == nil && strings.ContainsFunc(token.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		err = errors.New("the token has characters that are not allowed in a header")
 	}
@@ -43,6 +49,19 @@ func (t *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.tokens.reject(token)
 	}
 	return resp, err
+}
+
+// token returns a token for req. It requests none for a server that must not get it.
+func (t *authenticated) token(req *http.Request) (*oauth2.Token, error) {
+	if !t.insecure {
+		if err := credentials.Check("the endpoint", req.URL, "the token"); err != nil {
+			return nil, err
+		}
+	}
+	if err := credentials.Forward(req); err != nil {
+		return nil, err
+	}
+	return t.tokens.get(req.Context())
 }
 
 // wantsNonceInHeader reports whether the response has the challenge of RFC 9449 section 9.
