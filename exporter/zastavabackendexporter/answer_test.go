@@ -5,6 +5,7 @@ package zastavabackendexporter
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ func TestRetryAfterAcceptsSecondsAndDates(t *testing.T) {
 		{"soon", 0},
 		{"86400", time.Hour},
 		{"99999999999999999999999999", time.Hour},
+		{strings.Repeat("9", 1<<20), 0},
 		{now.Add(90 * time.Second).Format(http.TimeFormat), 90 * time.Second},
 		{now.Add(-time.Minute).Format(http.TimeFormat), 0},
 		{now.Add(48 * time.Hour).Format(http.TimeFormat), time.Hour},
@@ -41,9 +43,10 @@ func TestRetryAfterIsMeasuredByTheClockOfTheServer(t *testing.T) {
 	theirs := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for _, ours := range []time.Time{theirs, theirs.Add(-30 * time.Minute), theirs.Add(30 * time.Minute)} {
 		a := answer{verdict: later}
-		a.explain("http://backend", &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{
+		c := &connection{now: func() time.Time { return ours }}
+		c.explain(&a, "http://backend", &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{
 			"Date": {theirs.Format(http.TimeFormat)}, "Retry-After": {theirs.Add(7 * time.Second).Format(http.TimeFormat)},
-		}}, nil, ours)
+		}}, nil)
 		assert.Equal(t, 7*time.Second, a.retryAfter, "here it is %s", ours)
 	}
 }

@@ -64,6 +64,11 @@ func answers(code int, contentType, body string) reply {
 	}
 }
 
+// refuse answers that the events are invalid, as the API says it.
+func refuse(w http.ResponseWriter, code int) {
+	answers(code, backendapi.ProblemContentType, `{"title":"No such kind"}`)(w, nil)
+}
+
 // server is a backend that answers each request with the next of the replies, and all further ones with the last.
 type server struct {
 	*httptest.Server

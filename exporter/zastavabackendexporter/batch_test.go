@@ -81,7 +81,7 @@ func TestEachEventIsDeliveredOrRefusedOnceInOrder(t *testing.T) {
 			}
 			for _, i := range bad {
 				if slices.Contains(r.ids(), all[i]) {
-					w.WriteHeader(http.StatusBadRequest)
+					refuse(w, http.StatusBadRequest)
 					return
 				}
 			}

@@ -14,6 +14,8 @@ import (
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configretry"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
+
+	"github.com/zastava-otel/zastava/internal/credentials"
 )
 
 // The values of Config.EventKinds.
@@ -69,6 +71,10 @@ type Config struct {
 	// MaxBatchBytes is the maximum size of one request as uncompressed JSON, in bytes. A larger event is sent alone.
 	MaxBatchBytes int `mapstructure:"max_batch_bytes"`
 
+	// InsecureCredentials allows credentials (auth, secret headers, user and password of a URL) to be sent over http to another
+	// machine, where everybody on the way can read them.
+	InsecureCredentials bool `mapstructure:"insecure_credentials"`
+
 	// Quarantine keeps events that no retry can deliver.
 	Quarantine QuarantineConfig `mapstructure:"quarantine"`
 
@@ -101,7 +107,7 @@ func validateEndpoint(endpoint string) error {
 		return errors.New("endpoint is not an http or https URL: write it as https://host:port/base")
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("endpoint %s has a query or fragment: leave them out, and set credentials by auth or headers", display(u))
+		return fmt.Errorf("endpoint %s has a query or fragment: leave them out, and set credentials by auth or headers", credentials.Show(u))
 	}
 	return nil
 }
@@ -129,9 +135,4 @@ func (cfg *Config) factsURL() (*url.URL, error) {
 		return nil, errors.New("facts_endpoint is not a URL") // the error would quote it
 	}
 	return u.JoinPath(cfg.FactsPath), nil
-}
-
-// display returns u as logs and errors may show it: without user, password and query.
-func display(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }

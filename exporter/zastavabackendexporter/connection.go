@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/metadata"
+	"github.com/zastava-otel/zastava/internal/credentials"
 	"github.com/zastava-otel/zastava/internal/record"
 )
 
@@ -36,6 +38,7 @@ type connection struct {
 	header    http.Header
 	health    *health
 	now       func() time.Time
+	mask      credentials.Masker // of what answers quote
 
 	client *http.Client // nil before start
 }
@@ -74,13 +77,27 @@ func (c *connection) start(ctx context.Context, host component.Host) error {
 	if clientConfig.Compression == configcompression.TypeGzip && clientConfig.CompressionParams.Level == 0 {
 		clientConfig.CompressionParams.Level = defaultGzipLevel
 	}
-	target, err := c.config.eventsURL()
+	events, err := c.config.eventsURL()
 	if err != nil {
 		return err
 	}
-	client, err := clientConfig.ToClient(ctx, host.GetExtensions(), c.settings)
+	facts, err := c.config.factsURL()
 	if err != nil {
-		return fmt.Errorf("create the HTTP client for %s: %w", display(target), err)
+		return err
+	}
+	if c.config.ClientConfig.ProxyURL == "" {
+		if err := errors.Join(c.config.plainFaults("the proxy of the environment", environmentProxy)...); err != nil {
+			return err
+		}
+	}
+	if err := c.checkAccess(); err != nil {
+		return err
+	}
+	c.maskConfigured(events, facts)
+	clientConfig, extensions := (&innermost{connection: c}).install(clientConfig, host.GetExtensions())
+	client, err := clientConfig.ToClient(ctx, extensions, c.settings)
+	if err != nil {
+		return fmt.Errorf("create the HTTP client for %s: %w", credentials.Show(events), err)
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.client = client
@@ -99,12 +116,12 @@ func (c *connection) shutdown() {
 func (c *connection) post(ctx context.Context, target, shownURL string, header http.Header, body []byte) (resp *http.Response, failed answer) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return nil, answer{verdict: refused, reason: "the request cannot be created", err: fmt.Errorf("create the request to %s: %w", shownURL, withoutURL(err))}
+		return nil, answer{verdict: refused, reason: "the request cannot be created", err: fmt.Errorf("create the request to %s: %w", shownURL, c.hide(withoutURL(err)))}
 	}
 	req.Header = header
 	resp, err = c.client.Do(req)
 	if err != nil {
-		return nil, answer{verdict: later, err: fmt.Errorf("POST %s: %w", shownURL, withoutURL(err))}
+		return nil, answer{verdict: later, err: fmt.Errorf("POST %s: %w", shownURL, c.hide(withoutURL(err)))}
 	}
 	return resp, answer{}
 }
@@ -121,12 +138,23 @@ func withoutURL(err error) error {
 const (
 	causeUntrusted   = -1
 	causeUnreachable = -2
+	causeScheme      = -3
 )
 
-// isTLSFault reports whether one end does not accept the other's certificate, or does not speak TLS. No retry helps, a change of
-// the configuration does.
+// schemeRemedy returns what to change where one end speaks TLS and the other does not; empty if err is another fault.
+func schemeRemedy(err error) string {
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return remedyNoTLS
+	}
+	if strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`) { // an alert of TLS
+		return remedyTLS
+	}
+	return ""
+}
+
+// isTLSFault reports whether one end does not accept the other's certificate. No retry helps, a change of the configuration does.
 func isTLSFault(err error) bool {
-	if _, refused := errors.AsType[*tls.CertificateVerificationError](err); refused || errors.Is(err, http.ErrSchemeMismatch) {
+	if _, refused := errors.AsType[*tls.CertificateVerificationError](err); refused {
 		return true
 	}
 	alert, ok := errors.AsType[*net.OpError](err)
@@ -136,7 +164,11 @@ func isTLSFault(err error) bool {
 // retryable returns the error that has the rest pushed again, and reports what the user has to change. pathOption is the option
 // that says where the requests go.
 func (c *connection) retryable(of laneName, a answer, pathOption string) error {
-	switch {
+	switch remedy := schemeRemedy(a.err); {
+	case remedy != "":
+		c.health.reportError(of, causeScheme, remedy, a.err)
+	case a.remedy != "":
+		c.health.reportError(of, a.status, a.remedy, a.err)
 	case a.verdict == denied:
 		c.health.reportError(of, a.status, "check the exporter's auth, headers and tenant", a.err)
 	case a.status == http.StatusUnsupportedMediaType:

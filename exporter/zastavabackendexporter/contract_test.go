@@ -89,7 +89,7 @@ func (r *backendReceiver) Shutdown(context.Context) error {
 func (r *backendReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	var batch backendapi.Batch
 	if json.NewDecoder(req.Body).Decode(&batch) != nil || len(batch.Events) != 1 {
-		w.WriteHeader(http.StatusTeapot)
+		refuse(w, http.StatusTeapot)
 		return
 	}
 	logs := plog.NewLogs()
@@ -101,7 +101,7 @@ func (r *backendReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = io.WriteString(w, `{"accepted":1,"duplicates":0}`)
 	case consumererror.IsPermanent(err):
-		w.WriteHeader(http.StatusBadRequest)
+		refuse(w, http.StatusBadRequest)
 	default:
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -66,9 +67,15 @@ func TestEachAnswerHasItsVerdict(t *testing.T) {
 		{desc: "599", reply: status(599), retries: true, message: "answered 599"},
 		{desc: "409", reply: status(409), outcomes: map[string]int64{"duplicate": 2}},
 		{desc: "422", reply: answers(422, "application/problem+json", problem), message: "The batch is not valid; events[0].event.kind is required", outcomes: map[string]int64{"refused": 2}},
-		{desc: "400", reply: answers(400, "text/plain", strings.Repeat("x", 5000)), message: strings.Repeat("x", maxQuotedBytes), outcomes: map[string]int64{"refused": 2}},
+		{desc: "400 of a server in between", reply: answers(400, "text/plain", strings.Repeat("x", 5000)), retries: true, message: strings.Repeat("x", maxQuotedBytes), status: true},
+		{desc: "400 that names an event", reply: answers(400, "application/json", `{"error":"events[0].event.kind is required"}`), message: "answered 400", outcomes: map[string]int64{"refused": 2}},
+		{desc: "400 in JSON of a server in between", reply: answers(400, "application/json", `{"error":"bad gateway configuration"}`), retries: true, message: "answered 400", status: true},
+		{desc: "400 of a TLS port", reply: answers(400, "", "Client sent an HTTP request to an HTTPS server.\n"), retries: true, message: "HTTPS server", status: true},
+		{desc: "422 of a login page", reply: answers(422, "text/html", "<html>"+stopIDs(2)[0]), retries: true, message: "answered 422", status: true},
+		{desc: "422 without a body", reply: status(422), retries: true, message: "answered 422", status: true},
 		{desc: "413", reply: status(413), message: "answered 413", outcomes: map[string]int64{"refused": 2}},
-		{desc: "418", reply: status(418), message: "answered 418", outcomes: map[string]int64{"refused": 2}},
+		{desc: "418", reply: answers(418, "application/problem+json", `{"title":"No"}`), message: "answered 418", outcomes: map[string]int64{"refused": 2}},
+		{desc: "406 of a server in between", reply: status(406), retries: true, message: "answered 406", status: true},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			s := newServer(t, tt.reply)
@@ -239,14 +246,22 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(429, "text/html", "Wed, 21 Oct 2026 07:28:00 GMT", []byte("<h1>later</h1>"))
 	f.Add(503, "application/problem+json; charset=\xff", "99999999999999999999", []byte(`{"title":{"a":[]}}`))
 	f.Add(409, "", "-1", []byte(nil))
+	f.Add(400, "text/html", "", []byte("<html>Authorization: Bearer "+echoedToken))
+	f.Add(422, "application/problem+json", "", []byte(`{"title":"`+echoedToken+`","status":1e999999}`))
+	f.Add(202, "application/json", "", []byte(`{"accepted":`+strings.Repeat("9", 10_000)+`}`))
+	f.Add(202, "application/json", "", []byte(`{"rejected":[`+strings.Repeat(`{},`, 30_000)+`{}]}`))
+	f.Add(202, "application/json", "", []byte(strings.Repeat(`[`, 60_000)))
 	f.Fuzz(func(t *testing.T, code int, contentType, retryAfter string, body []byte) {
 		oracle.Bound(t, oracle.Parsing(len(contentType)+len(retryAfter)+len(body)))
 		e := &eventSender{connection: &connection{now: time.Now}, shownURL: "http://backend"}
+		e.mask.Add(echoedToken)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		p := payload{items: []item{{eventID: "e"}, {eventID: "f"}, {eventID: "e", revision: 1}}}
 		n := len(p.items)
 		a := e.read(&http.Response{
 			StatusCode: code, Header: http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}}, Body: io.NopCloser(bytes.NewReader(body)),
-		}, n)
+		}, &p, span{0, n})
 		require.Equal(t, a.verdict == stored, a.err == nil)
 		if a.verdict == stored {
 			out, known := p.rejected(span{0, n}, a)
@@ -257,6 +272,12 @@ func FuzzAnswer(f *testing.F) {
 		} else {
 			require.Less(t, len(a.err.Error()), 8*maxQuotedBytes)
 			require.Less(t, len(a.reason), 4*maxQuotedBytes)
+		}
+		runtime.ReadMemStats(&after)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20), "of an answer of %d bytes", len(body))
+		if a.err != nil {
+			require.NotContains(t, a.err.Error(), echoedToken)
+			require.NotContains(t, a.reason, echoedToken)
 		}
 		require.True(t, a.duplicates >= 0 && a.duplicates <= n)
 		require.True(t, a.retryAfter >= 0 && a.retryAfter <= maxRetryAfter)

@@ -168,6 +168,28 @@ func TestEventsAreSentOverTLSAndHTTP2(t *testing.T) {
 	assert.Equal(t, []int{256, 44}, s.sizes())
 }
 
+// A firewall that forgot a connection drops its packets without a word, while new connections work.
+func TestDeliveryResumesWhenAConnectionIsSilent(t *testing.T) {
+	s := unstarted(t, accept)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	p := proxy.Start(t, proxy.Loopback, s.Listener.Addr().String())
+	e := newRig(t, "https://"+p.Address(), func(cfg *Config) {
+		cfg.ClientConfig.TLS.InsecureSkipVerify, cfg.ClientConfig.Timeout = true, time.Minute
+		cfg.ClientConfig.HTTP2ReadIdleTimeout, cfg.ClientConfig.HTTP2PingTimeout = 200*time.Millisecond, 200*time.Millisecond
+	})
+	require.NoError(t, e.push(stops(1)))
+	require.Equal(t, "HTTP/2.0", s.first(t).proto)
+	p.Silence()
+	began := time.Now()
+	logs := stops(2)
+	for e.push(logs) != nil { // the lane retries
+		require.Less(t, time.Since(began), 30*time.Second)
+	}
+	assert.Less(t, time.Since(began), 30*time.Second, "long before the timeout")
+	t.Logf("resumed after %s", time.Since(began))
+}
+
 func TestCancelledPushReturnsAllRecords(t *testing.T) {
 	release := make(chan struct{})
 	s := newServer(t, func(http.ResponseWriter, *request) { <-release })

@@ -66,7 +66,7 @@ func (e *eventSender) countStored(ctx context.Context, n, duplicates int) {
 	e.count(ctx, int64(duplicates), outcomeDuplicate)
 }
 
-// rejected returns the events of s that the answer rejects. The answer names them by id, in upper or lower case. Where the batch
+// rejected returns the events of s that the answer, whose texts are masked, rejects. The answer names them by id, in upper or lower case. Where the batch
 // contains several revisions of one event, the first mention means the first of them. Further mentions of an event are ignored.
 // known is false where the answer names an event that was not sent: which one it means is clear only in a batch of one.
 func (p *payload) rejected(s span, a answer) (out []refusal, known bool) {
@@ -93,17 +93,9 @@ func (p *payload) rejected(s span, a answer) (out []refusal, known bool) {
 		if sent {
 			where[id] = items[1:]
 		}
-		out = append(out, refusal{span: span{items[0], items[0] + 1}, rejected: r, status: a.status, reason: clip(r.Code + ": " + r.Detail)})
+		out = append(out, refusal{span: span{items[0], items[0] + 1}, rejected: r, status: a.status, reason: r.Code + ": " + r.Detail})
 	}
 	return out, true
-}
-
-func each[T any](list []T, name func(T) string) []string {
-	out := make([]string, len(list))
-	for i := range list {
-		out[i] = name(list[i])
-	}
-	return out
 }
 
 // clipName cuts a text of the backend to the length of a name.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/credentials"
 )
 
 // eventSender sends events. It is the destination of their lane.
@@ -40,7 +41,7 @@ func newEventSender(c *connection) (*eventSender, error) {
 	return &eventSender{
 		connection: c,
 		url:        target.String(),
-		shownURL:   display(target),
+		shownURL:   credentials.Show(target),
 		core:       c.config.EventKinds == eventKindsCore,
 		limit:      byteLimit{configured: c.config.MaxBatchBytes, now: time.Now},
 		quarantine: newQuarantineWriter(c.config.Quarantine, c.logger),
@@ -148,5 +149,5 @@ func (e *eventSender) send(ctx context.Context, p *payload, s span) answer {
 	if resp == nil {
 		return failed
 	}
-	return e.read(resp, s.to-s.from)
+	return e.read(resp, p, s)
 }

@@ -83,7 +83,7 @@ func TestBadEventIsRefusedAndTheOthersAreDelivered(t *testing.T) {
 	bad := stopIDs(16)[11]
 	s := newServer(t, func(w http.ResponseWriter, r *request) {
 		if slices.Contains(r.ids(), bad) {
-			w.WriteHeader(http.StatusUnprocessableEntity)
+			refuse(w, http.StatusUnprocessableEntity)
 			return
 		}
 		accept(w, r)
@@ -261,7 +261,7 @@ func TestBisectionOfBadEventsNeedsFewRequests(t *testing.T) {
 		s := newServer(t, func(w http.ResponseWriter, r *request) {
 			for _, i := range bad {
 				if slices.Contains(r.ids(), all[i]) {
-					w.WriteHeader(http.StatusUnprocessableEntity)
+					refuse(w, http.StatusUnprocessableEntity)
 					return
 				}
 			}

@@ -24,6 +24,9 @@ const (
 	defaultTimeout      = 30 * time.Second
 	defaultFlushTimeout = 200 * time.Millisecond
 
+	defaultReadIdleTimeout = 10 * time.Second // then a ping
+	defaultPingTimeout     = 5 * time.Second  // without an answer to it, another connection is made
+
 	defaultQuarantineFileBytes  = 16 << 20
 	defaultQuarantineTotalBytes = 128 << 20
 )
@@ -42,6 +45,9 @@ func createDefaultConfig() component.Config {
 	client.Timeout = defaultTimeout
 	client.Compression = configcompression.TypeGzip
 	client.WriteBufferSize = 512 << 10 // a batch in few writes, as in the collector's otlphttp exporter
+	// Without these, a connection whose packets are dropped silently is kept for minutes: requests fail one timeout after another.
+	client.HTTP2ReadIdleTimeout = defaultReadIdleTimeout
+	client.HTTP2PingTimeout = defaultPingTimeout
 
 	retry := configretry.NewDefaultBackOffConfig()
 	retry.MaxElapsedTime = 0 // what happened must arrive, however long the backend is unreachable

@@ -90,7 +90,7 @@ func TestEachFactHasOneOutcome(t *testing.T) {
 		case tries.Add(1) == 1:
 			return 503, ""
 		case strings.Contains(body, "lib007"):
-			return 422, ""
+			return 422, `{"title":"Not valid"}`
 		}
 		return 202, "{}"
 	}
@@ -132,7 +132,7 @@ func TestEachFactHasOneOutcome(t *testing.T) {
 }
 
 func TestFactsAreCountedAsLostWhenTheQuarantineCannotBeWritten(t *testing.T) {
-	_, url := answering(t, func(string, string) (int, string) { return 418, "" })
+	_, url := answering(t, func(string, string) (int, string) { return 418, `{"title":"No"}` })
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	r := newFactsRig(t, url, withQuarantine(filepath.Join(file, "x")))
@@ -242,7 +242,7 @@ func restOf(t *testing.T, err error) plog.Logs {
 func TestQuarantinedFactsAreStoredByReplay(t *testing.T) {
 	_, strict := answering(t, func(_, body string) (int, string) {
 		if strings.Contains(body, "lib003") || strings.Contains(body, "lib009") {
-			return 422, ""
+			return 422, `{"title":"Not valid"}`
 		}
 		return 202, "{}"
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/zastava-otel/zastava/exporter/zastavabackendexporter/internal/delivery"
 	"github.com/zastava-otel/zastava/internal/backendapi"
+	"github.com/zastava-otel/zastava/internal/credentials"
 	"github.com/zastava-otel/zastava/internal/quarantine"
 )
 
@@ -144,7 +145,7 @@ func (f *factSender) send(ctx context.Context, g *factGroup, lines [][]byte) ans
 		}
 	}
 	target.RawQuery = query.Encode()
-	shown := display(f.target)
+	shown := credentials.Show(f.target)
 	header := f.header.Clone()
 	header.Set("Content-Type", backendapi.NDJSONContentType)
 	header.Set(backendapi.HeaderIdempotencyKey, id)
@@ -168,18 +169,21 @@ func (f *factSender) read(resp *http.Response, shown string) answer {
 	text, readErr := backendapi.ReadAnswer(resp, maxAnswerBytes)
 	_ = resp.Body.Close()
 	a := answer{verdict: verdictOf(resp.StatusCode), status: resp.StatusCode}
+	if !isOfAPI(a.verdict, resp, text, namesFacts) {
+		a.verdict = misplaced
+	}
 	switch text = bytes.TrimSpace(text); {
 	case a.verdict != stored:
 	case resp.StatusCode == http.StatusConflict: // stored before, whatever the body says
 		return a
 	case readErr != nil:
-		return truncated(shown, resp, readErr)
+		return f.truncated(shown, resp, readErr)
 	case len(text) > 0 && text[0] != '{':
-		return foreign(shown, resp, text)
+		return f.foreign(shown, resp, text)
 	default:
 		return a
 	}
-	a.explain(shown, resp, text, f.now())
+	f.explain(&a, shown, resp, text)
 	return a
 }
 

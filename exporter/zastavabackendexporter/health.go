@@ -4,6 +4,7 @@
 package zastavabackendexporter
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ func (h *health) reportError(of laneName, cause int, remedy string, err error) {
 	}
 	h.cause[of] = cause
 	h.logger.Error("The backend does not accept "+of.String()+"; keeping them and retrying", zap.Error(err), zap.String("remedy", remedy))
-	componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(err))
+	componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(fmt.Errorf("%w; %s", err, remedy)))
 }
 
 // reportErrorIfLasting reports err as reportError does, once deliveries have failed for longer than patience.

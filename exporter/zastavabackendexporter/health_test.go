@@ -49,10 +49,16 @@ func TestUnreachableBackendIsReportedOnceAfterPatience(t *testing.T) {
 	})
 }
 
+func TestFaultsOfTheSchemeAreRecognized(t *testing.T) {
+	assert.Equal(t, remedyNoTLS, schemeRemedy(fmt.Errorf("POST: %w", http.ErrSchemeMismatch)))
+	assert.Equal(t, remedyTLS, schemeRemedy(errors.New(`malformed HTTP response "\x15\x03\x01\x00\x02\x02F"`)))
+	assert.Empty(t, schemeRemedy(errors.New(`malformed HTTP response "SSH-2.0"`)))
+	assert.False(t, isTLSFault(http.ErrSchemeMismatch), "no certificate is at fault")
+}
+
 func TestTLSFaultsAreRecognized(t *testing.T) {
 	for _, err := range []error{
 		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
-		http.ErrSchemeMismatch,
 		&net.OpError{Op: "remote error", Err: tls.AlertError(42)},
 	} {
 		assert.True(t, isTLSFault(fmt.Errorf("POST: %w", err)), "%v", err)

@@ -71,12 +71,13 @@ func (e *eventSender) settle(ctx context.Context, p *payload, refusals []refusal
 	}
 	lost := e.putIntoQuarantine(ctx, p, refusals)
 	var faults []error
-	var rejected []*backendapi.Rejected
+	var ids, codes []string // of rejected events
 	for i, r := range refusals {
 		switch {
 		case lost[i] == 0:
 		case r.rejected != nil:
-			rejected = append(rejected, r.rejected)
+			ids = append(ids, p.items[r.span.from].eventID)
+			codes = append(codes, clipName(r.rejected.Code))
 			e.countDropped(ctx, p.items[r.span.from:r.span.to], "rejected")
 		default:
 			e.count(ctx, int64(lost[i]), outcomeRefused)
@@ -86,12 +87,10 @@ func (e *eventSender) settle(ctx context.Context, p *payload, refusals []refusal
 				lost[i], items[0].eventID, items[len(items)-1].eventID, r.err))
 		}
 	}
-	if len(rejected) > 0 { // the backend's text on them may quote them, so it is not logged
-		e.count(ctx, int64(len(rejected)), outcomeRejected)
-		first := rejected[:min(len(rejected), maxLoggedEvents)]
-		e.logger.Error("The backend rejected events permanently; dropped", zap.Int("events", len(rejected)),
-			zap.Strings("first_ids", each(first, func(r *backendapi.Rejected) string { return clipName(r.EventID) })),
-			zap.Strings("first_codes", each(first, func(r *backendapi.Rejected) string { return clipName(r.Code) })))
+	if len(ids) > 0 { // the backend's text on them may quote them, so it is not logged
+		e.count(ctx, int64(len(ids)), outcomeRejected)
+		e.logger.Error("The backend rejected events permanently; dropped", zap.Int("events", len(ids)),
+			zap.Strings("first_ids", ids[:min(len(ids), maxLoggedEvents)]), zap.Strings("first_codes", codes[:min(len(codes), maxLoggedEvents)]))
 	}
 	return faults
 }

@@ -76,7 +76,7 @@ func (r *rig) lostBy(t *testing.T) map[string]int64 {
 
 func TestPermanentlyRefusedEventsAreQuarantined(t *testing.T) {
 	ids := stopIDs(8)
-	refuse := func(code int, contentType, body string) reply {
+	refusing := func(code int, contentType, body string) reply {
 		return func(w http.ResponseWriter, r *request) {
 			if slices.Contains(r.ids(), ids[5]) {
 				answers(code, contentType, body)(w, r)
@@ -92,13 +92,13 @@ func TestPermanentlyRefusedEventsAreQuarantined(t *testing.T) {
 		status int
 		reason string
 	}{
-		{"400", refuse(400, "text/html", "Authorization: s3cret"), ids[5:6], 400, "400 Bad Request"},
-		{"422 with a problem", refuse(422, "application/problem+json", `{"title":"No such kind"}`), ids[5:6], 422, "422 Unprocessable Entity: No such kind"},
-		{"413 alone", refuse(413, "", ""), ids[5:6], 413, "413 Request Entity Too Large"},
+		{"400 that names the event", refusing(400, "application/json", `{"bad":"`+ids[5]+`","got":"Authorization: s3cret"}`), ids[5:6], 400, "400 Bad Request"},
+		{"422 with a problem", refusing(422, "application/problem+json", `{"title":"No such kind"}`), ids[5:6], 422, "422 Unprocessable Entity: No such kind"},
+		{"413 alone", refusing(413, "", ""), ids[5:6], 413, "413 Request Entity Too Large"},
 		{"rejected in a 202", func(w http.ResponseWriter, _ *request) {
 			answers(202, "application/json", `{"accepted":6,"duplicates":0,"rejected":[{"eventId":"`+ids[2]+`","code":"id_conflict","detail":"of another"},{"eventId":"`+ids[7]+`","code":"x"}]}`)(w, nil)
 		}, []string{ids[2], ids[7]}, 202, "id_conflict: of another"},
-		{"all of it", status(418), ids, 418, "418 I'm a teapot"},
+		{"all of it", answers(418, "application/problem+json", `{"title":"No"}`), ids, 418, "418 I'm a teapot: No"},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			s, dir := newServer(t, tt.reply), filepath.Join(t.TempDir(), "q")
@@ -128,7 +128,7 @@ func TestRetriedEventsAreNotQuarantined(t *testing.T) {
 	s, dir := newServer(t, func(w http.ResponseWriter, r *request) {
 		switch {
 		case slices.Contains(r.ids(), bad):
-			w.WriteHeader(http.StatusUnprocessableEntity)
+			refuse(w, http.StatusUnprocessableEntity)
 		case slices.Contains(r.ids(), stopIDs(4)[2]):
 			w.WriteHeader(http.StatusServiceUnavailable)
 		default:
@@ -147,7 +147,7 @@ func TestFailingQuarantineIsLoggedOnceAndBlocksNothing(t *testing.T) {
 	bad := stopIDs(4)[1]
 	s := newServer(t, func(w http.ResponseWriter, r *request) {
 		if slices.Contains(r.ids(), bad) {
-			w.WriteHeader(http.StatusUnprocessableEntity)
+			refuse(w, http.StatusUnprocessableEntity)
 			return
 		}
 		accept(w, r)
@@ -168,7 +168,7 @@ func TestFailingQuarantineIsLoggedOnceAndBlocksNothing(t *testing.T) {
 
 func TestFullQuarantineEvictsAndCountsTheOldest(t *testing.T) {
 	dir := t.TempDir()
-	e := newRig(t, newServer(t, status(418)).URL, func(cfg *Config) {
+	e := newRig(t, newServer(t, answers(418, "application/problem+json", `{"title":"No"}`)).URL, func(cfg *Config) {
 		cfg.Quarantine.Directory, cfg.Quarantine.MaxFileBytes, cfg.Quarantine.MaxTotalBytes = dir, 4096, 8192
 	})
 	require.NoError(t, e.push(stops(40)))
@@ -208,7 +208,7 @@ func TestEachEventIsDeliveredOrQuarantinedOnce(t *testing.T) {
 			isBad := func(id string) bool { return slices.Contains(bad, id) }
 			code := kinds[calls%len(kinds)]
 			if code != 202 && slices.ContainsFunc(r.ids(), isBad) {
-				w.WriteHeader(code)
+				refuse(w, code)
 				return
 			}
 			for _, id := range r.ids() {

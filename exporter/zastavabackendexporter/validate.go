@@ -19,7 +19,8 @@ import (
 
 // Validate returns everything that is wrong with the configuration, each fault with its remedy.
 func (cfg *Config) Validate() error {
-	faults := slices.Concat(cfg.identityFaults(), cfg.annotationFaults(), cfg.eventFaults(), cfg.factFaults(), cfg.requestFaults())
+	faults := slices.Concat(cfg.identityFaults(), cfg.annotationFaults(), cfg.eventFaults(), cfg.factFaults(), cfg.requestFaults(),
+		cfg.plainFaults("proxy_url", cfg.configuredProxy))
 	return errors.Join(faults...)
 }
 
