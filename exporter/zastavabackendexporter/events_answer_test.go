@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -255,8 +254,6 @@ func FuzzAnswer(f *testing.F) {
 		oracle.Bound(t, oracle.Parsing(len(contentType)+len(retryAfter)+len(body)))
 		e := &eventSender{connection: &connection{now: time.Now}, shownURL: "http://backend"}
 		e.mask.Add(echoedToken)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
 		p := payload{items: []item{{eventID: "e"}, {eventID: "f"}, {eventID: "e", revision: 1}}}
 		n := len(p.items)
 		a := e.read(&http.Response{
@@ -273,8 +270,6 @@ func FuzzAnswer(f *testing.F) {
 			require.Less(t, len(a.err.Error()), 8*maxQuotedBytes)
 			require.Less(t, len(a.reason), 4*maxQuotedBytes)
 		}
-		runtime.ReadMemStats(&after)
-		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20), "of an answer of %d bytes", len(body))
 		if a.err != nil {
 			require.NotContains(t, a.err.Error(), echoedToken)
 			require.NotContains(t, a.reason, echoedToken)

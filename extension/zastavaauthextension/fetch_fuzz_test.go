@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.uber.org/zap"
 
+	"github.com/zastava-otel/zastava/internal/fileaccess"
 	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
@@ -43,6 +44,9 @@ func FuzzTokenAnswers(f *testing.F) {
 	f.Add(400, "application/json", "nonce", `{"error":"use_dpop_nonce","error_description":"s3cret+/ %"}`, true)
 	f.Add(101, "", "\x00", "", true)
 	f.Add(200, "application/json", "", strings.Repeat("[", 20_000), false)
+	f.Add(200, "application/json", "", `{"access_token":"t","expires_in":`+strings.Repeat("9", 20_000)+`}`, false)
+	f.Add(200, "application/json", "", `{"x":[`+strings.Repeat("{},", 20_000)+`{}]}`, false)
+	f.Add(200, "text/plain", "", strings.Repeat("x", maxResponseBytes+1), false)
 	p, err := newProver(&DPoPConfig{Algorithm: algorithmEd25519})
 	require.NoError(f, err)
 	config := &Config{TokenURL: "https://auth.example.com/token", ClientID: clientID, ClientSecret: configopaque.String(clientSecret), Timeout: 5 * time.Second}
@@ -53,7 +57,7 @@ func FuzzTokenAnswers(f *testing.F) {
 			with = p
 		}
 		server := said{100 + max(0, status)%500, http.Header{"Content-Type": {contentType}, headerNonce: {nonce}}, body}
-		fetcher, err := newFetcher(config, server, with)
+		fetcher, err := newFetcher(config, server, with, &fileaccess.Warner{Logger: zap.NewNop()})
 		require.NoError(t, err)
 		token, err := fetcher.fetch(t.Context())
 		if err != nil {

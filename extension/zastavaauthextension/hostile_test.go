@@ -4,7 +4,6 @@
 package zastavaauthextension
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -22,10 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configoptional"
-	"go.uber.org/zap"
 
 	"github.com/zastava-otel/zastava/internal/credentials"
-	"github.com/zastava-otel/zastava/internal/fileaccess"
 )
 
 // nameLike is a secret of the form of an error code, which errors show.
@@ -165,44 +162,6 @@ func TestSecretFilesOfOthersAreReportedOnce(t *testing.T) {
 	_, err = loadKey(&DPoPConfig{KeyFile: large})
 	require.ErrorContains(t, err, "more than 65536 bytes")
 }
-
-// FuzzTokenAnswer checks that no answer of a token endpoint costs more memory than its bound, or gets a secret into an error.
-func FuzzTokenAnswer(f *testing.F) {
-	f.Add(200, "application/json", []byte(`{"access_token":"t","token_type":"Bearer","expires_in":3600}`))
-	f.Add(200, "application/x-www-form-urlencoded", []byte("access_token=t&token_type=bearer&expires_in=9"))
-	f.Add(200, "application/json", []byte(`{"access_token":"t","expires_in":1e999999}`))
-	f.Add(200, "application/json", []byte(`{"access_token":"t","expires_in":`+strings.Repeat("9", 100_000)+`}`))
-	f.Add(200, "application/json", []byte(`{"access_token":`+strings.Repeat("[", 100_000)))
-	f.Add(200, "application/json", []byte(`{"x":[`+strings.Repeat("{},", 50_000)+`{}]}`))
-	f.Add(400, "application/json", []byte(`{"error":"`+nameLike+`"}`))
-	f.Add(401, "text/html", []byte("<html>"+nameLike))
-	f.Add(200, "text/plain", make([]byte, maxResponseBytes+1))
-	f.Fuzz(func(t *testing.T, code int, contentType string, body []byte) {
-		if code < 200 || code > 599 {
-			t.Skip("not a final status")
-		}
-		cfg := createDefaultConfig().(*Config)
-		cfg.TokenURL, cfg.ClientID, cfg.ClientSecret = "https://idp.invalid/token", clientID, nameLike
-		base := answering(func(req *http.Request) *http.Response {
-			return &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(strings.NewReader(string(body))), Request: req}
-		})
-		fetcher, err := newFetcher(cfg, base, nil, &fileaccess.Warner{Logger: zap.NewNop()})
-		require.NoError(t, err)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, err = fetcher.fetch(context.Background())
-		runtime.ReadMemStats(&after)
-		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20+8*len(body)))
-		if err != nil {
-			require.NotContains(t, err.Error(), nameLike)
-			require.Less(t, len(err.Error()), 4*maxQuotedBytes)
-		}
-	})
-}
-
-type answering func(*http.Request) *http.Response
-
-func (a answering) RoundTrip(req *http.Request) (*http.Response, error) { return a(req), nil }
 
 func TestShownURLHasNoSecret(t *testing.T) {
 	u, err := url.Parse("https://u:s3cret@h/p?k=s3cret#s3cret")

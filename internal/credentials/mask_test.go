@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/zastava-otel/zastava/internal/credentials"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 const (
@@ -222,15 +222,12 @@ func FuzzMask(f *testing.F) {
 	f.Add("&#x110000;&#99999999999;%", "%%%%")
 	f.Add(strings.Repeat(`\`, 1000), `\\\\\\\\\`)
 	f.Fuzz(func(t *testing.T, text, secret string) {
+		oracle.Bound(t, oracle.Parsing(len(text)+len(secret)))
 		var m credentials.Masker
 		m.Add(secret)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
 		got := m.Text(text, 1024)
-		runtime.ReadMemStats(&after)
 		require.True(t, utf8.ValidString(got))
 		require.LessOrEqual(t, len(got), 1024)
-		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20+200*(len(text)+len(secret))))
 		if len(secret) >= 16 && len(secret) < 500 && strings.Contains(text, secret) && strings.Trim(secret, "abcdefghijklmnopqrstuvwxyz0123456789") == "" && len(text) < 60<<10 {
 			require.NotContains(t, got, secret)
 		}
