@@ -27,11 +27,12 @@ import (
 // The bounds that a hostile container must not push the collector over.
 const (
 	maxCollectorMiB = 150
+	maxSamplerMiB   = 200
 	bombBytes       = 1 << 30 // what a bomb unpacks to
 )
 
 // peakMiB returns the largest resident memory that a process has had, in MiB.
-func peakMiB(t *testing.T, pid int) float64 {
+func peakMiB(t testing.TB, pid int) float64 {
 	t.Helper()
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	require.NoError(t, err, "the process must be alive")
@@ -47,7 +48,7 @@ func peakMiB(t *testing.T, pid int) float64 {
 }
 
 // samplersOf returns the processes that a collector has started as samplers, and how many of its children are zombies.
-func samplersOf(t *testing.T, collector int) (pids []int, zombies int) {
+func samplersOf(t testing.TB, collector int) (pids []int, zombies int) {
 	t.Helper()
 	entries, err := filepath.Glob("/proc/[0-9]*/stat")
 	require.NoError(t, err)
@@ -124,16 +125,84 @@ func TestProgramsThatUnpackToAGiBLeaveTheCollectorAlive(t *testing.T) {
 	s.await("the facts of an honest container beside them", func() bool {
 		return strings.Contains(s.get(s.base+"/api/v1/containers/"+honest), `"sha256"`)
 	})
-	assert.Less(t, peakMiB(t, s.collector.PID()), float64(maxCollectorMiB))
-	samplers, zombies := samplersOf(t, s.collector.PID())
-	assert.Zero(t, zombies)
-	assert.LessOrEqual(t, len(samplers), 1)
+	for _, id := range bombs {
+		s.await("the mark of a bomb", func() bool {
+			return strings.Contains(s.get(s.base+"/api/v1/containers/"+id), `"hostile"`)
+		})
+	}
+	s.requireSmall()
 	for _, id := range bombs {
 		require.NoError(t, d.Stop(t.Context(), id, 0))
 	}
 	s.await("the stops of the bombs", func() bool {
 		return s.kindsOf(bombs[0])[backendapi.KindStop] == 1 && s.kindsOf(bombs[1])[backendapi.KindStop] == 1
 	})
+}
+
+// requireSmall checks the memory of the collector and of its sampler, and that the sampler is one process.
+func (s *stack) requireSmall() {
+	s.t.Helper()
+	collector := peakMiB(s.t, s.collector.PID())
+	assert.Less(s.t, collector, float64(maxCollectorMiB))
+	samplers, zombies := samplersOf(s.t, s.collector.PID())
+	assert.Zero(s.t, zombies)
+	assert.LessOrEqual(s.t, len(samplers), 1)
+	for _, pid := range samplers {
+		sampler := peakMiB(s.t, pid)
+		assert.Less(s.t, sampler, float64(maxSamplerMiB))
+		s.t.Logf("peak memory: collector %.1f MiB, sampler %.1f MiB", collector, sampler)
+	}
+}
+
+// startLatency returns the longest time from the start of a container to its event at the backend, of some starts one after the other.
+func (s *stack) startLatency(d *privateruntime.Driver, pod *privateruntime.Pod, name string) (longest time.Duration) {
+	s.t.Helper()
+	for i := range 12 {
+		began := time.Now()
+		id, err := d.Run(s.t.Context(), pod, privateruntime.ContainerSpec{Name: fmt.Sprintf("%s-%d", name, i), Args: []string{"sleepms", "100", "0"}})
+		require.NoError(s.t, err)
+		s.await("a start", func() bool { return s.kindsOf(id)[backendapi.KindStart] == 1 })
+		longest = max(longest, time.Since(began))
+	}
+	return longest
+}
+
+// databaseImage imports an image with a program and a hostile package database.
+func databaseImage(t *testing.T, c *privateruntime.Containerd, name string, files hostile.PackageFiles) (image string) {
+	t.Helper()
+	busybox, err := exec.LookPath("busybox")
+	require.NoError(t, err)
+	spec := privateruntime.ImageSpec{Name: "zastava.local/" + name + ":1", Entrypoint: []string{"/usr/lib/x/x"}}
+	spec.Files = []privateruntime.ImageFile{{Path: "/usr/lib/x/x", Source: busybox}}
+	for path, content := range files {
+		spec.Files = append(spec.Files, privateruntime.ImageFile{Path: path, Content: content})
+	}
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	require.NoError(t, privateruntime.BuildCustom(archive, spec))
+	require.NoError(t, c.Import(t.Context(), archive, spec.Name))
+	return spec.Name
+}
+
+// TestPackageDatabasesThatAreExpensiveDelayNoEvent has containers whose databases took minutes on the sampling threads.
+func TestPackageDatabasesThatAreExpensiveDelayNoEvent(t *testing.T) {
+	if _, err := exec.LookPath("busybox"); err != nil {
+		t.Skip("needs busybox")
+	}
+	c, d, pod := driverOf(t)
+	s := newStack(t, c.Endpoint(), "auto", "exporters::zastavabackend::callgraph_id: e2e", "receivers::criobserver::evidence::package_owners: true")
+	s.observe()
+	s.observing()
+	undisturbed := s.startLatency(d, pod, "before")
+	for name, files := range map[string]hostile.PackageFiles{
+		"dpkg": hostile.DpkgStanzas([]string{"/usr/lib/x/x"}), "status": hostile.DpkgStatus(16 << 20), "rpm": hostile.RPMFiles("/usr/lib/y/", 15<<20),
+	} {
+		_, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: name, Image: databaseImage(t, c, name, files), Args: []string{"sleep", "3600"}})
+		require.NoError(t, err)
+	}
+	disturbed := s.startLatency(d, pod, "beside")
+	t.Logf("longest start: %v undisturbed, %v beside hostile databases", undisturbed, disturbed)
+	assert.Less(t, disturbed, 10*undisturbed+5*time.Second)
+	s.requireSmall()
 }
 
 // TestSamplerKilledAtRandomLosesNoEvent kills the sampler process again and again while containers live and end.
