@@ -51,7 +51,7 @@ var plainWords = words(`file files path paths dir directory folder url uri urls 
 	configuration config settings options option params region zone role roles user users username cert certs certificate certificates
 	ca keytab exists only label labels status state level hash hashing family group groups pair serializer deserializer filter loader
 	factory mapper resolver converter manifest context kind list verify verification callback cleanup lookup generator template script
-	encryption keyalg pool sync mount dataset table bucket threshold pruning dropout embedding embeddings budget enable supported challenge`)
+	encryption keyalg validity skew leeway strategy expire ordering delimiter separator charset alphabet schema registry topic queue interceptor pool sync mount dataset table bucket threshold pruning dropout embedding embeddings budget enable supported challenge`)
 
 // plainNames are names that would mark a secret and do not.
 var plainNames = words(`pull-secrets pull-secret existing-secret image-pull-secrets password-reset next-token continuation-token page-token
