@@ -33,7 +33,7 @@ func capabilitiesOf(t *testing.T, pid int, set string) string {
 }
 
 // TestCollectorWithoutCapabilitiesReportsEvidence is the recipe of the Kubernetes manifest: root without capabilities, and beside it a
-// sampler with the two that evidence takes.
+// sampler with the two that evidence takes and the two with which it becomes a user that owns nothing.
 func TestCollectorWithoutCapabilitiesReportsEvidence(t *testing.T) {
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {
@@ -49,7 +49,7 @@ func TestCollectorWithoutCapabilitiesReportsEvidence(t *testing.T) {
 	c, d, pod := driverOf(t)
 	socket := filepath.Join(socketdir.New(t), "sampler.sock")
 	s := newStack(t, c.Endpoint(), "auto", "exporters::zastavabackend::callgraph_id: e2e", "receivers::criobserver::evidence::sampler_socket: "+socket)
-	command := append(confined("sys_ptrace", "dac_read_search"), process.Built(t, process.CollectorName), "zastava-sampler", "--listen", socket)
+	command := append(confined("sys_ptrace", "dac_read_search", "setuid", "setgid"), process.Built(t, process.CollectorName), "zastava-sampler", "--listen", socket)
 	sampler := process.Start(t, process.Program{Path: command[0], Args: command[1:], Log: filepath.Join(s.dir, "sampler.log")})
 	sampler.Await(patient, "the sampler's socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	s.under = confined()
