@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/backend"
+	"github.com/zastava-otel/zastava/internal/backend/store"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
@@ -22,6 +23,7 @@ const envPrefix = "ZASTAVA_BACKEND_"
 
 type config struct {
 	listen                    string
+	whenFull                  string
 	tlsCert, tlsKey, clientCA string
 	backend                   backend.Options
 }
@@ -41,6 +43,8 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*config, e
 	f.Float64Var(&c.backend.Rate, "rate", 0, "events a second that are accepted from a tenant; 0 = no limit")
 	f.IntVar(&c.backend.MaxBatchEvents, "max-batch-events", backendapi.MaxEventsPerBatch, "most events in a batch")
 	f.Int64Var(&c.backend.MaxBatchBytes, "max-batch-bytes", backendapi.MaxBatchBytes, "most bytes of uncompressed JSON in a batch")
+	f.Int64Var(&c.backend.MaxSize.Bytes, "max-db-bytes", 0, "most bytes of the database with its log; 0 = without limit")
+	f.StringVar(&c.whenFull, "when-full", "oldest-out", "what happens at --max-db-bytes: oldest-out removes what was received first, refuse answers 507")
 	f.DurationVar(&c.backend.RequestTimeout, "request-timeout", backend.DefaultRequestTimeout, "most time for the work of a request, without the time of its client")
 	f.Usage = func() {
 		fmt.Fprintf(out, "zastava-backend stores runtime events of containers and shows what runs where.\n\n"+
@@ -98,6 +102,7 @@ func (c *config) check() []error {
 	if n := c.backend.MaxBatchBytes; n < 4<<10 || n > 1<<30 {
 		faults = append(faults, fmt.Errorf("--max-batch-bytes %d: must be from 4 KiB to 1 GiB", n))
 	}
+	faults = append(faults, c.checkSize()...)
 	if t := c.backend.RequestTimeout; t < 100*time.Millisecond || t > 10*time.Minute {
 		faults = append(faults, fmt.Errorf("--request-timeout %s: must be from 100ms to 10m", t))
 	}
@@ -106,5 +111,18 @@ func (c *config) check() []error {
 			faults = append(faults, fmt.Errorf("--token-file: %w", err))
 		}
 	}
+	return faults
+}
+
+// checkSize checks the options of the database's size. A cap must hold some of the largest batches.
+func (c *config) checkSize() []error {
+	var faults []error
+	if n, least := c.backend.MaxSize.Bytes, max(store.MinCap, 64*c.backend.MaxBatchBytes); n != 0 && n < least {
+		faults = append(faults, fmt.Errorf("--max-db-bytes %d: must be at least %d (64 times --max-batch-bytes), or 0 for no limit", n, least))
+	}
+	if c.whenFull != "oldest-out" && c.whenFull != "refuse" {
+		faults = append(faults, fmt.Errorf("--when-full %q: must be oldest-out or refuse", c.whenFull))
+	}
+	c.backend.MaxSize.Refuse = c.whenFull == "refuse"
 	return faults
 }

@@ -53,6 +53,8 @@ func TestParseFaultsNameFlagAndRemedy(t *testing.T) {
 		"rate that is no number":  {[]string{"--rate", "NaN"}, "--rate"},
 		"no events":               {[]string{"--max-batch-events", "0"}, "--max-batch-events 0"},
 		"tiny batches":            {[]string{"--max-batch-bytes", "10"}, "--max-batch-bytes 10"},
+		"tiny database":           {[]string{"--max-db-bytes", "4096"}, "--max-db-bytes 4096: must be at least 67108864"},
+		"unknown policy":          {[]string{"--when-full", "panic"}, "must be oldest-out or refuse"},
 		"hurried requests":        {[]string{"--request-timeout", "1ms"}, "--request-timeout 1ms"},
 		"stray argument":          {[]string{"serve"}, `"serve" is not a flag`},
 		"no token file":           {[]string{"--token-file", filepath.Join(dir, "none")}, "--token-file"},
@@ -88,7 +90,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	_, err := parse([]string{"--help"}, noEnv, &out)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	for _, name := range []string{
-		"listen", "db", "tls-cert", "tls-key", "client-ca", "token-file", "retention", "rate", "max-batch-events", "max-batch-bytes", "request-timeout",
+		"listen", "db", "tls-cert", "tls-key", "client-ca", "token-file", "retention", "rate", "max-batch-events", "max-batch-bytes", "request-timeout", "max-db-bytes", "when-full",
 	} {
 		assert.Contains(t, out.String(), "-"+name)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/backend"
 	"github.com/zastava-otel/zastava/internal/backend/backendtest"
+	"github.com/zastava-otel/zastava/internal/backend/store"
 	"github.com/zastava-otel/zastava/internal/backendapi"
 )
 
@@ -151,4 +152,27 @@ func TestUnreadStreamsAreEndedAndBoundedByTenant(t *testing.T) {
 	for _, stop := range idle {
 		stop()
 	}
+}
+
+func TestFullDatabaseIsAnsweredWith507(t *testing.T) {
+	a := serve(t, func(o *backend.Options) { o.MaxSize = store.Cap{Bytes: store.MinCap, Refuse: true} })
+	for i := 0; ; i++ {
+		e := backendtest.NewLife(i).Started(1)
+		e.Workload.Labels = map[string]string{}
+		for k := range 220 {
+			e.Workload.Labels[fmt.Sprintf("k%d", k)] = strings.Repeat("v", 4090)
+		}
+		got := a.post(backendtest.Batch(e))
+		if got.StatusCode == http.StatusAccepted {
+			require.Less(t, i, 100)
+			continue
+		}
+		require.Equal(t, http.StatusInsufficientStorage, got.StatusCode, "%s", got.body)
+		assert.Equal(t, "60", got.Header.Get("Retry-After"))
+		assert.Contains(t, got.problem(t).Type, "#full")
+		break
+	}
+	assert.True(t, a.metric(`zastava_backend_refused_total{reason="full"} 1`))
+	assert.Equal(t, http.StatusOK, a.get("/api/v1/containers").StatusCode)
+	assert.Equal(t, http.StatusOK, a.get("/readyz").StatusCode)
 }

@@ -39,6 +39,7 @@ type Options struct {
 	DB             string           // path of the database file
 	TokenFile      string           // path of the bearer tokens, see ParseTokens; read again when it changes; "" = no authentication
 	Retention      time.Duration    // events received longer ago are removed; 0 = never
+	MaxSize        store.Cap        // of the database's files; zero = without limit
 	Rate           float64          // events a second and tenant; 0 = no limit
 	MaxBatchEvents int              // 0 = backendapi.MaxEventsPerBatch
 	MaxBatchBytes  int64            // of uncompressed JSON; 0 = backendapi.MaxBatchBytes
@@ -89,7 +90,7 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the backend: %w", err)
 	}
-	s, err := store.Open(ctx, opts.DB, opts.Now)
+	s, err := store.OpenCapped(ctx, opts.DB, opts.Now, opts.MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("start the backend: %w", err)
 	}
@@ -100,7 +101,7 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	b := &Backend{
 		opts: opts, log: opts.Logger, store: s, reader: reader, facts: wire.NewFactsReader(backendapi.MaxFactsBytes), page: page.New(s, opts.Now, opts.Logger),
 		limits:  newLimits(opts.Rate, opts.MaxBatchEvents),
-		metrics: newMetrics(),
+		metrics: newMetrics(s),
 		places:  newPlaces(),
 		stop:    make(chan struct{}),
 	}

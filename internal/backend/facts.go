@@ -135,6 +135,10 @@ func (b *Backend) storeFacts(w http.ResponseWriter, r *http.Request, tenant stri
 		b.refuse(w, problem.New(http.StatusUnprocessableEntity, "batch-reused", "The idempotency key was used before",
 			"a request with this key held other facts").With(backendapi.HeaderIdempotencyKey, "was used for other facts"))
 		return
+	case errors.Is(err, store.ErrFull):
+		b.metrics.facts.WithLabelValues("failed").Add(float64(len(in.Events)))
+		b.refuse(w, full())
+		return
 	case err != nil && r.Context().Err() != nil:
 		b.metrics.facts.WithLabelValues("failed").Add(float64(len(in.Events)))
 		b.refuse(w, problem.Stopped(r.Context()))

@@ -21,7 +21,13 @@ import (
 const (
 	retryBusy  = time.Second     // all slots are taken
 	retryStore = 5 * time.Second // the database cannot be written
+	retryFull  = time.Minute     // the database has its largest size
 )
+
+func full() *problem.Details {
+	return problem.New(http.StatusInsufficientStorage, "full", "The database has its largest size",
+		"nothing was stored; the operator can raise --max-db-bytes or shorten --retention").Because(problem.Full).RetryAfter(retryFull)
+}
 
 func (b *Backend) postEvents(w http.ResponseWriter, r *http.Request) {
 	tenant, p := tenantOf(r, true)
@@ -89,6 +95,10 @@ func (b *Backend) storeBatch(w http.ResponseWriter, r *http.Request, tenant stri
 		problem.New(http.StatusUnprocessableEntity, "batch-reused", "The batch id was used before",
 			"a batch with this id holds other events; a batch id stands for one list of event ids and revisions").
 			With("batchId", "was used for other events").Write(w)
+		return
+	case errors.Is(err, store.ErrFull):
+		b.metrics.events.WithLabelValues("failed").Add(float64(len(batch.Records)))
+		b.refuse(w, full())
 		return
 	case r.Context().Err() != nil:
 		b.metrics.events.WithLabelValues("failed").Add(float64(len(batch.Records)))

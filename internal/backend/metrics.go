@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/zastava-otel/zastava/internal/backend/problem"
+	"github.com/zastava-otel/zastava/internal/backend/store"
 )
 
 // metrics are the backend's own. Labels have fixed sets of values: nothing that a client sends becomes a label.
@@ -29,7 +30,7 @@ type metrics struct {
 	refused  *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+func newMetrics(s *store.Store) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "zastava_backend_http_requests_total", Help: "Requests answered, by route and status code.",
@@ -66,6 +67,14 @@ func newMetrics() *metrics {
 		m.refused.WithLabelValues(string(reason)) // each is there from the start, as zero
 	}
 	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "zastava_backend_database_bytes", Help: "Size of the database's files, the write-ahead log included.",
+		}, func() float64 { return float64(s.Size()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "zastava_backend_evicted_total", Help: "Events and facts removed because the database has its largest size (--max-db-bytes).",
+		}, func() float64 { return float64(s.Evicted()) }),
+	)
 	reg.MustRegister(m.requests, m.events, m.facts, m.bytes, m.storing, m.streams, m.dropped, m.pruned, m.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})

@@ -81,7 +81,16 @@ func (s *Store) AddFacts(ctx context.Context, tenant string, r *FactsRequest) (r
 	for i := range r.Facts {
 		bodies[i] = r.Facts[i].AppendCanonical(nil)
 	}
-	err = s.inTransaction(ctx, func(ctx context.Context, _ *statements) error {
+	var size int64
+	for i := range bodies {
+		size += int64(len(bodies[i]))
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.makeRoom(ctx, size); err != nil {
+		return false, fmt.Errorf("store %d facts of %s: %w", len(r.Facts), r.SubjectKey, err)
+	}
+	err = s.transact(ctx, func(ctx context.Context, _ *statements) error {
 		now := s.now().UnixNano()
 		if repeated, err = s.addFactsRequest(ctx, tenant, r, r.content(bodies), now); repeated || err != nil {
 			return err
@@ -105,7 +114,7 @@ func (s *Store) AddFacts(ctx context.Context, tenant string, r *FactsRequest) (r
 		return nil
 	})
 	if err != nil {
-		return false, fmt.Errorf("store %d facts of %s: %w", len(r.Facts), r.SubjectKey, err)
+		return false, fmt.Errorf("store %d facts of %s: %w", len(r.Facts), r.SubjectKey, s.asFull(err))
 	}
 	if !repeated {
 		s.announceFacts(tenant, r.SubjectKey)

@@ -88,10 +88,14 @@ func (s *Store) ingestAll(ctx context.Context, all []*submission) {
 	if len(all) == 0 {
 		return
 	}
-	err := s.ingestTogether(ctx, all)
+	var err error
+	alone := s.space != nil && !s.space.shares
+	if !alone {
+		err = s.ingestTogether(ctx, all)
+	}
 	added := false
 	for _, sub := range all {
-		if err != nil && len(all) > 1 {
+		if alone || (err != nil && len(all) > 1) {
 			_ = s.ingestTogether(ctx, []*submission{sub}) // sub holds its error
 		}
 		sub.done = true
@@ -105,7 +109,27 @@ func (s *Store) ingestAll(ctx context.Context, all []*submission) {
 // ingestTogether stores batches in one transaction and sets the error of each if that fails. A batch is refused before it has
 // written anything, so the others are stored.
 func (s *Store) ingestTogether(ctx context.Context, all []*submission) error {
-	err := s.transact(context.WithoutCancel(ctx), func(ctx context.Context, st *statements) error {
+	var size int64
+	for _, sub := range all {
+		for i := range sub.records {
+			size += int64(len(sub.records[i].Body))
+		}
+	}
+	err := s.makeRoom(ctx, size)
+	if err == nil {
+		err = s.asFull(s.storeAll(ctx, all))
+	}
+	for _, sub := range all {
+		if err != nil {
+			sub.err = err
+		}
+	}
+	return err
+}
+
+// storeAll stores batches within a transaction.
+func (s *Store) storeAll(ctx context.Context, all []*submission) error {
+	return s.transact(context.WithoutCancel(ctx), func(ctx context.Context, st *statements) error {
 		for _, sub := range all {
 			sub.out, sub.repeated, sub.err = backendapi.IngestResponse{}, false, nil
 			if err := sub.store(ctx, st, s.now().UnixNano()); errors.Is(err, ErrBatchDone) || errors.Is(err, ErrBatchReused) {
@@ -116,12 +140,6 @@ func (s *Store) ingestTogether(ctx context.Context, all []*submission) error {
 		}
 		return nil
 	})
-	if err != nil {
-		for _, sub := range all {
-			sub.err = err
-		}
-	}
-	return err
 }
 
 // store writes the batch within a transaction.

@@ -44,14 +44,20 @@ type Store struct {
 	write   *sql.DB
 	conn    *sql.Conn
 	stmts   *statements
+	space   *space // nil without a limit of the size
 
 	change  sync.Mutex
 	changed chan struct{} // closed and replaced after each commit that added events or facts
 	news    factNews
 }
 
-// Open opens or creates the database at path. now is the clock that received events are stamped with.
-func Open(ctx context.Context, path string, now func() time.Time) (_ *Store, err error) {
+// Open opens or creates the database at path, without a limit of its size. now is the clock that received events are stamped with.
+func Open(ctx context.Context, path string, now func() time.Time) (*Store, error) {
+	return OpenCapped(ctx, path, now, Cap{})
+}
+
+// OpenCapped is Open with a limit of the files' size. Where what was received first is removed, a file that is larger shrinks.
+func OpenCapped(ctx context.Context, path string, now func() time.Time, limit Cap) (_ *Store, err error) {
 	// SQLite would create the file readable by all users.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -77,6 +83,9 @@ func Open(ctx context.Context, path string, now func() time.Time) (_ *Store, err
 	}
 	if s.stmts, err = prepare(ctx, s.conn); err != nil {
 		return nil, fmt.Errorf("prepare the statements for %s: %w", path, err)
+	}
+	if err := s.limitSize(ctx, limit); err != nil {
+		return nil, err
 	}
 	if s.read, err = connect(path, readers, "_pragma=query_only(1)&_pragma=cache_size(-8192)"); err != nil {
 		return nil, err
