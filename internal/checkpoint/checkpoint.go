@@ -61,6 +61,7 @@ type meta struct {
 	Boot       string `json:"boot,omitempty"`
 	Engine     string `json:"engine,omitempty"`
 	Runtime    string `json:"runtime,omitempty"`
+	Owner      uint32 `json:"owner,omitempty"`
 	Endpoint   string `json:"endpoint,omitempty"` // empty if unknown
 	Seen       int64  `json:"seen"`               // ns since 1970
 	Segments   int    `json:"segments"`
@@ -280,7 +281,7 @@ func (s *Store) Save(ctx context.Context, changes []tracker.Change, seen time.Ti
 		}
 		s.index(c.ID)
 		s.pending[c.ID] = c.Next
-		s.meta.Engine, s.meta.Runtime = c.Next.Container.Engine, c.Next.Container.Runtime
+		s.meta.Engine, s.meta.Runtime, s.meta.Owner = c.Next.Container.Engine, c.Next.Container.Runtime, c.Next.Container.Owner
 	}
 	if !seen.IsZero() {
 		s.meta.Seen = seen.UnixNano() // which is earlier than before if the clock was set back

@@ -175,7 +175,7 @@ func decode(id string, m meta, raw []byte) (*tracker.Known, error) {
 	}
 	k := &tracker.Known{
 		Container: &container.Container{
-			Engine: m.Engine, Runtime: m.Runtime, Platform: container.Platform{OS: r.OS}, ID: id, Name: r.Name, CreatedAt: moment(r.Created), Attempt: r.Attempt,
+			Engine: m.Engine, Runtime: m.Runtime, Owner: m.Owner, Platform: container.Platform{OS: r.OS}, ID: id, Name: r.Name, CreatedAt: moment(r.Created), Attempt: r.Attempt,
 			Pod:    container.Pod{SandboxID: string(r.Sandbox), Namespace: r.Namespace, Name: r.Pod, UID: r.UID},
 			Image:  container.Image{Reference: r.Image, ID: string(r.ImageID), RepoDigests: r.RepoDigests, ManifestDigest: string(r.Manifest)},
 			Labels: r.Labels, Annotations: r.Annotations,

@@ -37,6 +37,7 @@ type Container struct {
 	Engine  string // the runtime engine: containerd, cri-o, docker, podman
 	Runtime string // the configured name of the observed runtime; distinguishes two of the same engine on one node
 	Version string // the runtime's version, for example 1.6.20
+	Owner   uint32 // uid of the user whose runtime it is; 0 if it is root's
 
 	Platform Platform
 
@@ -48,17 +49,16 @@ type Container struct {
 	Pod         Pod
 	Compose     Compose
 	Swarm       Swarm
-	Isolation   Isolation
 	Image       Image
 	Labels      map[string]string // allow-listed only
 	Annotations map[string]string // allow-listed only
 }
 
-// Platform is the operating system and the architecture of the machine that containers run on. An empty field means the
-// observer's own.
+// Platform is what a container runs on. An empty OS or Arch means the observer's own.
 type Platform struct {
-	OS   string // a GOOS value: linux, windows
-	Arch string // a GOARCH value: amd64, arm64
+	OS        string // a GOOS value: linux, windows
+	Arch      string // a GOARCH value: amd64, arm64
+	Isolation Isolation
 }
 
 // Pod is the Kubernetes pod of a container. All fields are empty if the container is in no pod.

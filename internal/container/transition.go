@@ -139,6 +139,7 @@ type Gap struct {
 	Engine    string
 	Runtime   string // the configured name of the runtime
 	Version   string
+	Owner     uint32    // uid of the user whose runtime it is; 0 if it is root's
 	From      time.Time // the end of complete coverage
 	To        time.Time // when coverage was complete again
 	Cause     string    // one of the Cause constants

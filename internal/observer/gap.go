@@ -135,7 +135,7 @@ func late(n *runtime.Notice, now time.Time) bool {
 func (l *loop) reportGap(cause string, from, to time.Time, coalesced int) {
 	l.tel.Gap(cause)
 	from = earlier(from, to)
-	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, From: from, To: to, Cause: cause, Coalesced: uint64(max(coalesced, 0))}
+	g := container.Gap{Engine: l.info.Engine, Runtime: l.opts.Name, Version: l.info.Version, Owner: l.info.Owner, From: from, To: to, Cause: cause, Coalesced: uint64(max(coalesced, 0))}
 	if l.outbox.offer(outboxItem{gap: &g}) {
 		return
 	}

@@ -135,7 +135,7 @@ func (l *loop) handleUndescribed(e *entry, err error) {
 // identifyRuntime completes a container by what is true of all of its runtime.
 func (l *loop) identifyRuntime(c *container.Container) {
 	c.Engine, c.Runtime, c.Version = l.info.Engine, l.opts.Name, l.info.Version
-	c.Platform = l.info.Platform
+	c.Platform, c.Owner = l.info.Platform, l.info.Owner
 }
 
 // enqueue has a container inspected when it is its turn.

@@ -36,6 +36,7 @@ const (
 	AttrK8sContainerName     = "k8s.container.name"
 	AttrK8sRestartCount      = "k8s.container.restart_count"
 	AttrRuntimeConfigured    = "zastava.runtime.name"              // the configured name of the observed runtime
+	AttrRuntimeOwner         = "zastava.runtime.owner"             // uid of the user whose runtime it is; absent if it is root's
 	AttrImageReference       = "zastava.container.image.reference" // as requested; only where name and tags cannot express it
 	AttrContainerCreatedAt   = "zastava.container.created_at"
 	AttrContainerLabelPrefix = "container.label."              // + key; allow-listed labels only
@@ -130,6 +131,7 @@ func ResourceAttributes() []Attribute {
 		{AttrRuntimeName, str},
 		{AttrRuntimeVersion, str},
 		{AttrRuntimeConfigured, str},
+		{AttrRuntimeOwner, num},
 		{AttrImageName, str},
 		{AttrImageTags, list},
 		{AttrImageID, str},

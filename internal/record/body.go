@@ -109,6 +109,10 @@ func appendPlace(b []byte, c *container.Container) []byte {
 		return append(b, c.ID[:min(len(c.ID), shortIDLen)]...)
 	}
 	b = append(b, c.Name...)
+	if c.Owner != 0 {
+		b = append(b, " of user "...)
+		return strconv.AppendUint(b, uint64(c.Owner), 10)
+	}
 	if c.Pod.Name == "" {
 		return b
 	}

@@ -167,7 +167,7 @@ func (o *Origin) completeContainer() {
 		ev.Run = &d.run
 	}
 	if d.previousID != "" {
-		d.previous.ContainerID = within(containerURI(o.runtime.Engine, d.previousID), backendapi.MaxName)
+		d.previous.ContainerID = within(o.containerURI(d.previousID), backendapi.MaxName)
 	}
 	if d.previous != (backendapi.Previous{}) {
 		ev.Previous = &d.previous

@@ -5,6 +5,7 @@ package record
 
 import (
 	"maps"
+	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -18,6 +19,7 @@ type resourceDraft struct {
 	id                              string
 	containerName, k8sContainerName string
 	imageName, imageTag, repoDigest string
+	runtimeOwner                    string // uid; empty if it is root's
 	owner                           owners
 	podLabels, annotations          map[string]string
 }
@@ -33,6 +35,7 @@ var resourceAttributes = map[string]func(*Origin, pcommon.Value){
 	AttrRuntimeName:       func(o *Origin, v pcommon.Value) { o.runtime.Engine = text(v) },
 	AttrRuntimeVersion:    func(o *Origin, v pcommon.Value) { o.runtime.Version = name(v) },
 	AttrRuntimeConfigured: func(o *Origin, v pcommon.Value) { o.configured = name(v) },
+	AttrRuntimeOwner:      asRuntimeOwner,
 	AttrImageName:         func(o *Origin, v pcommon.Value) { o.resource.imageName = text(v) },
 	AttrImageTags:         func(o *Origin, v pcommon.Value) { o.resource.imageTag = first(v) },
 	AttrImageReference:    func(o *Origin, v pcommon.Value) { o.workload.ImageRef = prose(v) },
@@ -53,6 +56,14 @@ func asAnnotation(key string) func(*Origin, pcommon.Value) {
 		if value := name(v); value != "" {
 			put(&o.resource.annotations, key, value)
 		}
+	}
+}
+
+// asRuntimeOwner decodes the owner of a runtime, which becomes part of container ids and an annotation.
+func asRuntimeOwner(o *Origin, v pcommon.Value) {
+	if uid, ok := u32(v); ok && uid != 0 {
+		o.resource.runtimeOwner = strconv.FormatUint(uint64(uid), 10)
+		put(&o.resource.annotations, AttrRuntimeOwner, o.resource.runtimeOwner)
 	}
 }
 
@@ -91,7 +102,7 @@ func (o *Origin) complete() {
 	r, w := &o.resource, &o.workload
 	o.node = firstOf(r.nodeName, r.hostName, o.dec.Node)
 	if r.id != "" {
-		w.ContainerID = containerURI(o.runtime.Engine, r.id)
+		w.ContainerID = o.containerURI(r.id)
 	}
 	w.Container = firstOf(r.k8sContainerName, r.containerName)
 	if w.ImageRef == "" && r.imageName != "" {
@@ -116,12 +127,20 @@ func (o *Origin) complete() {
 	}
 }
 
-// containerURI returns "<engine>://<id>", or id itself if it has a scheme already.
-func containerURI(engine, id string) string {
-	if engine == "" || strings.Contains(id, "://") {
+// containerURI returns "<engine>://<id>", or id itself if it has a scheme already. For the runtime of user 1000 it is always
+// "<engine>+1000://<id>".
+func (o *Origin) containerURI(id string) string {
+	engine, owner := o.runtime.Engine, o.resource.runtimeOwner
+	switch {
+	case engine == "":
 		return id
+	case owner != "":
+		return engine + "+" + owner + "://" + id
+	case strings.Contains(id, "://"):
+		return id
+	default:
+		return engine + "://" + id
 	}
-	return engine + "://" + id
 }
 
 func firstOf(values ...string) string {

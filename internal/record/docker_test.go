@@ -48,7 +48,7 @@ func TestStopSignalAndWindowsExitCodeAreDecoded(t *testing.T) {
 }
 
 func TestOSAndIsolationAreDecodedAsAnnotations(t *testing.T) {
-	c := &container.Container{Engine: "docker", ID: "c1", Name: "iis", CreatedAt: created, Platform: container.Platform{OS: "windows", Arch: "amd64"}, Isolation: container.IsolationHyperV}
+	c := &container.Container{Engine: "docker", ID: "c1", Name: "iis", CreatedAt: created, Platform: container.Platform{OS: "windows", Arch: "amd64", Isolation: container.IsolationHyperV}}
 	run := container.Run{StartedAt: started, FinishedAt: finished, ExitCode: 137, ExitKnown: true, Reason: "Error"}
 	batch := sampleEncoder().NewBatch()
 	batch.Append(&container.Transition{Kind: container.KindStopped, When: finished, Container: c, State: container.StateExited, Run: run})

@@ -78,11 +78,12 @@ func (b *Batch) Append(t *container.Transition) {
 // AppendGap adds the record of g, which was observed at the given time.
 func (b *Batch) AppendGap(g *container.Gap, observed time.Time) {
 	b.resource(func(m pcommon.Map) {
-		m.EnsureCapacity(6)
+		m.EnsureCapacity(7)
 		b.enc.nodeResource(m)
 		putStr(m, AttrRuntimeName, g.Engine)
 		putStr(m, AttrRuntimeVersion, g.Version)
 		putStr(m, AttrRuntimeConfigured, g.Runtime)
+		putOwner(m, g.Owner)
 	})
 	b.of = nil
 	lr := b.append()
@@ -138,8 +139,10 @@ func (e *Encoder) containerResource(m pcommon.Map, c *container.Container, resta
 	putStr(m, AttrRuntimeName, c.Engine)
 	putStr(m, AttrRuntimeVersion, c.Version)
 	putStr(m, AttrRuntimeConfigured, c.Runtime)
+	putOwner(m, c.Owner)
 	putImage(m, &c.Image)
-	if c.Pod != (container.Pod{}) {
+	// A user's runtime may name any pod: its containers must not join the life of a real pod's container.
+	if c.Pod != (container.Pod{}) && c.Owner == 0 {
 		putStr(m, AttrPodName, c.Pod.Name)
 		putStr(m, AttrPodUID, c.Pod.UID)
 		putStr(m, AttrNamespaceName, c.Pod.Namespace)
@@ -151,12 +154,18 @@ func (e *Encoder) containerResource(m pcommon.Map, c *container.Container, resta
 	putStr(m, AttrComposeService, c.Compose.Service)
 	putStr(m, AttrComposeNumber, c.Compose.Number)
 	putStr(m, AttrOSType, c.Platform.OS)
-	putStr(m, AttrIsolation, string(c.Isolation))
+	putStr(m, AttrIsolation, string(c.Platform.Isolation))
 	putStr(m, AttrSwarmServiceID, c.Swarm.ServiceID)
 	putStr(m, AttrSwarmServiceName, c.Swarm.ServiceName)
 	putStr(m, AttrSwarmTaskID, c.Swarm.TaskID)
 	putTemplate(m, AttrContainerLabelPrefix, c.Labels)
 	putTemplate(m, AttrAnnotationPrefix, c.Annotations)
+}
+
+func putOwner(m pcommon.Map, owner uint32) {
+	if owner != 0 {
+		m.PutInt(AttrRuntimeOwner, int64(owner))
+	}
 }
 
 func putImage(m pcommon.Map, i *container.Image) {
@@ -217,7 +226,7 @@ func (e *Encoder) transition(m pcommon.Map, t *container.Transition) {
 func (e *Encoder) run(m pcommon.Map, c *container.Container, r *container.Run) {
 	putTime(m, AttrRunStartedAt, r.StartedAt)
 	putTime(m, AttrRunFinishedAt, r.FinishedAt)
-	if r.PID != 0 {
+	if r.PID != 0 && c.Owner == 0 { // a user's runtime may report any process; that of a sample is the container's
 		m.PutInt(AttrProcessPID, int64(r.PID))
 	}
 	if r.ExitKnown {

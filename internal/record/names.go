@@ -69,9 +69,18 @@ func BackendKind(k container.Kind) backendapi.Kind {
 	return ""
 }
 
+// engineOf returns the engine as ids contain it: docker, or docker@1000 for the runtime of user 1000. So no id of a user's runtime is
+// one of root's, whatever that runtime reports.
+func engineOf(engine string, owner uint32) string {
+	if owner == 0 {
+		return engine
+	}
+	return engine + "@" + strconv.FormatUint(uint64(owner), 10)
+}
+
 // EventID returns the id of a transition: a transition that is observed twice has the same id both times.
 func EventID(t *container.Transition) string {
-	return backendapi.EventID(t.Container.Engine, t.Container.ID, BackendKind(t.Kind), t.KeyTime(), t.Ordinal)
+	return backendapi.EventID(engineOf(t.Container.Engine, t.Container.Owner), t.Container.ID, BackendKind(t.Kind), t.KeyTime(), t.Ordinal)
 }
 
 // GapID returns the id of a gap. A gap has no container: the node, the runtime's configured name and the cause replace it, so that
@@ -82,5 +91,5 @@ func GapID(node string, g *container.Gap) string {
 	if !g.From.IsZero() {
 		what += "/" + strconv.FormatInt(g.From.UnixNano(), 10)
 	}
-	return backendapi.EventID(g.Engine, what, backendapi.KindObserverGap, g.To, 0)
+	return backendapi.EventID(engineOf(g.Engine, g.Owner), what, backendapi.KindObserverGap, g.To, 0)
 }

@@ -45,7 +45,7 @@ type Sampled struct {
 // SampleID returns the id of a part of a sample. The time at which it was taken identifies a sample: unlike an event, a sample is
 // only an observation.
 func SampleID(c *container.Container, takenAt time.Time, part uint32) string {
-	return backendapi.EventID(c.Engine, c.ID, kindSampled, takenAt, part)
+	return backendapi.EventID(engineOf(c.Engine, c.Owner), c.ID, kindSampled, takenAt, part)
 }
 
 // AppendSampled adds the record of s, or several if s is large.

@@ -45,7 +45,7 @@ func (a AllowList) Keep(all map[string]string) map[string]string {
 	}
 	var keys []string
 	for k := range all {
-		if len(k) <= maxKey && a.rank(k) < len(a) {
+		if a.Allows(k) {
 			keys = append(keys, k)
 		}
 	}
@@ -62,6 +62,9 @@ func (a AllowList) Keep(all map[string]string) map[string]string {
 	}
 	return kept
 }
+
+// Allows reports whether a key is allowed.
+func (a AllowList) Allows(key string) bool { return len(key) <= maxKey && a.rank(key) < len(a) }
 
 // rank returns the index of the first pattern that matches a key, or len(a) if none does.
 func (a AllowList) rank(key string) int {

@@ -35,6 +35,7 @@ type Info struct {
 	RestartsInPlace bool   // one container may run many times (Docker); false: a restart is a new container (CRI)
 	// Platform is the platform that the containers run on; fields are empty if the runtime does not report them.
 	Platform container.Platform
+	Owner    uint32 // uid of the user who owns the runtime's socket; 0 for root, and where sockets have no owner
 }
 
 // Summary is the entry of one container in a list: just enough to detect a change. It is small and needs no allocation of its

@@ -5,6 +5,7 @@ package runtime
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 	"unique"
 )
@@ -12,6 +13,56 @@ import (
 // MaxText is the size limit of every string that is kept, in bytes. Kubernetes names have at most 253 characters; image
 // references and label values of other tools have no limit of their own.
 const MaxText = 4096
+
+const (
+	// MaxID is the size limit of a container's id, in bytes. containerd allows 76; ids of Docker, Podman and CRI-O have 64 digits.
+	MaxID = 256
+	// MaxEngine and MaxVersion are the size limits of an engine's name and version, in bytes.
+	MaxEngine  = 64
+	MaxVersion = 128
+	// MaxError is the size limit of what an error quotes of a runtime's answer, in bytes.
+	MaxError = 1024
+)
+
+// ValidID reports whether s can be the id of a container: 1 to MaxID bytes from ! to ~, without a slash. So an id is one word of a log
+// line, and no id contains the scheme of another runtime's.
+func ValidID(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '!' || c > '~' || c == '/' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= MaxID
+}
+
+// Printable returns s for a log line: cut to at most n bytes, and with U+FFFD for what is not printable, such as control characters
+// and marks that change the direction of the text. It may be longer than n bytes by twice the number of those.
+func Printable(s string, n int) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return unicode.ReplacementChar
+	}, Clip(s, n))
+}
+
+// Bound returns err with a text of at most MaxError bytes, all of them printable, because runtimes put whatever they were sent into
+// their errors. errors.Is and errors.As find what they found before.
+func Bound(err error) error {
+	if text := err.Error(); len(text) > MaxError || Printable(text, MaxError) != text {
+		return &boundError{err, Printable(text, MaxError)}
+	}
+	return err
+}
+
+type boundError struct {
+	error
+	text string
+}
+
+func (e *boundError) Error() string { return e.text }
+
+func (e *boundError) Unwrap() error { return e.error }
 
 // Intern returns s, at most MaxText bytes of it. Equal strings share memory, because namespaces, image references and label
 // values repeat over the containers of a node.

@@ -49,6 +49,9 @@ func (s *Scheduler) sample(ctx context.Context, t *tracked) (string, *evidence.S
 	if err != nil {
 		return OutcomeFailed, nil
 	}
+	if elsewhere && gone(&sample) {
+		sample.Processes = nil // the runtime named a process that is not the container's: its pid is not to be reported as that
+	}
 	if len(sample.Files) == 0 && gone(&sample) {
 		t.run.Run.PID = 0 // the pid may be another process's by now: request it again
 	}

@@ -52,6 +52,9 @@ type RuntimeConfig struct {
 	Endpoint string `mapstructure:"endpoint"`
 	// Stream is auto (default), native, cri or off.
 	Stream Stream `mapstructure:"stream"`
+	// Owner is the uid of the user whose runtime it is, 0 to 4294967294. By default a Unix socket must belong to root, or to the user of the
+	// collector. Records of another user's runtime have zastava.runtime.owner, and this uid in their ids.
+	Owner *int64 `mapstructure:"owner"`
 	// TLS is for a tcp:// endpoint. Without it the connection is in plain text, and access to the port is root access to the host.
 	TLS *configtls.ClientConfig `mapstructure:"tls"`
 
@@ -88,6 +91,9 @@ type Config struct {
 	ResyncInterval time.Duration `mapstructure:"resync_interval"`
 	// DetectInterval is the time between two searches for sockets of runtimes without an endpoint. At least 1 s.
 	DetectInterval time.Duration `mapstructure:"detect_interval"`
+	// DetectUserSockets has the runtimes of logged-in users searched too, at /run/user/<uid>. False by default: any local user can serve a
+	// socket there, and decides what it reports.
+	DetectUserSockets bool `mapstructure:"detect_user_sockets"`
 	// Timeout is the deadline of each call to a runtime.
 	Timeout time.Duration `mapstructure:"timeout"`
 	// InitialInventory selects which containers of the first list are reported without a checkpoint: running, all or none.

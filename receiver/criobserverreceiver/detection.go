@@ -16,6 +16,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 	"github.com/zastava-otel/zastava/internal/runtime/detect"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
+	"github.com/zastava-otel/zastava/internal/runtime/socket"
 )
 
 var errNoRuntime = errors.New("no container runtime was found at any well-known socket; set runtimes[].endpoint, or mount the directory of the socket")
@@ -56,7 +57,7 @@ func (r *criObserver) detect(ctx context.Context, wanted []RuntimeConfig) {
 
 // observeFound searches once and starts an observer for each wanted runtime that answers. It returns the errors of those that do not.
 func (r *criObserver) observeFound(ctx context.Context, wanted []RuntimeConfig, logged map[string]bool) []error {
-	found, err := detect.Runtimes(detect.Machine{}, r.cfg.HostRoot)
+	found, err := detect.Runtimes(detect.Machine{}, detect.Options{Root: r.cfg.HostRoot, Users: r.cfg.DetectUserSockets})
 	if err != nil {
 		r.set.Logger.Debug("some places could not be searched for runtimes", zap.Error(err))
 	}
@@ -73,7 +74,7 @@ func (r *criObserver) observeFound(ctx context.Context, wanted []RuntimeConfig, 
 		}
 		if err == nil {
 			delete(logged, f.Endpoint)
-			r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream})
+			r.observe(ctx, RuntimeConfig{Name: nameFor(rc, f), Engine: engineFor(rc, f), Endpoint: f.Endpoint, Stream: rc.Stream, Owner: ownerFor(f)})
 			continue
 		}
 		if !errors.Is(err, runtime.ErrNotSupported) {
@@ -92,6 +93,10 @@ func (r *criObserver) logUnobserved(f detect.Runtime, err error) {
 	fields := []zap.Field{zap.String("runtime", f.Name), zap.String("endpoint", f.Endpoint), zap.Error(err)}
 	if errors.Is(err, runtime.ErrNotSupported) {
 		r.set.Logger.Info("a socket is not observed because it does not have the API of its name", fields...)
+		return
+	}
+	if _, ok := errors.AsType[*socket.UntrustedError](err); ok {
+		r.set.Logger.Warn("a socket was found and is not observed, because whoever serves it decides what it reports", fields...)
 		return
 	}
 	r.set.Logger.Warn("a runtime's socket was found but does not answer; it is tried again at each search", fields...)
@@ -115,6 +120,15 @@ func engineFor(rc RuntimeConfig, f detect.Runtime) Engine {
 	return rc.Engine
 }
 
+// ownerFor returns the owner that a detected socket must have; nil for root and the collector's user.
+func ownerFor(f detect.Runtime) *int64 {
+	if f.Owner == 0 {
+		return nil
+	}
+	uid := int64(f.Owner)
+	return &uid
+}
+
 func nameFor(rc RuntimeConfig, f detect.Runtime) string {
 	if rc.Name != "" {
 		return rc.Name
@@ -135,10 +149,11 @@ func (r *criObserver) probe(ctx context.Context, f detect.Runtime) error {
 	defer cancel()
 	var rt runtime.Runtime
 	var err error
+	rc := RuntimeConfig{Owner: ownerFor(f)}
 	if f.Engine == string(EngineDocker) {
-		rt, err = docker.New(docker.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
+		rt, err = docker.New(docker.Options{Name: f.Name, Endpoint: f.Endpoint, Owner: rc.ownerUID(), Timeout: r.cfg.Timeout})
 	} else {
-		rt, err = cri.New(cri.Options{Name: f.Name, Endpoint: f.Endpoint, Timeout: r.cfg.Timeout})
+		rt, err = cri.New(cri.Options{Name: f.Name, Endpoint: f.Endpoint, Owner: rc.ownerUID(), Timeout: r.cfg.Timeout})
 	}
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", f.Endpoint, err)
@@ -148,7 +163,7 @@ func (r *criObserver) probe(ctx context.Context, f detect.Runtime) error {
 	if err != nil {
 		return fmt.Errorf("get the version of the runtime: %w", err)
 	}
-	if f.Engine != string(EngineDocker) {
+	if f.Engine != string(EngineDocker) && !rc.foreign() {
 		r.noteCRI(info) // before the first list of Docker's own socket, which is found later
 	}
 	return nil

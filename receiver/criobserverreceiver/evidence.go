@@ -111,12 +111,12 @@ func (s *samples) schedule(items []observer.Item) {
 }
 
 // withPIDReader makes the scheduler ask the runtime for process ids that starts do not have. A runtime behind tcp:// may be on
-// another machine.
-func (s *samples) withPIDReader(name, endpoint string, open observer.Open) observer.Open {
+// another machine, and a user's runtime may report any process: of both, only what the cgroup says is believed.
+func (s *samples) withPIDReader(name string, rc RuntimeConfig, open observer.Open) observer.Open {
 	if s == nil {
 		return open
 	}
-	if strings.HasPrefix(endpoint, "tcp://") {
+	if strings.HasPrefix(rc.Endpoint, "tcp://") || rc.foreign() {
 		s.scheduler.Elsewhere(name)
 	}
 	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {

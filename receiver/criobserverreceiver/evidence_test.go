@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	goruntime "runtime"
 	"sync/atomic"
 	"testing"
@@ -85,22 +86,24 @@ func (l targets) Sample(_ context.Context, target evidence.Target) (evidence.Sam
 	return evidence.Sample{}, nil
 }
 
-func TestTargetIsMarkedElsewhereWhenTheEndpointIsTCP(t *testing.T) {
-	sampler := targets{make(chan evidence.Target, 2)}
+func TestTargetIsMarkedElsewhereWhenTheRuntimeMayBeWrongAboutIt(t *testing.T) {
+	sampler := targets{make(chan evidence.Target, 3)}
+	user := int64(os.Geteuid() + 1000)
 	r, err := newReceiver(quick("unix:///nowhere.sock"), receivertest.NewNopSettings(metadata.Type), consumertest.NewNop())
 	require.NoError(t, err)
 	s := &samples{scheduler: sampling.New(sampling.Options{First: time.Millisecond}, sampler, &reports{r.delivery}, &sampleTelemetry{r.tel.builder})}
-	s.withPIDReader("far", "tcp://127.0.0.1:2375", nil)
-	s.withPIDReader("near", "unix:///run/docker.sock", nil)
-	for id, name := range map[string]string{"1": "far", "2": "near"} {
+	s.withPIDReader("far", RuntimeConfig{Endpoint: "tcp://127.0.0.1:2375"}, nil)
+	s.withPIDReader("near", RuntimeConfig{Endpoint: "unix:///run/docker.sock"}, nil)
+	s.withPIDReader("user's", RuntimeConfig{Endpoint: "unix:///run/user/1000/docker.sock", Owner: &user}, nil)
+	for id, name := range map[string]string{"1": "far", "2": "near", "3": "user's"} {
 		s.scheduler.Began(sampling.Run{Runtime: name, Container: &container.Container{ID: id}, Run: container.Run{StartedAt: time.Now(), PID: 7}})
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.scheduler.Run(ctx) }()
-	for range 2 {
+	for range 3 {
 		target := <-sampler.seen
-		assert.Equal(t, target.ContainerID == "1", target.Elsewhere)
+		assert.Equal(t, target.ContainerID != "2", target.Elsewhere)
 	}
 	stop()
 	<-done

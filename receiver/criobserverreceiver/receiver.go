@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,9 +114,9 @@ func (r *criObserver) observe(ctx context.Context, rc RuntimeConfig) {
 	client := r.openStorage(ctx, name, log, "there is no checkpoint, and the next restart begins with an inventory")
 	var cp observer.Checkpoint
 	if client != nil {
-		cp = checkpoint.New(client, r.facts.BootID).WithEndpoint(place(rc.Endpoint))
+		cp = checkpoint.New(client, r.facts.BootID).WithEndpoint(placeOf(&rc))
 	}
-	open := r.delivery.samples.withPIDReader(name, rc.Endpoint, r.opener(rc, name, log))
+	open := r.delivery.samples.withPIDReader(name, rc, r.opener(rc, name, log))
 	o := observer.New(r.options(name), open, r.delivery, r.delivery.samples.withRestoredRuns(cp), r.facts, r.tel.of(name),
 		logger{log.WithOptions(zap.AddCallerSkip(1)).Sugar()}, func(err error) { r.status.set(name, err) })
 	r.tel.watch(name, o.Stats)
@@ -183,6 +184,15 @@ func place(endpoint string) string {
 		return "/run/" + rest
 	}
 	return path
+}
+
+// placeOf returns the place that a checkpoint belongs to. Another user's runtime at the same place never continues it: what it does not
+// list would count as removed.
+func placeOf(rc *RuntimeConfig) string {
+	if rc.Owner == nil || *rc.Owner == 0 {
+		return place(rc.Endpoint)
+	}
+	return place(rc.Endpoint) + "@" + strconv.FormatInt(*rc.Owner, 10)
 }
 
 // nameOf returns a name that no other observed runtime has.

@@ -64,13 +64,17 @@ func (rc *RuntimeConfig) api() Engine {
 }
 
 func (r *criObserver) criOpener(rc RuntimeConfig, name string, log *zap.Logger) observer.Open {
+	setAside := r.tel.setAside(name, log)
 	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
-		rt, err := cri.New(cri.Options{Name: name, Endpoint: rc.Endpoint, Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, Annotations: r.cfg.Annotations})
+		rt, err := cri.New(cri.Options{
+			Name: name, Endpoint: rc.Endpoint, Owner: rc.ownerUID(), Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, Annotations: r.cfg.Annotations,
+			SetAside: setAside,
+		})
 		if err != nil {
 			return nil, runtime.Info{}, err
 		}
 		info, err := rt.Info(ctx)
-		if err == nil {
+		if err == nil && !rc.foreign() {
 			r.noteCRI(info)
 		}
 		r.criAnswers.answered(rc.Endpoint)
@@ -88,8 +92,14 @@ func (r *criObserver) criOpener(rc RuntimeConfig, name string, log *zap.Logger) 
 
 func (r *criObserver) dockerOpener(rc RuntimeConfig, name string, log *zap.Logger) observer.Open {
 	var warn sync.Once
+	setAside := r.tel.setAside(name, log)
 	return func(ctx context.Context) (runtime.Runtime, runtime.Info, error) {
-		o := docker.Options{Name: name, Endpoint: rc.Endpoint, Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, ObservedThroughCRI: r.criOnDocker.Load}
+		o := docker.Options{
+			Name: name, Endpoint: rc.Endpoint, Owner: rc.ownerUID(), Timeout: r.cfg.Timeout, Labels: r.cfg.Labels, SetAside: setAside,
+		}
+		if !rc.foreign() { // no CRI observes a user's containers
+			o.ObservedThroughCRI = r.criOnDocker.Load
+		}
 		if rc.TLS != nil {
 			var err error
 			if o.TLS, err = rc.TLS.LoadTLSConfig(ctx); err != nil {

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/observer"
@@ -101,6 +102,20 @@ func (t *telemetry) refused(n int) {
 // of returns the counters of one runtime.
 func (t *telemetry) of(name string) *runtimeTelemetry {
 	return &runtimeTelemetry{builder: t.builder, runtime: runtimeAttribute(name), name: name}
+}
+
+// setAside returns a function that counts entries without a valid id of one runtime, and logs the first.
+func (t *telemetry) setAside(name string, log *zap.Logger) func(int) {
+	var first sync.Once
+	return func(n int) {
+		if n == 0 {
+			return
+		}
+		t.builder.CriobserverEntriesSetAside.Add(context.Background(), int64(n), runtimeAttribute(name))
+		first.Do(func() {
+			log.Warn("the runtime reports containers whose ids are not valid; they are not observed, and counted as otelcol_criobserver_entries_set_aside")
+		})
+	}
 }
 
 func runtimeAttribute(name string) metric.MeasurementOption {

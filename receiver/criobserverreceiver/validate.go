@@ -6,6 +6,7 @@ package criobserverreceiver
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/runtime/cri"
 	"github.com/zastava-otel/zastava/internal/runtime/docker"
+	"github.com/zastava-otel/zastava/internal/runtime/socket"
 	"github.com/zastava-otel/zastava/internal/tracker"
 )
 
@@ -78,6 +80,7 @@ func (c *Config) validateRuntimes(fault reportFault) {
 		rc, field := &c.Runtimes[i], fmt.Sprintf("runtimes[%d]", i)
 		rc.validateEngine(fault, field)
 		rc.validateName(fault, field)
+		rc.validateOwner(fault, field)
 		if rc.validateEndpoint(fault, field) {
 			at := place(rc.Endpoint)
 			if j, used := endpoints[at]; used && at != "" {
@@ -121,6 +124,31 @@ func (rc *RuntimeConfig) validateName(fault reportFault, field string) {
 		fault("%s.name: %q has a slash or more than 100 characters; use a plain short name", field, rc.Name)
 	}
 }
+
+// validateOwner validates the owner. Linux reserves 4294967295 for "no user".
+func (rc *RuntimeConfig) validateOwner(fault reportFault, field string) {
+	switch {
+	case rc.Owner == nil:
+	case *rc.Owner < 0 || *rc.Owner >= math.MaxUint32:
+		fault("%s.owner: %d is not a user id; use the uid of the user whose runtime it is (id -u USER)", field, *rc.Owner)
+	case rc.Endpoint == "":
+		fault("%s.owner: %d needs the endpoint of that user's socket; set %s.endpoint, or use detect_user_sockets", field, *rc.Owner, field)
+	case strings.HasPrefix(rc.Endpoint, "tcp://"), strings.Contains(rc.Endpoint, `pipe`) && !strings.HasPrefix(place(rc.Endpoint), "/"):
+		fault("%s.owner: %d is for Unix sockets, and %q is none; remove it", field, *rc.Owner, rc.Endpoint)
+	}
+}
+
+// ownerUID returns the configured owner in the form of package socket.
+func (rc *RuntimeConfig) ownerUID() *uint32 {
+	if rc.Owner == nil {
+		return nil
+	}
+	uid := uint32(*rc.Owner)
+	return &uid
+}
+
+// foreign reports whether the runtime is of a user other than root and the user of the collector.
+func (rc *RuntimeConfig) foreign() bool { return socket.Foreign(rc.ownerUID()) }
 
 // validateEndpoint reports whether the endpoint is valid or empty.
 func (rc *RuntimeConfig) validateEndpoint(fault reportFault, field string) bool {

@@ -66,8 +66,11 @@ func (r Runtime) Watch(ctx context.Context, ready func(), post func(runtime.Noti
 			return eventsapi.NewEventsClient(conn).Subscribe(ctx, &eventsapi.SubscribeRequest{Filters: filters()})
 		},
 		Handle: func(e *types.Envelope) error {
-			if n, ok := notice(e); ok && !r.IsSandbox(n.ID) {
+			switch n, ok := notice(e); {
+			case ok && !r.IsSandbox(n.ID):
 				post(n)
+			case !ok && n.ID != "":
+				r.SetAside(1)
 			}
 			return reader.check(timeOf(e.GetTimestamp()))
 		},

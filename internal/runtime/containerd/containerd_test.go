@@ -74,7 +74,7 @@ func TestNoticeMatchesEachEvent(t *testing.T) {
 		"delete":                           {&events.ContainerDelete{ID: "a"}, none, &runtime.Notice{ID: "a", Kind: runtime.NoticeDeleted, At: reported}},
 		"a type that is not subscribed to": {&events.TaskExecStarted{ContainerID: "a"}, none, nil},
 		"no id":                            {&events.ContainerDelete{}, none, nil},
-		"an id too long":                   {&events.ContainerDelete{ID: string(make([]byte, maxID+1))}, none, nil},
+		"an id too long":                   {&events.ContainerDelete{ID: string(make([]byte, 257))}, none, nil},
 		"another namespace": {&events.TaskOOM{ContainerID: "a"}, func(e *types.Envelope) *types.Envelope {
 			e.Namespace = "moby"
 			return e

@@ -23,9 +23,6 @@ var topics = []string{
 	"/tasks/start", "/tasks/exit", "/tasks/oom", "/tasks/paused", "/tasks/resumed",
 }
 
-// maxID is the maximum length of an id, in bytes. containerd allows 76.
-const maxID = 256
-
 // A decoder sets the fields of a notice from the payload of an event. It returns false if the payload is malformed or the
 // event is not about a container's main process.
 type decoder func(payload []byte, n *runtime.Notice) bool
@@ -85,7 +82,8 @@ func decodeExit(payload []byte, n *runtime.Notice) bool {
 }
 
 // notice converts an envelope into a notice. The type of the payload selects the decoder. It returns false if the event is not
-// about a container, its type is unknown or its payload is malformed; the next list compensates for that.
+// about a container, its type is unknown or its payload is malformed; the next list compensates for that. A notice whose id is not valid
+// is returned with false, too.
 func notice(e *types.Envelope) (runtime.Notice, bool) {
 	if e.GetNamespace() != "" && e.GetNamespace() != namespace {
 		return runtime.Notice{}, false
@@ -95,9 +93,9 @@ func notice(e *types.Envelope) (runtime.Notice, bool) {
 	url := e.GetEvent().GetTypeUrl()
 	decode, ok := decoders[url[strings.LastIndexByte(url, '/')+1:]]
 	if !ok || !decode(e.GetEvent().GetValue(), &n) {
-		return n, false
+		return runtime.Notice{}, false
 	}
-	return n, n.ID != "" && len(n.ID) <= maxID
+	return n, runtime.ValidID(n.ID)
 }
 
 // timeOf returns the time of a timestamp, or the zero time if it is unset or not plausible.

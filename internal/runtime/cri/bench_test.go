@@ -53,7 +53,7 @@ func serve() bool {
 // served starts the server process and returns a connected Runtime.
 func served(b *testing.B, n int, streamed bool) *Runtime {
 	b.Helper()
-	path := socket(b)
+	path := socketPath(b)
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), serveSocket+"="+path, fmt.Sprintf("%s=%d", serveCount, n))
 	if streamed {

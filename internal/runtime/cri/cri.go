@@ -26,6 +26,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/runtime/socket"
 )
 
 // DefaultTimeout is the deadline of a unary call if Options sets none. A list of 10,000 containers takes well under a second,
@@ -38,12 +39,16 @@ type Options struct {
 	Name string
 	// Endpoint is unix:///path, a bare absolute path, or npipe:////./pipe/name on Windows.
 	Endpoint string
+	// Owner is the uid of the user whose runtime it is. Nil for root, and for the user of this process.
+	Owner *uint32
 	// Timeout is the deadline of each unary call. 0 = DefaultTimeout.
 	Timeout time.Duration
 	// Labels and Annotations are glob patterns of the keys to keep; "*" matches any sequence of characters. If empty, none
 	// are kept.
 	Labels      []string
 	Annotations []string
+	// SetAside receives the number of entries of an answer that are not observed because their ids are not valid. Nil: not counted.
+	SetAside func(n int)
 }
 
 // Runtime is a CRI runtime. It implements runtime.Runtime, runtime.Finder and runtime.PIDReader. It has no event stream: see
@@ -54,6 +59,10 @@ type Runtime struct {
 	timeout     time.Duration
 	labels      runtime.AllowList
 	annotations runtime.AllowList
+
+	socket   *socket.Dialer // nil for a pipe
+	bounds   *bounds
+	setAside func(n int)
 
 	conn   *grpc.ClientConn
 	client runtimeapi.RuntimeServiceClient
@@ -81,7 +90,7 @@ func New(o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Runtime{name: o.Name, endpoint: ep, timeout: o.Timeout}
+	r := &Runtime{name: o.Name, endpoint: ep, timeout: o.Timeout, bounds: &rootBounds}
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
 	}
@@ -91,7 +100,15 @@ func New(o Options) (*Runtime, error) {
 	if r.annotations, err = runtime.NewAllowList("annotations", o.Annotations); err != nil {
 		return nil, err
 	}
-	if r.conn, err = dial(ep, &r.dials); err != nil {
+	if r.setAside = o.SetAside; r.setAside == nil {
+		r.setAside = func(int) {}
+	}
+	if ep.Scheme == "unix" {
+		if r.socket = socket.NewDialer(ep.Address, o.Owner); r.socket.Foreign() {
+			r.bounds = &userBounds
+		}
+	}
+	if r.conn, err = r.dial(&r.dials); err != nil {
 		return nil, err
 	}
 	r.client = runtimeapi.NewRuntimeServiceClient(r.conn)
@@ -103,7 +120,18 @@ func (r *Runtime) Endpoint() string { return r.endpoint.String() }
 
 // Dial returns another connection to the same endpoint. A stream uses its own connection so that it cannot slow down a list.
 // The caller closes it.
-func (r *Runtime) Dial() (*grpc.ClientConn, error) { return dial(r.endpoint, nil) }
+func (r *Runtime) Dial() (*grpc.ClientConn, error) { return r.dial(nil) }
+
+// SetAside counts entries that are not observed because their ids are not valid, for streams of other packages.
+func (r *Runtime) SetAside(n int) { r.setAside(n) }
+
+// owner returns the uid of the user whose runtime it is; 0 for root's, and before the first connection.
+func (r *Runtime) owner() uint32 {
+	if r.socket == nil {
+		return 0
+	}
+	return r.socket.Owner()
+}
 
 // Info asks the runtime for its name and version.
 func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
@@ -115,8 +143,9 @@ func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
 	}
 	info := runtime.Info{
 		Engine:     engineName(v.GetRuntimeName()),
-		Version:    runtime.Clip(strings.TrimSpace(v.GetRuntimeVersion()), runtime.MaxText),
-		APIVersion: runtime.Clip(v.GetRuntimeApiVersion(), runtime.MaxText),
+		Version:    runtime.Printable(strings.TrimSpace(v.GetRuntimeVersion()), runtime.MaxVersion),
+		APIVersion: runtime.Printable(v.GetRuntimeApiVersion(), runtime.MaxVersion),
+		Owner:      r.owner(),
 	}
 	r.info.Store(&info)
 	return info, nil
@@ -149,6 +178,6 @@ func engineName(name string) string {
 	case "":
 		return "unknown"
 	default: // containerd; docker, as cri-dockerd reports itself; unknown ones unchanged
-		return runtime.Clip(n, runtime.MaxText)
+		return runtime.Printable(n, runtime.MaxEngine)
 	}
 }

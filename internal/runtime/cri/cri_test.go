@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor")) // it never ends
 }
 
-// socket returns a path that is short enough for a socket.
-func socket(tb testing.TB) string {
+// socketPath returns a path that is short enough for a socket.
+func socketPath(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "cri") //nolint:usetesting // a test's own directory has too long a name for a socket
 	require.NoError(tb, err)
@@ -49,7 +49,7 @@ func notOnWindows(tb testing.TB) {
 // fake starts a synthetic CRI server and returns it with a connected Runtime.
 func fake(tb testing.TB, server crifake.Options, options Options) (*crifake.Server, *Runtime) {
 	tb.Helper()
-	s, err := crifake.Start(socket(tb), server)
+	s, err := crifake.Start(socketPath(tb), server)
 	require.NoError(tb, err)
 	tb.Cleanup(s.Stop)
 	return s, dialFake(tb, s, options)
@@ -140,7 +140,7 @@ func TestErrorsContainRemedy(t *testing.T) {
 	})
 	t.Run("stale socket file", func(t *testing.T) {
 		notOnWindows(t)
-		path := socket(t)
+		path := socketPath(t)
 		require.NoError(t, os.WriteFile(path, nil, 0o600))
 		r, err := New(Options{Endpoint: path, Timeout: 5 * time.Second})
 		require.NoError(t, err)
@@ -200,7 +200,7 @@ func TestInspectSucceedsWhenAnotherContainerHangs(t *testing.T) {
 }
 
 func TestListSucceedsWhenRuntimeReturnsAtSamePath(t *testing.T) {
-	path := socket(t)
+	path := socketPath(t)
 	s, err := crifake.Start(path, crifake.Options{})
 	require.NoError(t, err)
 	r := dialFake(t, s, Options{})
@@ -231,7 +231,7 @@ func TestListSucceedsWhenRuntimeReturnsAtSamePath(t *testing.T) {
 }
 
 func TestGRPCDoesNotDialWhenSocketIsMissing(t *testing.T) {
-	path := socket(t)
+	path := socketPath(t)
 	s, err := crifake.Start(path, crifake.Options{})
 	require.NoError(t, err)
 	r := dialFake(t, s, Options{})

@@ -36,6 +36,7 @@ func (r *Runtime) Describe(ctx context.Context, s runtime.Summary) (*container.C
 		Engine:      info.Engine,
 		Runtime:     r.name,
 		Version:     info.Version,
+		Owner:       r.owner(),
 		ID:          item.Id,
 		Name:        runtime.Intern(nameOf(item.Metadata, item.Labels)),
 		CreatedAt:   plausibleTime(item.CreatedAt),

@@ -21,9 +21,6 @@ import (
 )
 
 const (
-	// maxMessage is the size limit of one response. The kubelet uses 16 MiB, which a unary list exceeds at about 11,000
-	// containers (KEP-5825).
-	maxMessage = 64 << 20
 	// gRPC reconnects with the kubelet's back-off (cri-client): soon, and at least every 3 s.
 	minBackoff     = 100 * time.Millisecond
 	maxBackoff     = 3 * time.Second
@@ -48,22 +45,18 @@ type dialState struct {
 }
 
 // connect opens one connection to the endpoint.
-func connect(ctx context.Context, e runtime.Endpoint) (net.Conn, error) {
-	if e.Scheme == "npipe" {
-		return dialPipe(ctx, e.Address)
+func (r *Runtime) connect(ctx context.Context) (net.Conn, error) {
+	if r.socket == nil {
+		return dialPipe(ctx, r.endpoint.Address)
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.Address)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return conn, nil
+	return r.socket.Dial(ctx)
 }
 
 // dial returns a connection that connects at its first use and again by path after it broke, because a restarted runtime
 // creates a new socket file. state may be nil.
-func dial(e runtime.Endpoint, state *dialState) (*grpc.ClientConn, error) {
+func (r *Runtime) dial(state *dialState) (*grpc.ClientConn, error) {
 	dialer := func(ctx context.Context, _ string) (net.Conn, error) {
-		conn, err := connect(ctx, e)
+		conn, err := r.connect(ctx)
 		if state != nil {
 			if err == nil {
 				state.made.Add(1)
@@ -78,7 +71,7 @@ func dial(e runtime.Endpoint, state *dialState) (*grpc.ClientConn, error) {
 		if s := conn.GetState(); s == connectivity.Ready || s == connectivity.Connecting {
 			return nil
 		}
-		socket, err := connect(ctx, e)
+		socket, err := r.connect(ctx)
 		if err == nil {
 			return socket.Close()
 		}
@@ -90,7 +83,7 @@ func dial(e runtime.Endpoint, state *dialState) (*grpc.ClientConn, error) {
 		}
 		return status.Error(codes.Unavailable, err.Error())
 	}
-	conn, err := grpc.NewClient("passthrough:///"+e.String(),
+	conn, err := grpc.NewClient("passthrough:///"+r.endpoint.String(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority("localhost"),
 		grpc.WithContextDialer(dialer),
@@ -108,13 +101,13 @@ func dial(e runtime.Endpoint, state *dialState) (*grpc.ClientConn, error) {
 		}),
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(r.bounds.object)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: minBackoff, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
 			MinConnectTimeout: connectTimeout,
 		}))
 	if err != nil {
-		return nil, fmt.Errorf("prepare the connection to %s: %w", e, err)
+		return nil, fmt.Errorf("prepare the connection to %s: %w", r.endpoint, err)
 	}
 	return conn, nil
 }

@@ -13,7 +13,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/zastava-otel/zastava/internal/limit"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/runtime/socket"
 )
 
 // explain wraps the error of a failed call with the operation, the endpoint and a remedy. It adds runtime.ErrNotFound or
@@ -30,7 +32,14 @@ func (r *Runtime) explain(err error, doing string) error {
 // it succeeded or is unknown. timeout is the deadline of the call, for the message.
 func Explain(err, dialed error, doing, endpoint, timeout string) error {
 	code := status.Code(err)
+	err = runtime.Bound(err)
+	if refused, ok := errors.AsType[*socket.UntrustedError](dialed); ok && code == codes.Unavailable {
+		return fmt.Errorf("%s: %w", doing, refused)
+	}
 	help := remedy(code, dialed, endpoint, timeout)
+	if _, ok := errors.AsType[*limit.Error](err); ok {
+		help = removeExited
+	}
 	switch {
 	case code == codes.Unimplemented:
 		return fmt.Errorf("%s at %s: %w: %w; %s", doing, endpoint, runtime.ErrNotSupported, err, help)
@@ -42,6 +51,8 @@ func Explain(err, dialed error, doing, endpoint, timeout string) error {
 		return fmt.Errorf("%s at %s: %w; %s", doing, endpoint, err, cmp.Or(help, "see the runtime's own log"))
 	}
 }
+
+const removeExited = "remove exited containers"
 
 // isDockerNotFound reports whether cri-dockerd passed on Docker's error for a container that does not exist.
 func isDockerNotFound(err error) bool {
@@ -57,7 +68,7 @@ func remedy(code codes.Code, dialed error, endpoint, timeout string) string {
 	case codes.DeadlineExceeded:
 		return "it did not answer within " + timeout + ": it hangs, or the node is overloaded"
 	case codes.ResourceExhausted:
-		return fmt.Sprintf("the answer is larger than %d MiB: remove exited containers", maxMessage>>20)
+		return "the answer exceeds a limit: " + removeExited
 	case codes.PermissionDenied:
 		return runtime.GroupRemedy
 	case codes.Unavailable:

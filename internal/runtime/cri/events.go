@@ -51,7 +51,11 @@ func (r EventRuntime) Watch(ctx context.Context, ready func(), post func(runtime
 // container's status, or with a status that contradicts it, becomes NoticeChanged.
 func (r EventRuntime) notice(e *runtimeapi.ContainerEventResponse) (runtime.Notice, bool) {
 	id := e.GetContainerId()
-	if id == "" || id == e.GetPodSandboxStatus().GetId() || r.IsSandbox(id) {
+	if !runtime.ValidID(id) {
+		r.setAside(1)
+		return runtime.Notice{}, false
+	}
+	if id == e.GetPodSandboxStatus().GetId() || r.IsSandbox(id) {
 		return runtime.Notice{}, false
 	}
 	n := runtime.Notice{ID: id, At: plausibleTime(e.GetCreatedAt())}
@@ -95,7 +99,7 @@ func (r EventRuntime) describeEvent(e *runtimeapi.ContainerEventResponse, s *run
 		Annotations: r.annotations.Keep(s.Annotations),
 	}
 	if info := r.info.Load(); info != nil {
-		c.Engine, c.Version = info.Engine, info.Version
+		c.Engine, c.Version, c.Owner = info.Engine, info.Version, info.Owner
 	}
 	if p := e.GetPodSandboxStatus(); p.GetId() != "" {
 		c.Pod = podFrom(p.GetId(), p.GetMetadata())

@@ -224,7 +224,7 @@ func TestWatchReturnsOtherErrorWhenStreamBreaks(t *testing.T) {
 		require.NotErrorIs(t, err, runtime.ErrNoStream)
 	})
 	t.Run("runtime dies", func(t *testing.T) {
-		s, err := crifake.Start(socket(t), crifake.Options{Events: crifake.EventsOn})
+		s, err := crifake.Start(socketPath(t), crifake.Options{Events: crifake.EventsOn})
 		require.NoError(t, err)
 		w := watch(t, dialFake(t, s, Options{}))
 		w.active(t)

@@ -115,6 +115,7 @@ func (r *Runtime) streamError(ctx, inner context.Context, err error, doing strin
 	if inner.Err() != nil {
 		err = context.Cause(inner)
 	}
+	err = runtime.Bound(err)
 	if code := status.Code(err); code == codes.Unimplemented || code == codes.PermissionDenied {
 		return fmt.Errorf("%s at %s: %w: %w", doing, r.endpoint, runtime.ErrNoStream, err)
 	}

@@ -95,7 +95,7 @@ func FuzzList(f *testing.F) {
 	r.info.Store(&runtime.Info{Engine: "containerd"})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		oracle.Bound(t, oracle.Parsing(len(b)))
-		var response listResponse
+		response := listResponse{bounds: &rootBounds}
 		err := response.read(b)
 		decoded := &runtimeapi.ListContainersResponse{}
 		if proto.Unmarshal(b, decoded) == nil { // what protobuf can decode must be read the same

@@ -28,7 +28,7 @@ var (
 var undecoded = grpc.ForceCodecV2(listCodec{})
 
 // List appends a summary of every container to dst, in the runtime's order. The Items share the memory of the complete
-// response, so none of them should be kept longer than the list. Containers without an id are omitted, because no call can refer
+// response, so none of them should be kept longer than the list. Entries without a valid id are set aside, because no call can refer
 // to them. An id that the runtime lists twice appears twice.
 func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
@@ -52,10 +52,12 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 			return dst[:from], r.explain(err, "list the containers")
 		}
 	}
-	response := listResponse{summaries: dst}
-	if err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, listAll, &response, undecoded); err != nil {
-		return dst[:from], r.explain(err, "list the containers")
+	response := listResponse{summaries: dst, bounds: r.bounds}
+	err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, listAll, &response, undecoded, largest(r.bounds.list))
+	if err != nil {
+		return dst[:from], r.explain(response.cause(err), "list the containers")
 	}
+	r.setAside(response.invalid)
 	r.pods.resize(len(response.summaries) - from)
 	return response.summaries, nil
 }
@@ -63,18 +65,19 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 // stream lists through StreamContainers. After an error, the summaries received before it are discarded. A server without the
 // method reports that at the first message, not at the call.
 func (r *Runtime) stream(ctx context.Context, dst []runtime.Summary) ([]runtime.Summary, error) {
-	s, err := r.client.StreamContainers(ctx, streamAll, undecoded)
+	s, err := r.client.StreamContainers(ctx, streamAll, undecoded, largest(r.bounds.list))
 	if err != nil {
 		return dst, err
 	}
-	response := listResponse{summaries: dst}
+	response := listResponse{summaries: dst, bounds: r.bounds}
 	for {
 		err := s.RecvMsg(&response) // Recv would decode
 		if errors.Is(err, io.EOF) {
+			r.setAside(response.invalid)
 			return response.summaries, nil
 		}
 		if err != nil {
-			return dst, err
+			return dst, response.cause(err)
 		}
 	}
 }
@@ -84,10 +87,10 @@ func (r *Runtime) Find(ctx context.Context, id string) (runtime.Summary, error) 
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	request := &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{Id: id}}
-	var response listResponse
-	err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, request, &response, undecoded)
+	response := listResponse{bounds: r.bounds}
+	err := r.conn.Invoke(ctx, runtimeapi.RuntimeService_ListContainers_FullMethodName, request, &response, undecoded, largest(r.bounds.list))
 	if err != nil {
-		return runtime.Summary{}, r.explain(err, "find container "+id)
+		return runtime.Summary{}, r.explain(response.cause(err), "find container "+id)
 	}
 	for _, s := range response.summaries {
 		if s.ID == id { // runtimes also accept a prefix of an id

@@ -27,7 +27,7 @@ var errVerboseStatus = errors.New("the verbose status is not the expected JSON o
 func (r *Runtime) PID(ctx context.Context, id string) (uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	response, err := r.client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id, Verbose: true})
+	response, err := r.client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id, Verbose: true}, largest(r.bounds.verbose))
 	if err != nil {
 		return 0, r.explain(err, "get the process id of container "+id)
 	}

@@ -123,7 +123,7 @@ func (r *Runtime) podOf(ctx context.Context, c *runtimeapi.Container) (container
 func (r *Runtime) listPods(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	answer, err := r.client.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
+	answer, err := r.client.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{}, largest(r.bounds.pods))
 	if err != nil {
 		return r.explain(err, "list the pod sandboxes")
 	}

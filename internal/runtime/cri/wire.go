@@ -4,9 +4,9 @@
 package cri
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/zastava-otel/zastava/internal/limit"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
@@ -46,7 +47,30 @@ func (i *listItem) decode() (*runtimeapi.Container, error) {
 }
 
 // listResponse receives a list, or one message of a streamed list. Each message appends to summaries.
-type listResponse struct{ summaries []runtime.Summary }
+type listResponse struct {
+	summaries []runtime.Summary
+	bounds    *bounds
+	bytes     int // of all messages
+	entries   int
+	invalid   int // entries without a valid id
+	exceeded  error
+}
+
+// cause returns the limit that was exceeded, of which gRPC keeps only the text, or else err.
+func (l *listResponse) cause(err error) error { return cmp.Or(l.exceeded, err) }
+
+// count counts one message.
+func (l *listResponse) count(bytes, entries int) error {
+	l.bytes += bytes
+	l.entries += entries
+	switch {
+	case l.bytes > l.bounds.list:
+		l.exceeded = &limit.Error{Kind: limit.Bytes, Max: int64(l.bounds.list)}
+	case l.entries > l.bounds.containers:
+		l.exceeded = &limit.Error{Kind: limit.Items, Max: int64(l.bounds.containers)}
+	}
+	return l.exceeded
+}
 
 // listCodec encodes requests as usual and decodes only into a listResponse.
 type listCodec struct{}
@@ -88,6 +112,9 @@ func (l *listResponse) read(wire []byte) error {
 		}
 		rest = rest[n:]
 	}
+	if err := l.count(len(wire), count); err != nil {
+		return err
+	}
 	items := make([]listItem, 0, count)
 	for len(wire) > 0 {
 		number, kind, n := protowire.ConsumeTag(wire)
@@ -102,6 +129,7 @@ func (l *listResponse) read(wire []byte) error {
 			return err
 		}
 		if summary.ID == "" {
+			l.invalid++
 			continue
 		}
 		items = append(items, listItem{item})
@@ -111,8 +139,7 @@ func (l *listResponse) read(wire []byte) error {
 	return nil
 }
 
-// summarize reads the fields of a summary from an encoded Container. An id that is not valid UTF-8 counts as empty, because
-// no request can contain it. If a field is repeated, the last one counts, as protobuf defines.
+// summarize reads the fields of a summary from an encoded Container. An id that is not valid counts as empty. If a field is repeated, the last one counts, as protobuf defines.
 func summarize(wire []byte) (runtime.Summary, error) {
 	var s runtime.Summary
 	var encodedState uint64 // 0 is created, which protobuf omits
@@ -156,8 +183,8 @@ func readBytesField(s *runtime.Summary, number protowire.Number, b []byte) bool 
 	switch number {
 	case fieldID:
 		s.ID = ""
-		if utf8.Valid(b) {
-			s.ID = string(b)
+		if id := string(b[:min(len(b), runtime.MaxID+1)]); runtime.ValidID(id) {
+			s.ID = id
 		}
 	case fieldMetadata:
 		return readAttempt(s, b)

@@ -7,6 +7,9 @@
 // that a pipe exists). A socket is reported once, even if several names, links or mounts lead to it. A socket that appears later
 // is found by the next call, which costs a few dozen stat calls.
 //
+// A socket in the directory of a user may be anybody's creation: it is searched only if that is requested, and reported with the uid of
+// that user. Who really owns a socket is checked at each connection, by package socket.
+//
 // The name of a socket only suggests which runtime listens there. For example, a containerd that Docker started has its CRI
 // plugin disabled and returns runtime.ErrNotSupported.
 package detect
@@ -17,6 +20,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
@@ -27,6 +31,8 @@ type Runtime struct {
 	Name     string // unique in the result of one call: containerd, k3s, cri-o, docker, podman-1000, …
 	Engine   string // the API to use: containerd, cri-o, cri or docker
 	Endpoint string // unix:///… or npipe:////./pipe/…
+	// Owner is the uid of the user whose runtime it should be, by the directory of the socket; 0 for root. The file may be another user's.
+	Owner uint32
 }
 
 // FileSystem is the access to a machine that detection needs.
@@ -40,44 +46,55 @@ type FileSystem interface {
 
 // candidate is a path at which a runtime may listen. A path in /run is also searched in /var/run, which is the same directory
 // on a host but not always in a container.
-type candidate struct{ name, engine, path string }
+type candidate struct {
+	name, engine, path string
+	owner              uint32
+}
 
 // sockets are the well-known paths, in the order of the result. For a socket with several paths, the path with the better name
 // comes first: Podman creates a link at Docker's path.
 var sockets = []candidate{
-	{"containerd", "containerd", "/run/containerd/containerd.sock"},
-	{"k3s", "containerd", "/run/k3s/containerd/containerd.sock"}, // also RKE2's
-	{"k0s", "containerd", "/run/k0s/containerd.sock"},
-	{"microk8s", "containerd", "/var/snap/microk8s/common/run/containerd.sock"},
-	{"cri-o", "cri-o", "/run/crio/crio.sock"},
-	{"cri-dockerd", "cri", "/run/cri-dockerd.sock"},
-	{"podman", "docker", "/run/podman/podman.sock"},
-	{"docker", "docker", "/run/docker.sock"},
+	{name: "containerd", engine: "containerd", path: "/run/containerd/containerd.sock"},
+	{name: "k3s", engine: "containerd", path: "/run/k3s/containerd/containerd.sock"}, // also RKE2's
+	{name: "k0s", engine: "containerd", path: "/run/k0s/containerd.sock"},
+	{name: "microk8s", engine: "containerd", path: "/var/snap/microk8s/common/run/containerd.sock"},
+	{name: "cri-o", engine: "cri-o", path: "/run/crio/crio.sock"},
+	{name: "cri-dockerd", engine: "cri", path: "/run/cri-dockerd.sock"},
+	{name: "podman", engine: "docker", path: "/run/podman/podman.sock"},
+	{name: "docker", engine: "docker", path: "/run/docker.sock"},
 }
 
 // usersDir contains a directory for each logged-in user, named by the user id, with the user's own sockets.
 const usersDir = "/run/user"
 
 var userSockets = []candidate{
-	{"podman", "docker", "podman/podman.sock"},
-	{"docker", "docker", "docker.sock"},
+	{name: "podman", engine: "docker", path: "podman/podman.sock"},
+	{name: "docker", engine: "docker", path: "docker.sock"},
+}
+
+// Options select what is searched.
+type Options struct {
+	// Root is the directory at which the host's root directory is mounted: "/" or "" if this process uses it directly, for example
+	// "/host" in a container. Links are resolved inside it, as on the host.
+	Root string
+	// Users has the sockets of logged-in users searched too. Any of them may serve one, and decides what it reports.
+	Users bool
 }
 
 // maxUsers is the maximum number of users whose sockets are searched.
 const maxUsers = 256
 
 var pipes = []candidate{
-	{"containerd", "containerd", "//./pipe/containerd-containerd"},
-	{"cri-dockerd", "cri", "//./pipe/cri-dockerd"},
-	{"docker", "docker", "//./pipe/docker_engine"},
+	{name: "containerd", engine: "containerd", path: "//./pipe/containerd-containerd"},
+	{name: "cri-dockerd", engine: "cri", path: "//./pipe/cri-dockerd"},
+	{name: "docker", engine: "docker", path: "//./pipe/docker_engine"},
 }
 
-// Runtimes returns the runtimes of this machine below root, the directory at which the host's root directory is mounted: "/" or
-// "" if this process uses it directly, for example "/host" in a container. Links are resolved inside root, as on the host. On
-// Windows it searches only pipes and ignores root. The order is always the same. The error lists paths that could not be
-// checked, such as directories without permission; the result contains the runtimes of all other paths.
-func Runtimes(fsys FileSystem, root string) ([]Runtime, error) {
-	s := search{fsys: fsys, root: root}
+// Runtimes returns the runtimes of this machine. On Windows it searches only pipes and ignores the options. The order is always the
+// same. The error lists paths that could not be checked, such as directories without permission; the result contains the runtimes of
+// all other paths.
+func Runtimes(fsys FileSystem, o Options) ([]Runtime, error) {
+	s := search{fsys: fsys, root: o.Root, users: o.Users}
 	if s.root == "" {
 		s.root = "/"
 	}
@@ -96,6 +113,7 @@ func Runtimes(fsys FileSystem, root string) ([]Runtime, error) {
 type search struct {
 	fsys  FileSystem
 	root  string
+	users bool
 	found []Runtime
 	files []fs.FileInfo // of the sockets in found, to detect aliases
 	errs  []error
@@ -109,7 +127,9 @@ func (s *search) sockets() {
 			s.socket(c)
 		}
 	}
-	s.userSockets()
+	if s.users {
+		s.userSockets()
+	}
 }
 
 // socket adds a candidate if it is a socket that was not found yet under another name.
@@ -133,7 +153,7 @@ func (s *search) socket(c candidate) {
 		}
 	}
 	s.files = append(s.files, file)
-	s.found = append(s.found, Runtime{Name: s.unique(c.name), Engine: c.engine, Endpoint: "unix://" + full})
+	s.found = append(s.found, Runtime{Name: s.unique(c.name), Engine: c.engine, Endpoint: "unix://" + full, Owner: c.owner})
 }
 
 func (s *search) userSockets() {
@@ -152,8 +172,12 @@ func (s *search) userSockets() {
 		dirs = dirs[:maxUsers]
 	}
 	for _, dir := range dirs {
+		uid, err := strconv.ParseUint(dir.Name(), 10, 32)
+		if err != nil {
+			continue
+		}
 		for _, c := range userSockets {
-			s.socket(candidate{c.name + "-" + dir.Name(), c.engine, path.Join(usersDir, dir.Name(), c.path)})
+			s.socket(candidate{c.name + "-" + dir.Name(), c.engine, path.Join(usersDir, dir.Name(), c.path), uint32(uid)})
 		}
 	}
 }

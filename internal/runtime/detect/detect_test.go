@@ -55,7 +55,7 @@ func (h host) link(path, target string) {
 
 func (h host) find() []Runtime {
 	h.t.Helper()
-	found, err := Runtimes(Machine{}, h.root)
+	found, err := Runtimes(Machine{}, Options{Root: h.root, Users: true})
 	require.NoError(h.t, err)
 	for i := range found { // as on the host
 		found[i].Endpoint = "unix://" + found[i].Endpoint[len("unix://"+h.root):]
@@ -74,17 +74,27 @@ func TestRuntimesFindsWellKnownSocketsInOrder(t *testing.T) {
 	}
 	h.link("/var/run", "/run")
 	assert.Equal(t, []Runtime{
-		{"containerd", "containerd", "unix:///run/containerd/containerd.sock"},
-		{"k3s", "containerd", "unix:///run/k3s/containerd/containerd.sock"},
-		{"k0s", "containerd", "unix:///run/k0s/containerd.sock"},
-		{"microk8s", "containerd", "unix:///var/snap/microk8s/common/run/containerd.sock"},
-		{"cri-o", "cri-o", "unix:///run/crio/crio.sock"},
-		{"cri-dockerd", "cri", "unix:///run/cri-dockerd.sock"},
-		{"podman", "docker", "unix:///run/podman/podman.sock"},
-		{"docker", "docker", "unix:///run/docker.sock"},
-		{"podman-1000", "docker", "unix:///run/user/1000/podman/podman.sock"},
-		{"docker-1001", "docker", "unix:///run/user/1001/docker.sock"},
+		{"containerd", "containerd", "unix:///run/containerd/containerd.sock", 0},
+		{"k3s", "containerd", "unix:///run/k3s/containerd/containerd.sock", 0},
+		{"k0s", "containerd", "unix:///run/k0s/containerd.sock", 0},
+		{"microk8s", "containerd", "unix:///var/snap/microk8s/common/run/containerd.sock", 0},
+		{"cri-o", "cri-o", "unix:///run/crio/crio.sock", 0},
+		{"cri-dockerd", "cri", "unix:///run/cri-dockerd.sock", 0},
+		{"podman", "docker", "unix:///run/podman/podman.sock", 0},
+		{"docker", "docker", "unix:///run/docker.sock", 0},
+		{"podman-1000", "docker", "unix:///run/user/1000/podman/podman.sock", 1000},
+		{"docker-1001", "docker", "unix:///run/user/1001/docker.sock", 1001},
 	}, h.find())
+}
+
+func TestRuntimesIgnoresSocketsOfUsersUnlessTheyAreRequested(t *testing.T) {
+	h := newHost(t)
+	h.socket("/run/user/1000/docker.sock")
+	h.socket("/run/user/alice/docker.sock")
+	found, err := Runtimes(Machine{}, Options{Root: h.root})
+	require.NoError(t, err)
+	assert.Empty(t, found)
+	assert.Equal(t, []Runtime{{"docker-1000", "docker", "unix:///run/user/1000/docker.sock", 1000}}, h.find())
 }
 
 func TestRuntimesReportsEachSocketOnce(t *testing.T) {
@@ -97,19 +107,19 @@ func TestRuntimesReportsEachSocketOnce(t *testing.T) {
 	t.Run("only /var/run is mounted", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/var/run/crio/crio.sock")
-		assert.Equal(t, []Runtime{{"cri-o", "cri-o", "unix:///var/run/crio/crio.sock"}}, h.find())
+		assert.Equal(t, []Runtime{{"cri-o", "cri-o", "unix:///var/run/crio/crio.sock", 0}}, h.find())
 	})
 	t.Run("the same file under another name", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/containerd/containerd.sock")
 		require.NoError(t, os.Link(filepath.Join(h.root, "/run/containerd/containerd.sock"), h.parent("/run/k3s/containerd/containerd.sock")))
-		assert.Equal(t, []Runtime{{"containerd", "containerd", "unix:///run/containerd/containerd.sock"}}, h.find())
+		assert.Equal(t, []Runtime{{"containerd", "containerd", "unix:///run/containerd/containerd.sock", 0}}, h.find())
 	})
 	t.Run("Podman at Docker's place", func(t *testing.T) {
 		h := newHost(t)
 		h.socket("/run/podman/podman.sock")
 		h.link("/run/docker.sock", "/run/podman/podman.sock")
-		assert.Equal(t, []Runtime{{"podman", "docker", "unix:///run/podman/podman.sock"}}, h.find())
+		assert.Equal(t, []Runtime{{"podman", "docker", "unix:///run/podman/podman.sock", 0}}, h.find())
 	})
 	t.Run("two sockets of one name are two", func(t *testing.T) {
 		h := newHost(t)
@@ -167,7 +177,7 @@ func TestRuntimesReportsErrorWhenAccessIsDenied(t *testing.T) {
 	h := newHost(t)
 	h.socket("/run/containerd/containerd.sock")
 	h.socket("/run/crio/crio.sock")
-	found, err := Runtimes(faulty{denied: filepath.Join(h.root, "/run/containerd/containerd.sock")}, h.root)
+	found, err := Runtimes(faulty{denied: filepath.Join(h.root, "/run/containerd/containerd.sock")}, Options{Root: h.root})
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.Len(t, found, 1, "the other is found all the same")
 	assert.Equal(t, "cri-o", found[0].Name)
@@ -177,16 +187,16 @@ func TestRuntimesFindsPipes(t *testing.T) {
 	h := newHost(t)
 	found, err := Runtimes(faulty{pipes: map[string]bool{
 		"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true,
-	}}, h.root)
+	}}, Options{Root: h.root})
 	require.NoError(t, err)
 	assert.Equal(t, []Runtime{
-		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd"},
-		{"docker", "docker", "npipe:////./pipe/docker_engine"},
+		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd", 0},
+		{"docker", "docker", "npipe:////./pipe/docker_engine", 0},
 	}, found)
 }
 
 func TestRuntimesSucceedsOnThisMachine(t *testing.T) {
-	_, err := Runtimes(Machine{}, "")
+	_, err := Runtimes(Machine{}, Options{Users: true})
 	if os.Geteuid() != 0 && errors.Is(err, fs.ErrPermission) {
 		t.Skip(err)
 	}

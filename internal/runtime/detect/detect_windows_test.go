@@ -19,13 +19,13 @@ type machine struct {
 func (m machine) Pipe(name string) bool { return m.pipes[name] }
 
 func TestRuntimesFindsOnlyPipesOnWindows(t *testing.T) {
-	found, err := Runtimes(machine{pipes: map[string]bool{"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true}}, "")
+	found, err := Runtimes(machine{pipes: map[string]bool{"//./pipe/docker_engine": true, "//./pipe/containerd-containerd": true}}, Options{})
 	require.NoError(t, err)
 	assert.Equal(t, []Runtime{
-		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd"},
-		{"docker", "docker", "npipe:////./pipe/docker_engine"},
+		{"containerd", "containerd", "npipe:////./pipe/containerd-containerd", 0},
+		{"docker", "docker", "npipe:////./pipe/docker_engine", 0},
 	}, found)
-	none, err := Runtimes(Machine{}, `C:\host`)
+	none, err := Runtimes(Machine{}, Options{Root: `C:\host`})
 	require.NoError(t, err)
 	assert.Empty(t, none, "no process serves a pipe here")
 }

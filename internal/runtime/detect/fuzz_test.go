@@ -103,7 +103,7 @@ func FuzzDetection(f *testing.F) {
 		for n, name := range i.users { // what a directory can contain
 			i.users[n] = strings.ReplaceAll(path.Base("/"+name), "/", "_")
 		}
-		found, _ := Runtimes(i, inventedRoot)
+		found, _ := Runtimes(i, Options{Root: inventedRoot, Users: true})
 		for _, r := range found {
 			assert.NotEmpty(t, r.Name)
 			at, ok := strings.CutPrefix(r.Endpoint, "unix://")

@@ -56,7 +56,7 @@ func (r *Runtime) Describe(_ context.Context, s runtime.Summary) (*container.Con
 		return nil, fmt.Errorf("describe container %s: the summary does not come from a Docker list", s.ID)
 	}
 	c := &container.Container{
-		Engine: "docker", Runtime: r.name, ID: item.ID, Name: runtime.Intern(nameIn(item.Names)), CreatedAt: plausible(time.Unix(item.Created, 0)),
+		Engine: "docker", Runtime: r.name, Owner: r.owner(), ID: item.ID, Name: runtime.Intern(nameIn(item.Names)), CreatedAt: plausible(time.Unix(item.Created, 0)),
 		Image: container.Image{ID: runtime.Digest(item.ImageID)},
 	}
 	if runtime.Digest(item.Image) == "" {

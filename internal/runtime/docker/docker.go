@@ -19,15 +19,18 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/docker/go-connections/sockets"
 	"github.com/moby/moby/client"
 
 	"github.com/zastava-otel/zastava/internal/container"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/runtime/socket"
 )
 
 // DefaultTimeout is the deadline of a call if Options sets none. A list of 500 containers takes about 40 ms.
@@ -39,6 +42,8 @@ type Options struct {
 	Name string
 	// Endpoint is unix:///path, an absolute path, npipe:////./pipe/name on Windows, or tcp://host:port.
 	Endpoint string
+	// Owner is the uid of the user whose engine it is. Nil for root, and for the user of this process.
+	Owner *uint32
 	// TLS is for tcp:// only. If nil, the connection is in plain text.
 	TLS *tls.Config
 	// Timeout is the deadline of each call. 0 = DefaultTimeout.
@@ -48,6 +53,8 @@ type Options struct {
 	// ObservedThroughCRI reports whether containers with Kubernetes' labels are also observed through CRI. If so, these
 	// containers and the sandboxes of pods are omitted, except those that a list showed before. If nil, none are omitted.
 	ObservedThroughCRI func() bool
+	// SetAside receives the number of entries of an answer that are not observed because their ids are not valid. Nil: not counted.
+	SetAside func(n int)
 }
 
 // Runtime is a Docker Engine or a Podman. It implements runtime.Runtime, runtime.Finder, runtime.PIDReader and
@@ -58,12 +65,16 @@ type Runtime struct {
 	timeout            time.Duration
 	labels             runtime.AllowList
 	observedThroughCRI func() bool
+	setAside           func(n int)
 
-	client  *client.Client
-	memory  memory
-	images  imageCache
-	replay  replay
-	streams atomic.Uint64 // number of event streams that the engine accepted
+	client    *client.Client
+	transport *http.Transport
+	socket    *socket.Dialer // nil if the endpoint is not a Unix socket
+	bounds    *bounds
+	memory    memory
+	images    imageCache
+	replay    replay
+	streams   atomic.Uint64 // number of event streams that the engine accepted
 }
 
 var (
@@ -83,34 +94,76 @@ func New(o Options) (*Runtime, error) {
 	if o.TLS != nil && !strings.HasPrefix(ep, "tcp://") {
 		return nil, fmt.Errorf("tls: is for tcp:// endpoints, and %s is not one; remove it", ep)
 	}
-	r := &Runtime{name: o.Name, endpoint: ep, timeout: o.Timeout, observedThroughCRI: o.ObservedThroughCRI}
+	r := &Runtime{name: o.Name, endpoint: ep, timeout: o.Timeout, observedThroughCRI: o.ObservedThroughCRI, setAside: o.SetAside, bounds: &rootBounds}
+	if r.setAside == nil {
+		r.setAside = func(int) {}
+	}
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
 	}
 	if r.labels, err = runtime.NewAllowList("labels", o.Labels); err != nil {
 		return nil, err
 	}
-	// The client's default transport does not support TLS.
-	transport := &http.Transport{MaxIdleConns: 4, IdleConnTimeout: 90 * time.Second, TLSClientConfig: o.TLS}
+	if r.client, err = r.newClient(o); err != nil {
+		return nil, fmt.Errorf("prepare the connection to %s: %w", ep, err)
+	}
+	return r, nil
+}
+
+// newClient returns a client whose connections go to trusted sockets only, and whose answers are bounded.
+func (r *Runtime) newClient(o Options) (*client.Client, error) {
+	// The client's default transport does not support TLS. Without compression, the size of an answer is what was sent.
+	transport := &http.Transport{
+		MaxIdleConns: 4, IdleConnTimeout: 90 * time.Second, TLSClientConfig: o.TLS, DisableCompression: true, MaxResponseHeaderBytes: maxHeader,
+	}
 	scheme := "http"
 	if o.TLS != nil {
 		scheme = "https"
 	}
-	r.client, err = client.New(
-		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
-		client.WithHost(ep),
-		client.WithScheme(scheme),
-		client.WithHTTPResponseHook(func(response *http.Response) {
-			// The client's Events returns the same before an error as it does after the engine accepted the stream. These statuses are no error to it.
-			if response.StatusCode >= http.StatusOK && response.StatusCode < http.StatusBadRequest && strings.HasSuffix(response.Request.URL.Path, "/events") {
-				r.streams.Add(1)
-			}
-		}),
-	)
+	host, err := client.ParseHostURL(r.endpoint)
 	if err != nil {
-		return nil, fmt.Errorf("prepare the connection to %s: %w", ep, err)
+		return nil, err
 	}
-	return r, nil
+	if err := sockets.ConfigureTransport(transport, host.Scheme, host.Host); err != nil {
+		return nil, err
+	}
+	transport.DisableCompression = true
+	if path, ok := strings.CutPrefix(r.endpoint, "unix://"); ok {
+		if r.socket = socket.NewDialer(path, o.Owner); r.socket.Foreign() {
+			r.bounds = &userBounds
+		}
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return r.socket.Dial(ctx) }
+	}
+	r.transport = transport
+	return client.New(
+		client.WithHost(r.endpoint),
+		client.WithScheme(scheme),
+		client.WithHTTPClient(&http.Client{Transport: boundedTransport{r}, CheckRedirect: client.CheckRedirect}), // after WithHost, which knows no such transport
+	)
+}
+
+// boundedTransport bounds the answers of an engine. A hook of the client could not: it receives no body.
+type boundedTransport struct{ runtime *Runtime }
+
+func (t boundedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := t.runtime.transport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	// The client's Events returns the same before an error as it does after the engine accepted the stream. These statuses are no error to it.
+	if response.StatusCode >= http.StatusOK && response.StatusCode < http.StatusBadRequest && strings.HasSuffix(request.URL.Path, "/events") {
+		t.runtime.streams.Add(1)
+	}
+	t.runtime.bounded(response)
+	return response, nil
+}
+
+// owner returns the uid of the user whose engine it is; 0 for root's, and before the first connection.
+func (r *Runtime) owner() uint32 {
+	if r.socket == nil {
+		return 0
+	}
+	return r.socket.Owner()
 }
 
 // Endpoint returns the endpoint as a URL, for messages.
@@ -129,8 +182,9 @@ func (r *Runtime) Info(ctx context.Context) (runtime.Info, error) {
 		return runtime.Info{}, r.explain(err, "ask the engine for its version")
 	}
 	info := runtime.Info{
-		Engine: "docker", Version: runtime.Clip(v.Version, runtime.MaxText), APIVersion: runtime.Clip(r.client.ClientVersion(), runtime.MaxText),
+		Engine: "docker", Version: runtime.Printable(v.Version, runtime.MaxVersion), APIVersion: runtime.Printable(r.client.ClientVersion(), runtime.MaxVersion),
 		ShowsPause: true, RestartsInPlace: true, Platform: container.Platform{OS: platformName(v.Os), Arch: platformName(v.Arch)},
+		Owner: r.owner(),
 	}
 	for _, c := range v.Components {
 		if strings.HasPrefix(c.Name, "Podman") {
@@ -159,6 +213,7 @@ func (r *Runtime) defaultIsolation(ctx context.Context) (container.Isolation, er
 
 // Close closes all idle connections. A running call ends with its context.
 func (r *Runtime) Close() error {
+	r.transport.CloseIdleConnections()
 	if err := r.client.Close(); err != nil {
 		return fmt.Errorf("close the connection to %s: %w", r.endpoint, err)
 	}

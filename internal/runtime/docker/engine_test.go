@@ -38,6 +38,7 @@ type engine struct {
 	refuse    map[string]int // paths that only return this status
 	slow      map[string]time.Duration
 	requests  map[string]int
+	streams   map[string]func(http.ResponseWriter) // responses of any length
 	events    []string
 	hangUp    chan struct{} // closes the event stream
 	queries   []string      // of /events
@@ -97,9 +98,12 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if path == "/events" {
 		e.queries = append(e.queries, q.URL.RawQuery)
 	}
+	stream := e.streams[path]
 	e.mu.Unlock()
 	time.Sleep(wait)
 	switch {
+	case stream != nil:
+		stream(w)
 	case refused != 0:
 		w.WriteHeader(refused)
 		_, _ = w.Write([]byte(`{"message":"refused"}`))
@@ -129,6 +133,13 @@ func (e *engine) respond(path, body string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.responses[path] = body
+}
+
+// stream has a function write the response to a path.
+func (e *engine) stream(path string, write func(http.ResponseWriter)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.streams = map[string]func(http.ResponseWriter){path: write}
 }
 
 func (e *engine) times(path string) int {

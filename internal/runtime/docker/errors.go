@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/zastava-otel/zastava/internal/limit"
 	"github.com/zastava-otel/zastava/internal/runtime"
 )
 
@@ -26,6 +27,10 @@ func isRefused(err error) bool {
 // explain wraps the error of a failed call with the operation, the endpoint and a remedy. It adds runtime.ErrNotFound or
 // runtime.ErrNotSupported if the response means that.
 func (r *Runtime) explain(err error, doing string) error {
+	err = runtime.Bound(err)
+	if r.socket != nil && r.socket.Refused() != nil {
+		return fmt.Errorf("%s: %w", doing, r.socket.Refused())
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s at %s: %w", doing, r.endpoint, err)
@@ -45,6 +50,9 @@ func (r *Runtime) explain(err error, doing string) error {
 // connectRemedy returns what a user can do if the engine did not receive or answer the request, or "" if the cause is another
 // one.
 func (r *Runtime) connectRemedy(err error) string {
+	if exceeded, ok := errors.AsType[*limit.Error](err); ok {
+		return exceededRemedy(exceeded)
+	}
 	switch {
 	case isRefused(err):
 		return "a proxy in front of the engine refuses this request: allow it (docs/linux.md lists all requests)"
@@ -55,6 +63,14 @@ func (r *Runtime) connectRemedy(err error) string {
 		runtime.ConnectRemedy(err, r.endpoint, "engine"),
 		runtime.ConnectRemedy(hiddenCause(err), r.endpoint, "engine"),
 	)
+}
+
+// exceededRemedy returns what a user can do about an answer that exceeds a limit.
+func exceededRemedy(e *limit.Error) string {
+	if e.Kind == kindContainers {
+		return "remove exited containers: docker container prune"
+	}
+	return "no engine sends that unless a container has very many or very long labels: find it with docker ps --no-trunc, and remove it"
 }
 
 // hiddenCause returns the cause of a connection error of which the client keeps only a text, or nil.

@@ -107,6 +107,10 @@ func (r *Runtime) streamError(ctx context.Context, err error) error {
 func (r *Runtime) process(m *events.Message, subscribed time.Time, post func(runtime.Notice)) {
 	// After the colon come an exec's command line and a health check's output.
 	action, detail, _ := strings.Cut(string(m.Action), ":")
+	if _, known := noticeKinds[action]; known && ofContainer(m) && !validID(m.Actor.ID) {
+		r.setAside(1)
+		return
+	}
 	if !r.replay.isNew(m.TimeNano, m.Actor.ID, action) {
 		return
 	}
@@ -173,7 +177,7 @@ var noticeKinds = map[string]runtime.NoticeKind{
 // the rest before them (see hidden).
 func notice(action, detail string, m *events.Message, podman bool) (runtime.Notice, bool) {
 	kind, ok := noticeKinds[action]
-	if !ok || (m.Type != "" && m.Type != events.ContainerEventType) || !validID(m.Actor.ID) {
+	if !ok || !ofContainer(m) || !validID(m.Actor.ID) {
 		return runtime.Notice{}, false
 	}
 	n := runtime.Notice{ID: m.Actor.ID, Kind: kind, At: timeOf(m)}
@@ -191,6 +195,8 @@ func notice(action, detail string, m *events.Message, podman bool) (runtime.Noti
 	}
 	return n, true
 }
+
+func ofContainer(m *events.Message) bool { return m.Type == "" || m.Type == events.ContainerEventType }
 
 // describeEvent returns the container as an event's attributes describe it: its name, its image reference and its allowed
 // labels, as in a list. It returns nil if there is no name.

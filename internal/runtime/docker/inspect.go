@@ -170,10 +170,9 @@ func withInspected(c *container.Container, in *api.InspectResponse, from peer) *
 		now.Platform.OS = platform // one engine on Windows can run containers of both systems
 	}
 	if now.Platform.OS == "windows" && in.HostConfig != nil {
-		now.Isolation = isolation(string(in.HostConfig.Isolation), from.isolation)
+		now.Platform.Isolation = isolation(string(in.HostConfig.Isolation), from.isolation)
 	}
-	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.Platform == c.Platform && now.Isolation == c.Isolation &&
-		sameImage(&now.Image, &c.Image) {
+	if now.CreatedAt.Equal(c.CreatedAt) && now.Name == c.Name && now.Platform == c.Platform && sameImage(&now.Image, &c.Image) {
 		return c
 	}
 	return &now

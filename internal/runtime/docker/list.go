@@ -32,11 +32,15 @@ func (r *Runtime) List(ctx context.Context, dst []runtime.Summary) ([]runtime.Su
 	ended := time.Now()
 	r.memory.mu.Lock()
 	defer r.memory.mu.Unlock()
+	invalid := 0
 	for i := range items {
-		if s, ok := r.summary(&items[i], began, ended); ok {
+		if !validID(items[i].ID) {
+			invalid++
+		} else if s, ok := r.summary(&items[i], began, ended); ok {
 			dst = append(dst, s)
 		}
 	}
+	r.setAside(invalid)
 	r.memory.sweep(ended)
 	return dst, nil
 }
@@ -75,11 +79,9 @@ func (r *Runtime) list(ctx context.Context, f client.Filters) ([]api.Summary, ti
 	return response.Items, began, nil
 }
 
-// summary converts a list item into a summary. It returns false if the item is omitted. The caller holds the memory's lock.
+// summary converts a list item into a summary. It returns false if the item is omitted. Its id must be valid.
+// The caller holds the memory's lock.
 func (r *Runtime) summary(item *api.Summary, began, ended time.Time) (runtime.Summary, bool) {
-	if !validID(item.ID) {
-		return runtime.Summary{}, false
-	}
 	k := r.memory.of(item.ID, ended)
 	if k == nil {
 		k = &remembered{}

@@ -63,7 +63,7 @@ func TestInspectReportsWindowsPlatformAndIsolation(t *testing.T) {
 			require.NoError(t, err)
 			assert.EqualValues(t, 3221225786, s.Run.ExitCode)
 			assert.Equal(t, c.os, s.Container.Platform.OS)
-			assert.Equal(t, c.want, s.Container.Isolation)
+			assert.Equal(t, c.want, s.Container.Platform.Isolation)
 			assertNoCanary(t, s)
 		})
 	}

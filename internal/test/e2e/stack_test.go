@@ -23,7 +23,12 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/realruntime"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if serveEngine() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	tenant  = "e2e"

@@ -143,6 +143,7 @@ type ResourceAttributesConfig struct {
 	ZastavaContainerSwarmServiceName ResourceAttributeConfig `mapstructure:"zastava.container.swarm.service.name"`
 	ZastavaContainerSwarmTaskID      ResourceAttributeConfig `mapstructure:"zastava.container.swarm.task.id"`
 	ZastavaRuntimeName               ResourceAttributeConfig `mapstructure:"zastava.runtime.name"`
+	ZastavaRuntimeOwner              ResourceAttributeConfig `mapstructure:"zastava.runtime.owner"`
 }
 
 func DefaultResourceAttributesConfig() ResourceAttributesConfig {
@@ -229,6 +230,9 @@ func DefaultResourceAttributesConfig() ResourceAttributesConfig {
 			Enabled: true,
 		},
 		ZastavaRuntimeName: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ZastavaRuntimeOwner: ResourceAttributeConfig{
 			Enabled: true,
 		},
 	}

@@ -63,6 +63,7 @@ func TestResourceAttributesConfig(t *testing.T) {
 				ZastavaContainerSwarmServiceName: ResourceAttributeConfig{Enabled: true},
 				ZastavaContainerSwarmTaskID:      ResourceAttributeConfig{Enabled: true},
 				ZastavaRuntimeName:               ResourceAttributeConfig{Enabled: true},
+				ZastavaRuntimeOwner:              ResourceAttributeConfig{Enabled: true},
 			},
 		},
 		{
@@ -96,6 +97,7 @@ func TestResourceAttributesConfig(t *testing.T) {
 				ZastavaContainerSwarmServiceName: ResourceAttributeConfig{Enabled: false},
 				ZastavaContainerSwarmTaskID:      ResourceAttributeConfig{Enabled: false},
 				ZastavaRuntimeName:               ResourceAttributeConfig{Enabled: false},
+				ZastavaRuntimeOwner:              ResourceAttributeConfig{Enabled: false},
 			},
 		},
 	}

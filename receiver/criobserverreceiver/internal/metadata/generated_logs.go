@@ -922,6 +922,12 @@ func NewLogsBuilder(lbc LogsBuilderConfig, settings receiver.Settings) *LogsBuil
 	if lbc.ResourceAttributes.ZastavaRuntimeName.EventsExclude != nil {
 		lb.resourceAttributeExcludeFilter["zastava.runtime.name"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaRuntimeName.EventsExclude)
 	}
+	if lbc.ResourceAttributes.ZastavaRuntimeOwner.EventsInclude != nil {
+		lb.resourceAttributeIncludeFilter["zastava.runtime.owner"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaRuntimeOwner.EventsInclude)
+	}
+	if lbc.ResourceAttributes.ZastavaRuntimeOwner.EventsExclude != nil {
+		lb.resourceAttributeExcludeFilter["zastava.runtime.owner"] = filter.CreateFilter(lbc.ResourceAttributes.ZastavaRuntimeOwner.EventsExclude)
+	}
 
 	return lb
 }

@@ -59,6 +59,7 @@ func TestLogsBuilderAppendLogRecord(t *testing.T) {
 	rb.SetZastavaContainerSwarmServiceName("zastava.container.swarm.service.name-val")
 	rb.SetZastavaContainerSwarmTaskID("zastava.container.swarm.task.id-val")
 	rb.SetZastavaRuntimeName("zastava.runtime.name-val")
+	rb.SetZastavaRuntimeOwner(21)
 	res := rb.Emit()
 
 	// append the first log record
@@ -223,6 +224,7 @@ func TestLogsBuilder(t *testing.T) {
 			rb.SetZastavaContainerSwarmServiceName("zastava.container.swarm.service.name-val")
 			rb.SetZastavaContainerSwarmTaskID("zastava.container.swarm.task.id-val")
 			rb.SetZastavaRuntimeName("zastava.runtime.name-val")
+			rb.SetZastavaRuntimeOwner(21)
 			res := rb.Emit()
 			logs := lb.Emit(WithLogsResource(res))
 

@@ -217,6 +217,13 @@ func (rb *ResourceBuilder) SetZastavaRuntimeName(val string) {
 	}
 }
 
+// SetZastavaRuntimeOwner sets provided value as "zastava.runtime.owner" attribute.
+func (rb *ResourceBuilder) SetZastavaRuntimeOwner(val int64) {
+	if rb.config.ZastavaRuntimeOwner.Enabled {
+		rb.res.Attributes().PutInt("zastava.runtime.owner", val)
+	}
+}
+
 // Emit returns the built resource and resets the internal builder state.
 func (rb *ResourceBuilder) Emit() pcommon.Resource {
 	r := rb.res

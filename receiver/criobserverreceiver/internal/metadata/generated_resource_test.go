@@ -41,15 +41,16 @@ func TestResourceBuilder(t *testing.T) {
 			rb.SetZastavaContainerSwarmServiceName("zastava.container.swarm.service.name-val")
 			rb.SetZastavaContainerSwarmTaskID("zastava.container.swarm.task.id-val")
 			rb.SetZastavaRuntimeName("zastava.runtime.name-val")
+			rb.SetZastavaRuntimeOwner(21)
 
 			res := rb.Emit()
 			assert.Equal(t, 0, rb.Emit().Attributes().Len()) // Second call should return empty Resource
 
 			switch tt {
 			case "default":
-				assert.Equal(t, 28, res.Attributes().Len())
+				assert.Equal(t, 29, res.Attributes().Len())
 			case "all_set":
-				assert.Equal(t, 28, res.Attributes().Len())
+				assert.Equal(t, 29, res.Attributes().Len())
 			case "none_set":
 				assert.Equal(t, 0, res.Attributes().Len())
 				return
@@ -195,6 +196,11 @@ func TestResourceBuilder(t *testing.T) {
 			assert.True(t, ok)
 			if ok {
 				assert.Equal(t, "zastava.runtime.name-val", zastavaRuntimeNameAttrVal.Str())
+			}
+			zastavaRuntimeOwnerAttrVal, ok := res.Attributes().Get("zastava.runtime.owner")
+			assert.True(t, ok)
+			if ok {
+				assert.EqualValues(t, 21, zastavaRuntimeOwnerAttrVal.Int())
 			}
 		})
 	}

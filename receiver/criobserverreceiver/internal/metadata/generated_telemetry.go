@@ -29,6 +29,7 @@ type TelemetryBuilder struct {
 	mu                                    sync.Mutex
 	registrations                         []metric.Registration
 	CriobserverCheckpointErrors           metric.Int64Counter
+	CriobserverEntriesSetAside            metric.Int64Counter
 	CriobserverFolded                     metric.Int64Counter
 	CriobserverGaps                       metric.Int64Counter
 	CriobserverInspectErrors              metric.Int64Counter
@@ -258,6 +259,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_criobserver_checkpoint_errors",
 		metric.WithDescription("Checkpoint reads and writes that failed. [Alpha]"),
 		metric.WithUnit("{errors}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CriobserverEntriesSetAside, err = builder.meter.Int64Counter(
+		"otelcol_criobserver_entries_set_aside",
+		metric.WithDescription("Containers and events of a runtime that are not observed because their ids are not valid: empty, longer than 256 bytes, or with characters that no id has. [Alpha]"),
+		metric.WithUnit("{entries}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CriobserverFolded, err = builder.meter.Int64Counter(

@@ -11,9 +11,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
-	"go.opentelemetry.io/collector/component/componenttest"
-
 	"github.com/zastava-otel/zastava/receiver/criobserverreceiver/internal/metadata"
+	"go.opentelemetry.io/collector/component/componenttest"
 )
 
 func TestSetupTelemetry(t *testing.T) {
@@ -62,6 +61,7 @@ func TestSetupTelemetry(t *testing.T) {
 		return nil
 	}))
 	tb.CriobserverCheckpointErrors.Add(context.Background(), 1)
+	tb.CriobserverEntriesSetAside.Add(context.Background(), 1)
 	tb.CriobserverFolded.Add(context.Background(), 1)
 	tb.CriobserverGaps.Add(context.Background(), 1)
 	tb.CriobserverInspectErrors.Add(context.Background(), 1)
@@ -77,6 +77,9 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.CriobserverSamples.Add(context.Background(), 1)
 	tb.CriobserverTransitions.Add(context.Background(), 1)
 	AssertEqualCriobserverCheckpointErrors(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualCriobserverEntriesSetAside(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualCriobserverFolded(t, testTel,
