@@ -117,6 +117,34 @@ func TestEchoedCredentialsAreMaskedEverywhere(t *testing.T) {
 	}
 }
 
+// tokenOfRequest is an authenticator whose token is known when a request is sent.
+type tokenOfRequest struct {
+	component.StartFunc
+	component.ShutdownFunc
+}
+
+func (tokenOfRequest) RoundTripper(base http.RoundTripper) (http.RoundTripper, error) {
+	return roundTripperFunc(func(req *http.Request) (*http.Response, error) {
+		req = req.Clone(req.Context())
+		req.Header.Set("Authorization", "Bearer "+echoedToken)
+		return base.RoundTrip(req)
+	}), nil
+}
+
+func TestEchoedTokenOfTheAuthenticatorIsMasked(t *testing.T) {
+	srv := httptest.NewServer(echo(401, "text/html"))
+	defer srv.Close()
+	id := component.MustNewID("tokens")
+	r := newRig(t, srv.URL)
+	r.config.ClientConfig.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
+	require.NoError(t, r.start(t.Context(), extensions{r.host, map[component.ID]component.Component{id: tokenOfRequest{}}}))
+	err := r.push(stops(1))
+	require.ErrorContains(t, err, "[masked]")
+	for i := 0; i+12 <= len(echoedToken); i++ {
+		require.NotContains(t, err.Error(), echoedToken[i:i+12])
+	}
+}
+
 // Errors of the HTTP client quote what a server sent instead of an answer.
 func TestEchoedCredentialsAreMaskedInErrorsOfTheClient(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -298,6 +326,9 @@ func TestHostileAnswersCostBoundedMemory(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			require.Error(t, err)
 			assert.Equal(t, stopIDs(1), retried(t, err))
+			if desc == "4 MiB of header" {
+				require.ErrorContains(t, err, "exceeded 65536 bytes")
+			}
 			if desc != "4 MiB of header" && desc != "64 MiB of text" { // there the server of the test allocates as well
 				assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20))
 			}
