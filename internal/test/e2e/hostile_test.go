@@ -172,8 +172,8 @@ func databaseImage(t *testing.T, c *privateruntime.Containerd, name string, file
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	require.NoError(t, err)
-	spec := privateruntime.ImageSpec{Name: "zastava.local/" + name + ":1", Entrypoint: []string{"/usr/lib/x/x"}}
-	spec.Files = []privateruntime.ImageFile{{Path: "/usr/lib/x/x", Source: busybox}}
+	spec := privateruntime.ImageSpec{Name: "zastava.local/" + name + ":1", Entrypoint: []string{"/busybox"}}
+	spec.Files = []privateruntime.ImageFile{{Path: "/busybox", Source: busybox}}
 	for path, content := range files {
 		spec.Files = append(spec.Files, privateruntime.ImageFile{Path: path, Content: content})
 	}
@@ -193,16 +193,26 @@ func TestPackageDatabasesThatAreExpensiveDelayNoEvent(t *testing.T) {
 	s.observe()
 	s.observing()
 	undisturbed := s.startLatency(d, pod, "before")
+	var ids []string
 	for name, files := range map[string]hostile.PackageFiles{
-		"dpkg": hostile.DpkgStanzas([]string{"/usr/lib/x/x"}), "status": hostile.DpkgStatus(16 << 20), "rpm": hostile.RPMFiles("/usr/lib/y/", 15<<20),
+		"dpkg": hostile.DpkgStanzas([]string{"/busybox"}), "status": hostile.DpkgStatus(16 << 20), "rpm": hostile.RPMFiles("/usr/lib/y/", 15<<20),
 	} {
-		_, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: name, Image: databaseImage(t, c, name, files), Args: []string{"sleep", "3600"}})
+		id, err := d.Run(t.Context(), pod, privateruntime.ContainerSpec{Name: name, Image: databaseImage(t, c, name, files), Args: []string{"sleep", "3600"}})
 		require.NoError(t, err)
+		ids = append(ids, id)
 	}
 	disturbed := s.startLatency(d, pod, "beside")
 	t.Logf("longest start: %v undisturbed, %v beside hostile databases", undisturbed, disturbed)
 	assert.Less(t, disturbed, 10*undisturbed+5*time.Second)
+	for _, id := range ids {
+		s.await("the sample of a hostile container", func() bool {
+			return strings.Contains(s.get(s.base+"/api/v1/containers/"+id), `"sha256"`)
+		})
+	}
 	s.requireSmall()
+	log, err := os.ReadFile(filepath.Join(s.dir, "collector.log"))
+	require.NoError(t, err)
+	assert.NotContains(t, string(log), "ended unexpectedly")
 }
 
 // TestSamplerKilledAtRandomLosesNoEvent kills the sampler process again and again while containers live and end.
