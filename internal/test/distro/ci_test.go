@@ -23,7 +23,7 @@ func TestFindingsOfGovulncheckFailTheCheck(t *testing.T) {
 	}
 	script, err := os.ReadFile(filepath.Join(repository, ".ci", "run"))
 	require.NoError(t, err)
-	step := regexp.MustCompile(`(?ms)^vulnerabilities\(\) \{$.*?^}$`).Find(script)
+	step := regexp.MustCompile(`(?s)\nvulnerabilities\(\) \{\n.*?\n}\n`).Find(script)
 	require.NotNil(t, step)
 	for _, c := range []struct {
 		name, says string
@@ -40,8 +40,8 @@ func TestFindingsOfGovulncheckFailTheCheck(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, os.MkdirAll(filepath.Join(dir, "build", "tools"), 0o700))
 			stub := fmt.Sprintf("#!/bin/sh\necho '%s'\nexit %d\n", c.says, c.status)
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "build", "tools", "govulncheck"), []byte(stub), 0o700))                 //nolint:gosec // it is a program
-			cmd := exec.CommandContext(t.Context(), bash, "-c", "set -euo pipefail\nmake() { :; }\n"+string(step)+"\nvulnerabilities") //nolint:gosec // our own script
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "build", "tools", "govulncheck"), []byte(stub), 0o700))
+			cmd := exec.CommandContext(t.Context(), bash, "-c", "set -euo pipefail\nmake() { :; }\n"+string(step)+"\nvulnerabilities")
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()
 			assert.Equal(t, c.fails, err != nil, "%s", out)

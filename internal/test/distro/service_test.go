@@ -4,6 +4,7 @@
 package distro
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestServiceUnitsAllowTheSamplerToConfineItself(t *testing.T) {
 	for name, unit := range units(t) {
 		text, err := os.ReadFile(unit)
 		require.NoError(t, err)
-		filter := string(text[strings.Index(string(text), "SystemCallFilter=@system-service"):])
+		filter := string(text[bytes.Index(text, []byte("SystemCallFilter=@system-service")):])
 		assert.Regexp(t, `^SystemCallFilter=@system-service\nSystemCallFilter=~@privileged\nSystemCallFilter=capset seccomp setgroups setresgid setresuid\n`, filter, name)
 	}
 }

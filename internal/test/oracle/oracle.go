@@ -40,13 +40,13 @@ func Parsing(size int) Cost {
 }
 
 // Bound fails the test if, when it ends, it cost more than allowed. It is the first call of a fuzz target.
-func Bound(t testing.TB, allowed Cost) {
-	t.Helper()
+func Bound(tb testing.TB, allowed Cost) {
+	tb.Helper()
 	before := now()
-	t.Cleanup(func() {
-		t.Helper()
+	tb.Cleanup(func() {
+		tb.Helper()
 		if excess := now().since(before).over(allowed); excess != "" {
-			t.Error(excess)
+			tb.Error(excess)
 		}
 	})
 }
