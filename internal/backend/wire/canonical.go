@@ -26,7 +26,7 @@ func (r *Reader) parseCanonical(body []byte, tenant string) (*Batch, bool) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, false
 	}
-	if n := len(in.Events); n == 0 || n > r.limits.Events || len(in.BatchID) != 36 || uuid.Validate(in.BatchID) != nil {
+	if n := len(in.Events); n == 0 || n > r.limits.Events || !isUUID(in.BatchID) {
 		return nil, false
 	}
 	out := &Batch{ID: strings.ToLower(in.BatchID), Records: make([]store.Record, len(in.Events)), Bytes: len(body)}
@@ -45,8 +45,7 @@ func (r *Reader) parseCanonical(body []byte, tenant string) (*Batch, bool) {
 		if len(buf) > len(body) || !bytes.Equal(buf[start:], body[start:len(buf)]) {
 			return nil, false
 		}
-		// Each value has at least two bytes, so only a large event needs counting; parseAny has the same bound.
-		if event := body[start:len(buf)]; len(event) > 2*maxEventValues && limit.CheckJSON(event, boundsOf(maxEventValues)) != nil {
+		if hasTooManyValues(body[start:len(buf)]) {
 			return nil, false
 		}
 		out.Records[i] = store.Record{Event: *e, Body: body[start : len(buf)-len(tail) : len(buf)-len(tail)]}
@@ -56,4 +55,12 @@ func (r *Reader) parseCanonical(body []byte, tenant string) (*Batch, bool) {
 		return nil, false
 	}
 	return out, true
+}
+
+// isUUID reports whether an id has the one spelling of a UUID that has 36 characters.
+func isUUID(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil }
+
+// hasTooManyValues applies parseAny's bound. Each value has at least two bytes, so only a large event needs counting.
+func hasTooManyValues(event []byte) bool {
+	return len(event) > 2*maxEventValues && limit.CheckJSON(event, boundsOf(maxEventValues)) != nil
 }

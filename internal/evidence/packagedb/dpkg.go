@@ -50,13 +50,27 @@ func (s *search) readDpkg() error {
 			listings[path] = append(listings[path], list)
 		}
 	}, nil)
+	found, err := s.ownListed(listings)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return s.readStatusDir()
+	case errors.Is(listErr, fs.ErrNotExist):
+		return ErrIncomplete
+	}
+	return listErr
+}
+
+// ownListed finds the packages of lists in dpkg's status, and makes them the owners of the paths. It reports whether the status has any
+// package. With an error, what was found before it counts.
+func (s *search) ownListed(listings map[string][]string) (found bool, err error) {
 	packages := map[string]installed{} // by the names of their lists
 	for _, lists := range listings {
 		for _, list := range lists {
 			packages[list] = installed{}
 		}
 	}
-	found := false
 	err = s.eachPackageOf(dpkgStatus, maxDatabaseBytes, func(p installed) bool {
 		found = true
 		for _, list := range []string{p.name, p.name + ":" + p.arch} { // lists are named both ways
@@ -66,9 +80,6 @@ func (s *search) readDpkg() error {
 		}
 		return true
 	})
-	if err == nil && !found {
-		return s.readStatusDir()
-	}
 	for path, lists := range listings {
 		for _, list := range lists {
 			if p := packages[list]; p.name != "" {
@@ -76,13 +87,7 @@ func (s *search) readDpkg() error {
 			}
 		}
 	}
-	switch {
-	case err != nil:
-		return err
-	case errors.Is(listErr, fs.ErrNotExist):
-		return ErrIncomplete
-	}
-	return listErr
+	return found, err
 }
 
 // readStatusDir reads a database of images without dpkg: for each package a file with its stanza of status, and one with the sums of
