@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func (c *client) honest(t *testing.T, from *int, d time.Duration) time.Duration 
 		require.NoError(t, err)
 		require.Equal(t, http.StatusAccepted, status)
 		times = append(times, time.Since(begun))
-		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // the pace of an agent
+		time.Sleep(20 * time.Millisecond)
 	}
 	slices.Sort(times)
 	return times[len(times)*99/100]
@@ -119,7 +120,7 @@ func TestHostileTenantDoesNotDisturbAnother(t *testing.T) {
 	if os.Getenv("ZASTAVA_E2E") == "long" {
 		d = 10 * time.Minute
 	}
-	p := start(t, "--db", filepath.Join(t.TempDir(), "x.db"), "--max-db-bytes", fmt.Sprint(512<<20))
+	p := start(t, "--db", filepath.Join(t.TempDir(), "x.db"), "--max-db-bytes", strconv.Itoa(512<<20))
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
 	defer transport.CloseIdleConnections()
 	c := &client{&http.Client{Transport: transport, Timeout: time.Minute}, p.url}

@@ -38,9 +38,11 @@ func echo(code int, contentType string) http.HandlerFunc {
 			values := r.Header[name]
 			for _, value := range values {
 				escaped := ""
+				var escapedSb41 strings.Builder
 				for _, c := range value {
-					escaped += fmt.Sprintf(`\u%04x`, c)
+					escapedSb41.WriteString(fmt.Sprintf(`\u%04x`, c))
 				}
+				escaped += escapedSb41.String()
 				for _, form := range []string{name + ": " + value, escaped, base64.StdEncoding.EncodeToString([]byte(value)), fmt.Sprintf("%x", value), value[len(value)/3:]} {
 					fmt.Fprintln(&out, form)
 				}

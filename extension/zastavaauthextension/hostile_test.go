@@ -41,7 +41,8 @@ func TestEchoedCredentialsAreMasked(t *testing.T) {
 			_, secret, _ := r.BasicAuth()
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusBadRequest)
-			text, _ := json.Marshal(map[string]string{"error": r.Form.Get("client_secret") + secret, "error_description": echo(r)})
+			text, err := json.Marshal(map[string]string{"error": r.Form.Get("client_secret") + secret, "error_description": echo(r)})
+			assert.NoError(t, err)
 			_, _ = w.Write(text)
 		},
 		"as the assertion": func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +53,8 @@ func TestEchoedCredentialsAreMasked(t *testing.T) {
 		},
 		"as the token's type": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			text, _ := json.Marshal(map[string]string{"access_token": "t", "token_type": echo(r)})
+			text, err := json.Marshal(map[string]string{"access_token": "t", "token_type": echo(r)})
+			assert.NoError(t, err)
 			_, _ = w.Write(text)
 		},
 		"as a page": func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, echo(r)) },
@@ -90,9 +92,11 @@ func TestEchoedCredentialsAreMasked(t *testing.T) {
 				_, err := r.post(t, w.resource.URL)
 				require.Error(t, err)
 				text := err.Error()
+				var textSb93 strings.Builder
 				for _, entry := range r.logs.All() {
-					text += fmt.Sprint(entry.Message, entry.ContextMap())
+					textSb93.WriteString(fmt.Sprint(entry.Message, entry.ContextMap()))
 				}
+				text += textSb93.String()
 				basic := base64.StdEncoding.EncodeToString([]byte(clientID + ":" + nameLike))
 				for _, secret := range []string{nameLike, "another_secret_of_the_client", basic} {
 					for i := 0; i+14 <= len(secret); i++ {

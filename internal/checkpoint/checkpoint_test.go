@@ -366,7 +366,7 @@ func TestLoadOfAHugeCheckpointIsBounded(t *testing.T) {
 // values is a client whose operations cost what they read.
 type values map[string][]byte
 
-func (v values) Get(_ context.Context, key string) ([]byte, error) { return v[key], nil }
+func (v values) Get(_ context.Context, key string) ([]byte, error)     { return v[key], nil }
 func (v values) Set(_ context.Context, key string, value []byte) error { v[key] = value; return nil }
 
 func (v values) Delete(_ context.Context, key string) error { delete(v, key); return nil }

@@ -116,7 +116,7 @@ func decodeDigits(in []cell, from, n, base int) (b byte, consumed int) {
 	if value > '~' {
 		return 0, from + n
 	}
-	return byte(value), from + n //nolint:gosec // at most '~'
+	return byte(value), from + n
 }
 
 // digit returns the value of a digit of base 16, and 16 for any other byte.

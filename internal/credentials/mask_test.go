@@ -54,19 +54,24 @@ func entities(s string) string {
 	return out.String()
 }
 
+// quoted returns a JSON string.
+func quoted(s string) string {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always has a form in JSON
+	}
+	return string(raw)
+}
+
 // echoes are the forms in which a server or proxy may send a credential back.
 var echoes = map[string]func(secret string) string{
-	"as it is":      func(s string) string { return s },
-	"in upper case": strings.ToUpper,
-	"in JSON":       func(s string) string { raw, _ := json.Marshal(map[string]string{"got": s}); return string(raw) },
-	"in JSON within JSON": func(s string) string {
-		raw, _ := json.Marshal(s)
-		raw, _ = json.Marshal(string(raw))
-		return string(raw)
-	},
+	"as it is":             func(s string) string { return s },
+	"in upper case":        strings.ToUpper,
+	"in JSON":              func(s string) string { return `{"got":` + quoted(s) + `}` },
+	"in JSON within JSON":  func(s string) string { return quoted(quoted(s)) },
 	"with JSON escapes":    escaped,
 	"with one JSON escape": func(s string) string { return s[:9] + escaped(s[9:10]) + s[10:] },
-	"with double escapes":  func(s string) string { raw, _ := json.Marshal(escaped(s)); return string(raw) },
+	"with double escapes":  func(s string) string { return quoted(escaped(s)) },
 	"with escaped slashes": func(s string) string { return strings.ReplaceAll(s, "/", `\/`) },
 	"in a URL":             url.QueryEscape,
 	"all percent-encoded":  percent,

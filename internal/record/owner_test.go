@@ -4,6 +4,7 @@
 package record
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -31,9 +32,7 @@ func TestUsersRuntimeCannotForgeAContainerOfRoot(t *testing.T) {
 		rl := batch.Logs().ResourceLogs().At(0)
 		attributes := rl.Resource().Attributes().AsRaw()
 		lr := rl.ScopeLogs().At(0).LogRecords().At(0)
-		for k, v := range lr.Attributes().AsRaw() {
-			attributes[k] = v
-		}
+		maps.Copy(attributes, lr.Attributes().AsRaw())
 		o := (&Decoder{Tenant: "t"}).Origin(rl.Resource())
 		ev, err := o.Event(lr)
 		require.NoError(t, err)

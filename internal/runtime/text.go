@@ -17,8 +17,9 @@ const MaxText = 4096
 const (
 	// MaxID is the size limit of a container's id, in bytes. containerd allows 76; ids of Docker, Podman and CRI-O have 64 digits.
 	MaxID = 256
-	// MaxEngine and MaxVersion are the size limits of an engine's name and version, in bytes.
-	MaxEngine  = 64
+	// MaxEngine is the size limit of an engine's name, in bytes.
+	MaxEngine = 64
+	// MaxVersion is the size limit of an engine's version, in bytes.
 	MaxVersion = 128
 	// MaxError is the size limit of what an error quotes of a runtime's answer, in bytes.
 	MaxError = 1024

@@ -221,11 +221,11 @@ func (t *telemetry) watchSamples(s *samples) error {
 			return nil
 		}),
 		t.builder.RegisterCriobserverSamplerStartsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(s.sampler.Stats().Processes)) //nolint:gosec // a count of processes
+			o.Observe(int64(s.sampler.Stats().Processes))
 			return nil
 		}),
 		t.builder.RegisterCriobserverSamplerFailuresCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(s.sampler.Stats().Ended)) //nolint:gosec // a count of processes
+			o.Observe(int64(s.sampler.Stats().Ended))
 			return nil
 		}),
 		t.builder.RegisterCriobserverSamplerSuspendedContainersCallback(func(_ context.Context, o metric.Int64Observer) error {

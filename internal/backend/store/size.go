@@ -172,13 +172,7 @@ func (s *Store) emptyLog(ctx context.Context) error {
 	}
 	// Shorter than the timeout of other statements: all batches wait meanwhile.
 	for _, text := range []string{"PRAGMA busy_timeout = 500", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA busy_timeout = 10000"} {
-		rows, err := s.conn.QueryContext(ctx, text)
-		if err != nil {
-			return fmt.Errorf("empty the log: %w", err)
-		}
-		for rows.Next() { // the result says whether it was busy; the size of the file says the same
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if err := s.drain(ctx, text); err != nil {
 			return fmt.Errorf("empty the log: %w", err)
 		}
 	}
@@ -186,6 +180,18 @@ func (s *Store) emptyLog(ctx context.Context) error {
 		return ErrFull
 	}
 	return nil
+}
+
+// drain executes a pragma that returns rows. The result says whether the log was busy; the size of the file says the same.
+func (s *Store) drain(ctx context.Context, text string) error {
+	rows, err := s.conn.QueryContext(ctx, text)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+	}
+	return rows.Err()
 }
 
 // asFull returns ErrFull for a transaction that failed because the database has its largest size.

@@ -27,7 +27,7 @@ const (
 var errNotELF = errors.New("not an ELF file")
 
 // errHostile means that the headers of a file are made to be expensive. No linker compresses the table of section names: a reader that
-// honours the flag unpacks gigabytes from a megabyte.
+// honors the flag unpacks gigabytes from a megabyte.
 var errHostile = errors.New("the table of section names is compressed")
 
 // elfFile is what is read of an ELF file.
@@ -146,6 +146,7 @@ func (f *elfFile) readSegments(r io.ReaderAt) error {
 			if err := f.notes.readNotes(r, f.order, s.at, s.size, align); err != nil {
 				return err
 			}
+		default: // nothing that is read here
 		}
 	}
 	return nil

@@ -24,16 +24,16 @@ import (
 )
 
 // requireBuildinfoAgrees compares the reading of a file with that of package debug/buildinfo, and returns whether Go linked it.
-func requireBuildinfoAgrees(t testing.TB, file []byte) bool {
-	t.Helper()
+func requireBuildinfoAgrees(tb testing.TB, file []byte) bool {
+	tb.Helper()
 	c, err := Read(bytes.NewReader(file))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	info, err := buildinfo.Read(bytes.NewReader(file))
 	if err != nil {
-		require.NotEqual(t, evidence.StatusPresent, c.Go.Status)
+		require.NotEqual(tb, evidence.StatusPresent, c.Go.Status)
 		return false
 	}
-	require.Equal(t, evidence.Present(goBuildOf(info)), c.Go)
+	require.Equal(tb, evidence.Present(goBuildOf(info)), c.Go)
 	return true
 }
 
@@ -215,11 +215,11 @@ func TestControlCharactersOfVersionsAreNotRecorded(t *testing.T) {
 }
 
 // program returns a small program to make hostile files of: they must still run.
-func program(t testing.TB) []byte {
-	t.Helper()
+func program(tb testing.TB) []byte {
+	tb.Helper()
 	file, err := os.ReadFile("/bin/true")
 	if err != nil || !bytes.HasPrefix(file, []byte("\x7fELF\x02\x01")) {
-		t.Skip("needs a 64-bit little-endian /bin/true")
+		tb.Skip("needs a 64-bit little-endian /bin/true")
 	}
 	return file
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func serveOneAfterTheOther(t *testing.T, arguments []string) {
 	t.Helper()
 	path := filepath.Join(socketdir.New(t), "sampler.sock")
 	listener := exec.CommandContext(t.Context(), "/proc/self/exe")
-	listener.Args = append(arguments, commandListen, path)
+	listener.Args = slices.Concat(arguments, []string{commandListen, path})
 	listener.Stderr = os.Stderr
 	require.NoError(t, listener.Start())
 	t.Cleanup(func() { _ = listener.Wait() })

@@ -4,6 +4,7 @@
 package procfs
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -30,7 +31,7 @@ func FuzzStat(f *testing.F) {
 		require.NotZero(t, s.state)
 		assert.True(t, utf8.ValidString(s.name))
 		// The kernel's own order: what follows the last parenthesis decides, whatever the name says.
-		again, err := parseStat([]byte("1 (" + s.name + ")" + string(text[strings.LastIndexByte(string(text), ')')+1:])))
+		again, err := parseStat([]byte("1 (" + s.name + ")" + string(text[bytes.LastIndexByte(text, ')')+1:])))
 		require.NoError(t, err)
 		assert.Equal(t, s, again)
 	})

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 )
 
 func keyOf(n int) contentKey {
-	return contentKey{device: 1, inode: uint64(n), handle: "\x00\xff" + fmt.Sprint(n), mtime: -5, ctime: 1 << 62, size: 1 << 40}
+	return contentKey{device: 1, inode: uint64(n), handle: "\x00\xff" + strconv.Itoa(n), mtime: -5, ctime: 1 << 62, size: 1 << 40}
 }
 
 func contentOf(n int) *content {
@@ -34,20 +35,20 @@ func contentOf(n int) *content {
 	}
 }
 
-func saved(t testing.TB, s *Sampler, maximum int64) string {
-	t.Helper()
+func saved(tb testing.TB, s *Sampler, maximum int64) string {
+	tb.Helper()
 	var text bytes.Buffer
-	require.NoError(t, s.SaveFiles(&text, maximum))
+	require.NoError(tb, s.SaveFiles(&text, maximum))
 	return text.String()
 }
 
-func samplerOf(t testing.TB, entries int) *Sampler {
-	t.Helper()
+func samplerOf(tb testing.TB, entries int) *Sampler {
+	tb.Helper()
 	c := testConfig()
 	c.CacheEntries = entries
 	s, err := NewSampler(c)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = s.Close() })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = s.Close() })
 	return s
 }
 

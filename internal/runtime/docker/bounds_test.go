@@ -4,6 +4,7 @@
 package docker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -133,10 +134,10 @@ func TestListReaderPassesOnOnlyWhatIsRead(t *testing.T) {
 	for _, text := range []string{``, `[`, `[{}`, `[{},`, `[{"Id":1}]`, `[1]`, `[}`} {
 		_, err := read(text, 2)
 		if text == `` {
-			assert.NoError(t, err, "the client reports an empty answer")
+			require.NoError(t, err, "the client reports an empty answer")
 			continue
 		}
-		assert.Error(t, err, text)
+		require.Error(t, err, text)
 	}
 }
 
@@ -145,18 +146,18 @@ func TestAnswersWithoutEndAreErrors(t *testing.T) {
 	item := `{"Id":"` + id1 + `","Names":["/x"],"State":"running","Labels":{"a":"` + strings.Repeat("x", 60_000) + `"}},`
 	for name, test := range map[string]struct {
 		path, open, rest string
-		call             func(r *Runtime, t *testing.T) error
+		call             func(ctx context.Context, r *Runtime) error
 		want             string
 	}{
-		"a list of containers":      {"/containers/json", "[", item, func(r *Runtime, t *testing.T) error { _, err := r.List(t.Context(), nil); return err }, "list all containers"},
-		"a list of little":          {"/containers/json", "[", `{},`, func(r *Runtime, t *testing.T) error { _, err := r.List(t.Context(), nil); return err }, "20000 containers"},
-		"one container's list item": {"/containers/json", `[{"Names":[`, `"",`, func(r *Runtime, t *testing.T) error { _, err := r.List(t.Context(), nil); return err }, "items"},
-		"an inspection":             {"/containers/" + id1 + "/json", `{"Config":{"Env":[`, `"",`, func(r *Runtime, t *testing.T) error { _, err := r.PID(t.Context(), id1); return err }, "GET /containers/{id}/json"},
-		"an inspection's text":      {"/containers/" + id1 + "/json", `{"Name":"`, strings.Repeat("x", 60_000), func(r *Runtime, t *testing.T) error { _, err := r.PID(t.Context(), id1); return err }, "bytes"},
-		"a version":                 {"/version", `{"Components":[`, `{},`, func(r *Runtime, t *testing.T) error { _, err := r.Info(t.Context()); return err }, "GET /version"},
-		"an error":                  {"/version", `{"message":"`, strings.Repeat("x", 60_000), func(r *Runtime, t *testing.T) error { _, err := r.Info(t.Context()); return err }, "version"},
-		"an event":                  {"/events", `{"Actor":{"Attributes":{`, `"a":"b",`, func(r *Runtime, t *testing.T) error { return r.Watch(t.Context(), func() {}, func(runtime.Notice) {}) }, "GET /events"},
-		"events":                    {"/events", ``, `{"Type":"container","Action":"oom","Actor":{"ID":"` + id1 + `"}}` + "\n", func(r *Runtime, t *testing.T) error { return r.Watch(t.Context(), func() {}, func(runtime.Notice) {}) }, "messages a second"},
+		"a list of containers":      {"/containers/json", "[", item, func(ctx context.Context, r *Runtime) error { _, err := r.List(ctx, nil); return err }, "list all containers"},
+		"a list of little":          {"/containers/json", "[", `{},`, func(ctx context.Context, r *Runtime) error { _, err := r.List(ctx, nil); return err }, "20000 containers"},
+		"one container's list item": {"/containers/json", `[{"Names":[`, `"",`, func(ctx context.Context, r *Runtime) error { _, err := r.List(ctx, nil); return err }, "items"},
+		"an inspection":             {"/containers/" + id1 + "/json", `{"Config":{"Env":[`, `"",`, func(ctx context.Context, r *Runtime) error { _, err := r.PID(ctx, id1); return err }, "GET /containers/{id}/json"},
+		"an inspection's text":      {"/containers/" + id1 + "/json", `{"Name":"`, strings.Repeat("x", 60_000), func(ctx context.Context, r *Runtime) error { _, err := r.PID(ctx, id1); return err }, "bytes"},
+		"a version":                 {"/version", `{"Components":[`, `{},`, func(ctx context.Context, r *Runtime) error { _, err := r.Info(ctx); return err }, "GET /version"},
+		"an error":                  {"/version", `{"message":"`, strings.Repeat("x", 60_000), func(ctx context.Context, r *Runtime) error { _, err := r.Info(ctx); return err }, "version"},
+		"an event":                  {"/events", `{"Actor":{"Attributes":{`, `"a":"b",`, func(ctx context.Context, r *Runtime) error { return r.Watch(ctx, func() {}, func(runtime.Notice) {}) }, "GET /events"},
+		"events":                    {"/events", ``, `{"Type":"container","Action":"oom","Actor":{"ID":"` + id1 + `"}}` + "\n", func(ctx context.Context, r *Runtime) error { return r.Watch(ctx, func() {}, func(runtime.Notice) {}) }, "messages a second"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEngine(t)
@@ -179,9 +180,8 @@ func TestAnswersWithoutEndAreErrors(t *testing.T) {
 				}
 			})
 			peak := peakHeap(t)
-			err := test.call(r, t)
-			require.Error(t, err)
-			assert.ErrorContains(t, err, test.want)
+			err := test.call(t.Context(), r)
+			require.ErrorContains(t, err, test.want)
 			assert.Less(t, len(err.Error()), 2048)
 			assert.Less(t, peak(), uint64(64<<20))
 			assert.Less(t, sent.Load(), int64(512<<20))

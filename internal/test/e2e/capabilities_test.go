@@ -41,9 +41,11 @@ func TestCollectorWithoutCapabilitiesReportsEvidence(t *testing.T) {
 	}
 	confined := func(capabilities ...string) []string {
 		bounding := "-all"
+		var boundingSb44 strings.Builder
 		for _, c := range capabilities {
-			bounding += ",+" + c
+			boundingSb44.WriteString(",+" + c)
 		}
+		bounding += boundingSb44.String()
 		return []string{setpriv, "--bounding-set=" + bounding, "--inh-caps=-all", "--no-new-privs"}
 	}
 	c, d, pod := driverOf(t)

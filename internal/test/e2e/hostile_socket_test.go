@@ -61,15 +61,15 @@ func localEngine(t *testing.T, e hostile.Engine) (root string) {
 	}
 	root = socketdir.New(t)
 	home := filepath.Join(root, "run", "user", "65534")
-	require.NoError(t, os.MkdirAll(home, 0o755)) //nolint:gosec // as on a real host
-	require.NoError(t, os.Chmod(root, 0o755))    //nolint:gosec // the user must reach it
+	require.NoError(t, os.MkdirAll(home, 0o755))
+	require.NoError(t, os.Chmod(root, 0o755))
 	require.NoError(t, os.Chown(home, localUser, localUser))
 	self, err := os.Executable()
 	require.NoError(t, err)
 	content, err := os.ReadFile(self)
 	require.NoError(t, err)
 	program := filepath.Join(root, "engine")
-	require.NoError(t, os.WriteFile(program, content, 0o755)) //nolint:gosec // the user must be able to run it
+	require.NoError(t, os.WriteFile(program, content, 0o755))
 	socket := filepath.Join(home, "docker.sock")
 	text, err := json.Marshal(served{socket, e})
 	require.NoError(t, err)

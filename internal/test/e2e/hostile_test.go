@@ -32,26 +32,26 @@ const (
 )
 
 // peakMiB returns the largest resident memory that a process has had, in MiB.
-func peakMiB(t testing.TB, pid int) float64 {
-	t.Helper()
+func peakMiB(tb testing.TB, pid int) float64 {
+	tb.Helper()
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	require.NoError(t, err, "the process must be alive")
+	require.NoError(tb, err, "the process must be alive")
 	for line := range strings.Lines(string(status)) {
 		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
-			require.NoError(t, err)
+			require.NoError(tb, err)
 			return kib / 1024
 		}
 	}
-	t.Fatal("the process is a zombie")
+	tb.Fatal("the process is a zombie")
 	return 0
 }
 
 // samplersOf returns the processes that a collector has started as samplers, and how many of its children are zombies.
-func samplersOf(t testing.TB, collector int) (pids []int, zombies int) {
-	t.Helper()
+func samplersOf(tb testing.TB, collector int) (pids []int, zombies int) {
+	tb.Helper()
 	entries, err := filepath.Glob("/proc/[0-9]*/stat")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	for _, entry := range entries {
 		stat, err := os.ReadFile(entry)
 		if err != nil {
@@ -67,7 +67,7 @@ func samplersOf(t testing.TB, collector int) (pids []int, zombies int) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		pids = append(pids, pid)
 	}
 	return pids, zombies
