@@ -93,7 +93,10 @@ func TestWaitingIsBounded(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		assert.Equal(t, 30-maxWaiting*2, refused[ErrBusy], "refused at once")
+		mu.Lock()
+		atOnce := refused[ErrBusy]
+		mu.Unlock()
+		assert.Equal(t, 30-maxWaiting*2, atOnce, "refused at once")
 		all.Wait()
 		assert.Equal(t, 30, refused[ErrBusy])
 		for range 2 {
