@@ -19,9 +19,9 @@ import (
 	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
-// hostileCost is what a hostile body of 1 MiB may cost, on a slow machine with the race detector; before the bounds it took seconds and
+// hostileCost is what a hostile body of 1 MiB may cost on a slow machine; before the bounds it took seconds and
 // hundreds of MiB.
-var hostileCost = oracle.Cost{Bytes: 96 << 20, CPU: time.Second}
+var hostileCost = oracle.Cost{Bytes: 96 << 20, CPU: oracle.Slowdown * time.Second}
 
 // withLibs returns a batch whose second event has this text as loadedLibs.
 func withLibs(t *testing.T, libs string) []byte {

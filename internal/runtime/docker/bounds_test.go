@@ -22,6 +22,7 @@ import (
 
 	"github.com/zastava-otel/zastava/internal/limit"
 	"github.com/zastava-otel/zastava/internal/runtime"
+	"github.com/zastava-otel/zastava/internal/test/oracle"
 )
 
 func kindOf(t *testing.T, err error) limit.Kind {
@@ -106,6 +107,7 @@ func FuzzScannerKeepsJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		oracle.Bound(t, oracle.Parsing(len(text)))
 		got, err := io.ReadAll(&scanner{from: strings.NewReader(string(text)), bounds: &userBounds})
 		if err == nil && json.Valid(text) && !json.Valid(got) {
 			t.Errorf("%q became %q", text, got)

@@ -361,7 +361,7 @@ func TestOpenOfHostileFilesCostsLittle(t *testing.T) {
 				require.NoError(t, os.WriteFile(name, nil, 0o600))
 				require.NoError(t, os.Truncate(name, 1<<40))
 			},
-			cost: oracle.Cost{Bytes: 16 << 20, CPU: time.Second},
+			cost: oracle.Cost{Bytes: 16 << 20, CPU: oracle.Slowdown * time.Second},
 		},
 		{
 			desc: "a sparse file of 1 GiB that begins with a frame of 64 MiB",
