@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"runtime"
 	"time"
 
 	"github.com/zastava-otel/zastava/internal/limit"
@@ -50,9 +51,9 @@ type File interface {
 
 // Owners returns the package URL of the package that owns each of the files, by path. Paths without an owner are left out. On an error
 // it returns what was found before; a *limit.Error says that the databases are larger, or more expensive to read, than any distribution's.
-//
-// It must be called by a goroutine that is locked to its thread, whose CPU time is bounded.
 func Owners(root Root, paths []string) (map[string]string, error) {
+	runtime.LockOSThread() // the CPU time that is bounded is the thread's
+	defer runtime.UnlockOSThread()
 	s := newSearch(root, limits)
 	for _, path := range paths {
 		s.wanted.add(path)

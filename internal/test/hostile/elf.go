@@ -7,10 +7,11 @@ package hostile
 
 import (
 	"bytes"
-	"compress/zlib"
+	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 )
 
 // Compression is how the section of a bomb is compressed: the types of ELF's Elf64_Chdr.
@@ -93,37 +94,57 @@ func packZeros(size int64, compression Compression) (packed []byte, markerAt int
 	return nil, 0, fmt.Errorf("compression %d is neither zlib nor zstd", compression)
 }
 
+// zlibZeros compresses a MiB twice and repeats the second: its blocks refer to nothing but zeros before them, and end at a byte. Compressing
+// a GiB would take minutes under the race detector.
 func zlibZeros(zeros int64) (packed []byte, markerAt int, err error) {
-	var out bytes.Buffer
-	w, err := zlib.NewWriterLevel(&out, zlib.NoCompression)
+	const chunk = 1 << 20
+	stored, err := deflated(flate.NoCompression, []byte(goMarker))
 	if err != nil {
 		return nil, 0, err
 	}
-	if _, err := w.Write([]byte(goMarker)); err != nil {
+	packed = append([]byte{0x78, 0x01}, stored[0]...) // RFC 1950: deflate, a window of 32 KiB
+	markerAt = bytes.Index(packed, []byte(goMarker))
+	full := zeros / chunk
+	pieces := [][]byte{make([]byte, min(full, 1)*chunk), make([]byte, min(full, 1)*chunk), make([]byte, zeros%chunk)}
+	blocks, err := deflated(flate.BestCompression, pieces...)
+	if err != nil {
 		return nil, 0, err
 	}
-	if err := w.Flush(); err != nil {
-		return nil, 0, err
+	if full > 0 {
+		packed = append(packed, blocks[0]...)
+		packed = append(packed, bytes.Repeat(blocks[1], int(full-1))...)
 	}
-	markerAt = bytes.Index(out.Bytes(), []byte(goMarker))
-	head := bytes.Clone(out.Bytes())
+	packed = append(packed, blocks[2]...)
+	packed = append(packed, 0x03, 0x00) // the last block, empty
+	return binary.BigEndian.AppendUint32(packed, adlerOfZeros(adler32.Checksum([]byte(goMarker)), zeros)), markerAt, nil
+}
 
-	// The rest is another stream's deflate blocks without its header: after a flush blocks begin at a byte.
-	var body bytes.Buffer
-	w, err = zlib.NewWriterLevel(&body, zlib.BestCompression)
+// deflated compresses pieces as one stream. Each ends at a byte, and none is the last of the stream.
+func deflated(level int, pieces ...[]byte) ([][]byte, error) {
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, level)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	chunk := make([]byte, 1<<20)
-	for left := zeros; left > 0; left -= int64(len(chunk)) {
-		if _, err := w.Write(chunk[:min(left, int64(len(chunk)))]); err != nil {
-			return nil, 0, err
+	blocks := make([][]byte, 0, len(pieces))
+	for _, piece := range pieces {
+		if _, err := w.Write(piece); err != nil {
+			return nil, err
 		}
+		if err := w.Flush(); err != nil {
+			return nil, err
+		}
+		blocks = append(blocks, bytes.Clone(out.Bytes()))
+		out.Reset()
 	}
-	if err := w.Close(); err != nil {
-		return nil, 0, err
-	}
-	return append(head, body.Bytes()[2:]...), markerAt, nil
+	return blocks, nil
+}
+
+// adlerOfZeros continues a checksum (RFC 1950) over zeros: they add nothing to its first sum, which each of them adds to the second.
+func adlerOfZeros(sum uint32, zeros int64) uint32 {
+	const modulus = 65521
+	a, b := int64(sum&0xffff), int64(sum>>16)
+	return uint32((b+a*(zeros%modulus))%modulus)<<16 | uint32(a)
 }
 
 // zstdZeros writes a frame by hand (RFC 8878): a raw block with the marker, then blocks that each repeat one byte 128 Ki times.

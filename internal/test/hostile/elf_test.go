@@ -25,10 +25,10 @@ func TestELFBombUnpacksAndRuns(t *testing.T) {
 	}
 	for name, compression := range map[string]hostile.Compression{"zlib": hostile.Zlib, "zstd": hostile.Zstd} {
 		t.Run(name, func(t *testing.T) {
-			const size = 1 << 20
+			const size = 3<<20 + 4711
 			bomb, err := hostile.ELFBomb(program, size, compression)
 			require.NoError(t, err)
-			assert.Less(t, len(bomb), len(program)+16<<10)
+			assert.Less(t, len(bomb), len(program)+32<<10)
 			f, err := elf.NewFile(bytes.NewReader(bomb))
 			require.NoError(t, err)
 			require.Len(t, f.Sections, 2)
