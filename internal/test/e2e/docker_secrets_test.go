@@ -168,7 +168,9 @@ func newGate(t *testing.T) *gate {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if code := g.answer.Load(); code != 0 {
 			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", backendapi.ProblemContentType) // without it a 400 says nothing of the events
 			w.WriteHeader(int(code))
+			_, _ = io.WriteString(w, `{"title":"The gate is closed"}`)
 			return
 		}
 		g.proxy.Load().ServeHTTP(w, r)
