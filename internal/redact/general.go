@@ -65,6 +65,9 @@ func longPassword(arg string) bool {
 
 // secretWord reports whether the argument is the name of a secret without dashes, as many tools have it before the secret.
 func secretWord(arg string) bool {
+	if host, key, ok := strings.Cut(arg, "/:_"); ok && strings.HasPrefix(host, "//") { // npm's keys of one registry
+		return key == "authToken" || key == "auth" || key == "password"
+	}
 	switch arg {
 	case "password", "passwd", "passphrase", "authtoken", "psk", "Password", "PASSWORD":
 		return true

@@ -44,7 +44,7 @@ var cloudRules = []rule{
 	{"vercel", "env add <SECRET", "echo «hunter» | vercel env add A production", "vercel env ls"},
 	{"netlify", "env:set * SECRET", "netlify env:set A «hunter»", "netlify env:list"},
 	{"snyk", "auth SECRET", "snyk auth «hunter»", "snyk test"},
-	{"npm yarn pnpm", "config set //registry.npmjs.org/:_authToken|_authToken|_auth|_password|//npm.pkg.github.com/:_authToken|npmAuthToken SECRET", "npm config set _authToken «hunter»", "npm config set registry x"},
+	{"npm yarn pnpm", "config set _authToken|_auth|_password|npmAuthToken SECRET", "npm config set _authToken «hunter»", "npm config set registry x"},
 	{"npm npx yarn pnpm bun bunx deno node", "-p PLAIN", "", "npx -p x1 y"},
 	{"gem", "-k PLAIN", "", "gem push -k a"},
 	{"twine flit poetry hatch", "-p SECRET", "twine upload -u a -p«hunter»", "twine check x"},
