@@ -111,7 +111,7 @@ func TestEndlessListOfALocalUserLeavesTheCollectorAlive(t *testing.T) {
 	s.observeUsers(localEngine(t, hostile.Engine{ID: strings.Repeat("f", 64), Endless: true}), "detect_user_sockets: true")
 	s.await("the error of the list", func() bool { return strings.Contains(s.collectorLog(), "GET /containers/json exceeds a limit") })
 	time.Sleep(10 * time.Second) // further lists
-	assert.Less(t, peakMiB(t, s.collector.PID()), float64(maxCollectorMiB))
+	assert.Less(t, process.Peak(t, s.collector.PID()), float64(maxCollectorMiB))
 	for line := range strings.Lines(s.collectorLog()) {
 		assert.Less(t, len(line), 4096)
 	}

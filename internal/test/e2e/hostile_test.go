@@ -22,6 +22,7 @@ import (
 	"github.com/zastava-otel/zastava/internal/backendapi"
 	"github.com/zastava-otel/zastava/internal/privateruntime"
 	"github.com/zastava-otel/zastava/internal/test/hostile"
+	"github.com/zastava-otel/zastava/internal/test/process"
 )
 
 // The bounds that a hostile container must not push the collector over.
@@ -30,22 +31,6 @@ const (
 	maxSamplerMiB   = 200
 	bombBytes       = 1 << 30 // what a bomb unpacks to
 )
-
-// peakMiB returns the largest resident memory that a process has had, in MiB.
-func peakMiB(tb testing.TB, pid int) float64 {
-	tb.Helper()
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	require.NoError(tb, err, "the process must be alive")
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
-			require.NoError(tb, err)
-			return kib / 1024
-		}
-	}
-	tb.Fatal("the process is a zombie")
-	return 0
-}
 
 // samplersOf returns the processes that a collector has started as samplers, and how many of its children are zombies.
 func samplersOf(tb testing.TB, collector int) (pids []int, zombies int) {
@@ -142,13 +127,13 @@ func TestProgramsThatUnpackToAGiBLeaveTheCollectorAlive(t *testing.T) {
 // requireSmall checks the memory of the collector and of its sampler, and that the sampler is one process.
 func (s *stack) requireSmall() {
 	s.t.Helper()
-	collector := peakMiB(s.t, s.collector.PID())
+	collector := process.Peak(s.t, s.collector.PID())
 	assert.Less(s.t, collector, float64(maxCollectorMiB))
 	samplers, zombies := samplersOf(s.t, s.collector.PID())
 	assert.Zero(s.t, zombies)
 	assert.LessOrEqual(s.t, len(samplers), 1)
 	for _, pid := range samplers {
-		sampler := peakMiB(s.t, pid)
+		sampler := process.Peak(s.t, pid)
 		assert.Less(s.t, sampler, float64(maxSamplerMiB))
 		s.t.Logf("peak memory: collector %.1f MiB, sampler %.1f MiB", collector, sampler)
 	}
@@ -259,5 +244,5 @@ func TestSamplerKilledAtRandomLosesNoEvent(t *testing.T) {
 	_, zombies := samplersOf(t, collector)
 	assert.Zero(t, zombies)
 	assert.Equal(t, collector, s.collector.PID())
-	assert.Less(t, peakMiB(t, collector), float64(maxCollectorMiB))
+	assert.Less(t, process.Peak(t, collector), float64(maxCollectorMiB))
 }
